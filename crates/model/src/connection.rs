@@ -1,0 +1,639 @@
+//! Connections: how to reach one server or tenant with one credential, and the rules that say what is missing.
+//! Field labels and error texts are those of the screens people know (E-mail and Settings for incoming e-mail).
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::address::HostName;
+use crate::id::ConnectionId;
+use crate::polling::PollingInterval;
+use crate::problem::Problems;
+use crate::{ExposeSecret, SecretString};
+
+/// What a connection leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConnectionKind {
+    /// Microsoft 365, by Microsoft Graph.
+    ExchangeOnline,
+    /// Exchange on premises, by EWS.
+    Exchange,
+    /// Any IMAP server; incoming only.
+    Imap,
+    /// Any SMTP server; outgoing only.
+    Smtp,
+}
+
+impl ConnectionKind {
+    /// Every kind, in the order of the screens.
+    pub const ALL: [Self; 4] = [Self::ExchangeOnline, Self::Exchange, Self::Imap, Self::Smtp];
+
+    /// Name in the API, the command line and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ExchangeOnline => "exchange-online",
+            Self::Exchange => "exchange",
+            Self::Imap => "imap",
+            Self::Smtp => "smtp",
+        }
+    }
+
+    /// Name under *Service* in the settings for incoming e-mail.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ExchangeOnline => "Exchange Online",
+            Self::Exchange => "Exchange",
+            Self::Imap => "IMAP",
+            Self::Smtp => "SMTP",
+        }
+    }
+
+    /// Whether mail can leave through it.
+    pub fn sends(self) -> bool {
+        self != Self::Imap
+    }
+
+    /// Whether mailboxes can be read through it.
+    pub fn receives(self) -> bool {
+        self != Self::Smtp
+    }
+}
+
+impl FromStr for ConnectionKind {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| UnknownWord::new("connection kind", text, &Self::ALL.map(Self::as_str)))
+    }
+}
+
+/// How a message leaves (row 13 of the system settings).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmailMethod {
+    /// A ready `.eml` draft, opened by the user's own mail program.
+    Outlook,
+    /// Through Exchange on premises.
+    Exchange,
+    /// Through an SMTP server.
+    Smtp,
+    /// Through Exchange Online.
+    ExchangeOnline,
+}
+
+impl EmailMethod {
+    /// Every method, in the order of the screen.
+    pub const ALL: [Self; 4] = [Self::Outlook, Self::Exchange, Self::Smtp, Self::ExchangeOnline];
+
+    /// Name in the API and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Outlook => "outlook",
+            Self::Exchange => "exchange",
+            Self::Smtp => "smtp",
+            Self::ExchangeOnline => "exchange-online",
+        }
+    }
+
+    /// Label of the drop-down.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Outlook => "Client based, via Microsoft Outlook",
+            Self::Exchange => "Server based, via Microsoft Exchange",
+            Self::Smtp => "Server based, via SMTP",
+            Self::ExchangeOnline => "Server based, via Microsoft Exchange Online",
+        }
+    }
+
+    /// The kind of connection the method sends through; none for drafts.
+    pub fn connection_kind(self) -> Option<ConnectionKind> {
+        match self {
+            Self::Outlook => None,
+            Self::Exchange => Some(ConnectionKind::Exchange),
+            Self::Smtp => Some(ConnectionKind::Smtp),
+            Self::ExchangeOnline => Some(ConnectionKind::ExchangeOnline),
+        }
+    }
+}
+
+impl FromStr for EmailMethod {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        Self::ALL
+            .into_iter()
+            .find(|method| method.as_str() == text)
+            .ok_or_else(|| UnknownWord::new("e-mail method", text, &Self::ALL.map(Self::as_str)))
+    }
+}
+
+/// How the line is protected. Replaces the old screen's *Use SSL*, which left open which of the two was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    /// TLS from the first byte.
+    #[default]
+    Implicit,
+    /// Plain at first, TLS before anything secret is said.
+    Starttls,
+    /// No TLS; only to this machine.
+    Plain,
+}
+
+impl TlsMode {
+    /// Every mode.
+    pub const ALL: [Self; 3] = [Self::Implicit, Self::Starttls, Self::Plain];
+
+    /// Name in the API and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Implicit => "implicit",
+            Self::Starttls => "starttls",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// Label of the drop-down.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Implicit => "TLS",
+            Self::Starttls => "STARTTLS",
+            Self::Plain => "No TLS (this machine only)",
+        }
+    }
+}
+
+impl FromStr for TlsMode {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        Self::ALL
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+            .ok_or_else(|| UnknownWord::new("TLS mode", text, &Self::ALL.map(Self::as_str)))
+    }
+}
+
+/// How Postroom proves to Microsoft Entra who it is. One is active per connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthenticationFlow {
+    /// OAuth 2.0 client credentials with a client secret.
+    ClientSecret,
+    /// Client credentials with a certificate.
+    Certificate,
+    /// Client credentials with another identity provider's token.
+    Federated,
+    /// Resource owner password credentials: discouraged, and the default of the old screen.
+    #[default]
+    Password,
+}
+
+impl AuthenticationFlow {
+    /// Every flow.
+    pub const ALL: [Self; 4] = [Self::Password, Self::ClientSecret, Self::Certificate, Self::Federated];
+
+    /// Name in the API and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecret => "client-secret",
+            Self::Certificate => "certificate",
+            Self::Federated => "federated",
+            Self::Password => "password",
+        }
+    }
+
+    /// Label of the drop-down.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ClientSecret => "Client secret",
+            Self::Certificate => "Certificate",
+            Self::Federated => "Federated credential",
+            Self::Password => "User name/Password",
+        }
+    }
+}
+
+impl FromStr for AuthenticationFlow {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        Self::ALL
+            .into_iter()
+            .find(|flow| flow.as_str() == text)
+            .ok_or_else(|| UnknownWord::new("authentication flow", text, &Self::ALL.map(Self::as_str)))
+    }
+}
+
+/// A word that is not in a closed list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a known {list}; known are {known}")]
+pub struct UnknownWord {
+    list: &'static str,
+    text: String,
+    known: String,
+}
+
+impl UnknownWord {
+    /// `text` is none of `known`.
+    pub fn new(list: &'static str, text: &str, known: &[&str]) -> Self {
+        Self { list, text: text.chars().take(80).collect(), known: known.join(", ") }
+    }
+}
+
+/// Which of Microsoft's clouds a tenant lives in, or a set of addresses of one's own (the sandbox).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cloud {
+    /// Worldwide, and GCC.
+    #[default]
+    Worldwide,
+    /// US Government L4 (GCC High).
+    UsGovernment,
+    /// US Government L5 (DoD).
+    UsGovernmentDod,
+    /// China, operated by 21Vianet.
+    China,
+    /// Addresses of one's own.
+    Custom(Endpoints),
+}
+
+/// The addresses a cloud is reached at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// Microsoft Entra: `https://login.microsoftonline.com`.
+    pub authority: Url,
+    /// Microsoft Graph without version: `https://graph.microsoft.com`.
+    pub graph: Url,
+}
+
+impl Endpoints {
+    /// The OAuth scope for Graph. In Microsoft's clouds this is the address itself plus `/.default`; a custom
+    /// Graph keeps the worldwide resource, because that is what tokens there are made for.
+    pub fn graph_scope(&self) -> String {
+        let microsoft = [
+            "graph.microsoft.com",
+            "graph.microsoft.us",
+            "dod-graph.microsoft.us",
+            "microsoftgraph.chinacloudapi.cn",
+        ];
+        match self.graph.host_str() {
+            Some(host) if microsoft.contains(&host) => format!("https://{host}/.default"),
+            _ => "https://graph.microsoft.com/.default".to_owned(),
+        }
+    }
+}
+
+impl Cloud {
+    /// Hosts of sign-in and Graph. Source: Microsoft, "National cloud deployments"
+    /// (<https://learn.microsoft.com/graph/deployments>).
+    pub fn endpoints(&self) -> Endpoints {
+        let (authority, graph) = match self {
+            Self::Worldwide => ("https://login.microsoftonline.com", "https://graph.microsoft.com"),
+            Self::UsGovernment => ("https://login.microsoftonline.us", "https://graph.microsoft.us"),
+            Self::UsGovernmentDod => ("https://login.microsoftonline.us", "https://dod-graph.microsoft.us"),
+            Self::China => {
+                ("https://login.partner.microsoftonline.cn", "https://microsoftgraph.chinacloudapi.cn")
+            }
+            Self::Custom(endpoints) => return endpoints.clone(),
+        };
+        let constant = |text: &str| Url::parse(text).expect("a constant URL parses");
+        Endpoints { authority: constant(authority), graph: constant(graph) }
+    }
+}
+
+/// The settings of a connection as a person fills them in: may be incomplete, never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionSettings {
+    /// Name shown to people, at most 100 characters; blank takes the kind's label.
+    #[serde(default)]
+    pub name: String,
+    /// What it leads to.
+    pub kind: ConnectionKind,
+    /// Server address as typed: a host name or a URL whose host counts.
+    #[serde(default)]
+    pub server: String,
+    /// TCP port; 0 means the standard port of the kind and TLS mode.
+    #[serde(default)]
+    pub port: u16,
+    /// Protection of the line.
+    #[serde(default)]
+    pub tls: TlsMode,
+    /// Directory (tenant) ID: a GUID or a verified domain.
+    #[serde(default)]
+    pub tenant_id: String,
+    /// Application (client) ID: a GUID.
+    #[serde(default)]
+    pub application_id: String,
+    /// Authentication flow.
+    #[serde(default)]
+    pub flow: AuthenticationFlow,
+    /// User name for SMTP, IMAP and Exchange on premises.
+    #[serde(default)]
+    pub user_name: String,
+    /// How often its mailboxes are read unless a mailbox says otherwise.
+    #[serde(default)]
+    pub polling_interval: PollingInterval,
+    /// Maximum size for files in e-mail, in megabytes of 1,000,000 bytes, counted encoded; 1 to 150.
+    #[serde(default = "default_max_size_mb")]
+    pub max_size_mb: u32,
+    /// Where the tenant lives.
+    #[serde(default)]
+    pub cloud: Cloud,
+}
+
+fn default_max_size_mb() -> u32 {
+    ConnectionSettings::DEFAULT_MAX_SIZE_MB
+}
+
+/// What is known of the secret while settings are validated.
+#[derive(Debug, Clone, Copy)]
+pub enum SecretField<'a> {
+    /// Neither stored nor typed.
+    Missing,
+    /// Stored before and left alone.
+    Stored,
+    /// Typed now.
+    Typed(&'a SecretString),
+}
+
+impl ConnectionSettings {
+    /// Row 19 of the old screen.
+    pub const DEFAULT_MAX_SIZE_MB: u32 = 10;
+
+    /// Empty settings of a kind, with the server address that kind usually has.
+    pub fn new(kind: ConnectionKind) -> Self {
+        let server = if kind == ConnectionKind::ExchangeOnline { "outlook.office365.com" } else { "" };
+        Self {
+            name: String::new(),
+            kind,
+            server: server.to_owned(),
+            port: 0,
+            tls: TlsMode::default(),
+            tenant_id: String::new(),
+            application_id: String::new(),
+            flow: AuthenticationFlow::default(),
+            user_name: String::new(),
+            polling_interval: PollingInterval::default(),
+            max_size_mb: Self::DEFAULT_MAX_SIZE_MB,
+            cloud: Cloud::default(),
+        }
+    }
+
+    /// The port in use: what was typed, or the standard port of kind and TLS mode (RFC 8314 for mail).
+    pub fn effective_port(&self) -> u16 {
+        match (self.port, self.kind, self.tls) {
+            (0, ConnectionKind::ExchangeOnline | ConnectionKind::Exchange, _) => 443,
+            (0, ConnectionKind::Imap, TlsMode::Implicit) => 993,
+            (0, ConnectionKind::Imap, _) => 143,
+            (0, ConnectionKind::Smtp, TlsMode::Implicit) => 465,
+            (0, ConnectionKind::Smtp, TlsMode::Starttls) => 587,
+            (0, ConnectionKind::Smtp, TlsMode::Plain) => 25,
+            (port, _, _) => port,
+        }
+    }
+
+    /// Name shown to people.
+    pub fn display_name(&self) -> &str {
+        if self.name.trim().is_empty() { self.kind.label() } else { self.name.trim() }
+    }
+
+    /// The largest message this connection takes, in bytes, encoded.
+    pub fn max_size_bytes(&self) -> u64 {
+        u64::from(self.max_size_mb) * 1_000_000
+    }
+
+    /// What was pasted, with blanks and line ends taken off and ids in lower case.
+    pub fn trimmed(mut self) -> Self {
+        for field in [&mut self.name, &mut self.server, &mut self.user_name] {
+            *field = field.trim().to_owned();
+        }
+        for field in [&mut self.tenant_id, &mut self.application_id] {
+            *field = field.trim().to_ascii_lowercase();
+        }
+        self
+    }
+
+    /// Everything that is wrong, at its field. Errors block saving, warnings do not.
+    pub fn validate(&self, secret: SecretField<'_>) -> Problems {
+        let mut problems = Problems::new();
+        if self.name.chars().count() > 100 || self.name.chars().any(char::is_control) {
+            problems.error("name", "Name is too long or holds control characters (at most 100 characters)");
+        }
+        self.validate_server(&mut problems);
+        if !(1..=150).contains(&self.max_size_mb) {
+            problems.error("max_size_mb", "Maximum size for files in e-mail must be 1 to 150 MB");
+        }
+        match self.kind {
+            ConnectionKind::ExchangeOnline => self.validate_application(secret, &mut problems),
+            ConnectionKind::Exchange | ConnectionKind::Imap | ConnectionKind::Smtp => {
+                if !self.user_name.trim().is_empty() && matches!(secret, SecretField::Missing) {
+                    problems.error("secret", "Password is missing");
+                }
+            }
+        }
+        problems
+    }
+
+    fn validate_server(&self, problems: &mut Problems) {
+        if self.server.trim().is_empty() {
+            problems.error("server", "Server address is missing");
+            return;
+        }
+        let host = match HostName::from_pasted(&self.server) {
+            Ok(host) => host,
+            Err(error) => {
+                problems.error("server", error.to_string());
+                return;
+            }
+        };
+        if self.tls == TlsMode::Plain && !is_loopback(host.as_str()) {
+            problems
+                .error("tls", "Without TLS only this machine can be reached")
+                .hint("Choose TLS or STARTTLS; passwords and mail would cross the network readable.");
+        }
+    }
+
+    fn validate_application(&self, secret: SecretField<'_>, problems: &mut Problems) {
+        let application = self.application_id.trim();
+        if application.is_empty() {
+            problems.error("application_id", "Application (client) ID is missing");
+        } else if !is_guid(application) {
+            problems
+                .error("application_id", "Application (client) ID is not a GUID")
+                .hint("Copy it from the app registration's Overview page; it has the form 1b2c3d4e-....");
+        }
+        let tenant = self.tenant_id.trim().to_ascii_lowercase();
+        if tenant.is_empty() {
+            problems.error("tenant_id", "Directory (tenant) ID is missing");
+        } else if ["common", "organizations", "consumers"].contains(&tenant.as_str()) {
+            problems
+                .error("tenant_id", format!("Directory (tenant) ID cannot be `{tenant}`"))
+                .hint("An application signs in to one tenant: copy the Directory (tenant) ID, or type a verified domain.");
+        } else if !is_guid(&tenant) && !is_domain(&tenant) {
+            problems
+                .error("tenant_id", "Directory (tenant) ID is neither a GUID nor a domain")
+                .hint("Copy it from the app registration's Overview page.");
+        } else if !application.is_empty() && tenant == application.to_ascii_lowercase() {
+            problems
+                .error("tenant_id", "Directory (tenant) ID is the same as Application (client) ID")
+                .hint("One of the two was pasted twice.");
+        }
+        match self.flow {
+            AuthenticationFlow::ClientSecret => validate_secret(secret, problems),
+            AuthenticationFlow::Password => problems
+                .warning(
+                    "flow",
+                    "User name/Password is discouraged: it fails with multi-factor authentication",
+                )
+                .hint("Choose Client secret."),
+            AuthenticationFlow::Certificate | AuthenticationFlow::Federated => {
+                if matches!(secret, SecretField::Missing) {
+                    problems.error("secret", format!("{} is missing", self.flow.label()));
+                }
+            }
+        }
+        if let Cloud::Custom(endpoints) = &self.cloud {
+            for (field, url) in [("authority", &endpoints.authority), ("graph", &endpoints.graph)] {
+                let https = url.scheme() == "https";
+                let loopback = url.scheme() == "http" && url.host_str().is_some_and(is_loopback);
+                if !https && !loopback {
+                    problems.error(field, format!("{url} is not https, and not on this machine"));
+                }
+            }
+        }
+    }
+}
+
+/// The secret's *Value* is wanted; its *ID* is a GUID and stands right beside it in the portal.
+fn validate_secret(secret: SecretField<'_>, problems: &mut Problems) {
+    match secret {
+        SecretField::Missing => {
+            problems.error("secret", "Client secret is missing");
+        }
+        SecretField::Typed(text) if text.expose_secret().trim().is_empty() => {
+            problems.error("secret", "Client secret is missing");
+        }
+        SecretField::Typed(text) if is_guid(text.expose_secret().trim()) => {
+            problems
+                .error("secret", "Client secret looks like the Secret ID")
+                .hint("This is the Secret ID; copy the Value column. It is shown only once: if it is gone, make a new secret.");
+        }
+        SecretField::Typed(text) if text.expose_secret().chars().any(char::is_whitespace) => {
+            problems
+                .error("secret", "Client secret holds a blank or a line end")
+                .hint("Copy the Value again, without what stands around it.");
+        }
+        SecretField::Stored | SecretField::Typed(_) => {}
+    }
+}
+
+/// Whether `text` has the shape of a GUID: 8-4-4-4-12 hexadecimal digits.
+pub fn is_guid(text: &str) -> bool {
+    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
+}
+
+/// Whether `text` has the shape of a domain: a host name of at least two labels.
+fn is_domain(text: &str) -> bool {
+    text.contains('.') && text.parse::<HostName>().is_ok()
+}
+
+/// Whether `host` is this machine by name or number.
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A saved connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Its settings; they were valid when saved.
+    pub settings: ConnectionSettings,
+    /// When it was first saved.
+    pub created_at: Timestamp,
+    /// When it was last saved.
+    pub updated_at: Timestamp,
+}
+
+/// How mail leaves by default: the e-mail method and the connection it uses (system settings, E-mail).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutgoingSettings {
+    /// E-mail method.
+    pub method: EmailMethod,
+    /// The connection of that method; none for drafts.
+    pub connection: Option<ConnectionId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APPLICATION: &str = "5a1b2c3d-0000-4000-8000-00000000a001";
+    const TENANT: &str = "5a1b2c3d-0000-4000-8000-00000000b001";
+
+    fn messages(settings: &ConnectionSettings, secret: SecretField<'_>) -> Vec<String> {
+        settings.validate(secret).errors().map(|problem| problem.message.clone()).collect()
+    }
+
+    #[test]
+    fn the_guides_errors_appear_and_vanish_in_its_order() {
+        let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
+        let missing = SecretField::Missing;
+        assert_eq!(
+            messages(&settings, missing),
+            ["Application (client) ID is missing", "Directory (tenant) ID is missing"]
+        );
+        settings.application_id = APPLICATION.into();
+        assert_eq!(messages(&settings, missing), ["Directory (tenant) ID is missing"]);
+        settings.tenant_id = TENANT.into();
+        assert!(messages(&settings, missing).is_empty());
+        settings.flow = AuthenticationFlow::ClientSecret;
+        assert_eq!(messages(&settings, missing), ["Client secret is missing"]);
+        let secret = SecretString::from("nQ3~invented.value_for-tests");
+        assert!(messages(&settings, SecretField::Typed(&secret)).is_empty());
+    }
+
+    #[test]
+    fn what_is_commonly_mixed_up_is_named() {
+        let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
+        settings.application_id = APPLICATION.into();
+        settings.flow = AuthenticationFlow::ClientSecret;
+        for (tenant, message) in [
+            ("common", "Directory (tenant) ID cannot be `common`"),
+            (APPLICATION, "Directory (tenant) ID is the same as Application (client) ID"),
+            ("contoso", "Directory (tenant) ID is neither a GUID nor a domain"),
+        ] {
+            settings.tenant_id = tenant.into();
+            assert_eq!(messages(&settings, SecretField::Stored), [message]);
+        }
+        settings.tenant_id = "contoso.example".into();
+        let secret_id = SecretString::from("b5622740-d85f-4526-9d37-080000000000");
+        assert_eq!(
+            messages(&settings, SecretField::Typed(&secret_id)),
+            ["Client secret looks like the Secret ID"]
+        );
+    }
+
+    #[test]
+    fn without_tls_only_this_machine() {
+        let mut settings = ConnectionSettings::new(ConnectionKind::Smtp);
+        settings.server = "smtp.fabrikam.example".into();
+        settings.tls = TlsMode::Plain;
+        assert_eq!(
+            messages(&settings, SecretField::Missing),
+            ["Without TLS only this machine can be reached"]
+        );
+        settings.server = "127.0.0.1".into();
+        assert!(messages(&settings, SecretField::Missing).is_empty());
+        assert_eq!(settings.effective_port(), 25);
+    }
+}

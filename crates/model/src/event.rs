@@ -1,0 +1,231 @@
+//! Append-only facts about messages, mailboxes, connections and credentials. Timelines, metrics, webhooks and the
+//! feed are all derived from them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ConnectionId, CredentialId, EventId, InboxMessageId, MailboxId, OutboxMessageId, UserId};
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "subject", content = "subject_id")]
+pub enum Subject {
+    /// A message on its way out.
+    OutboxMessage(OutboxMessageId),
+    /// A collected message.
+    InboxMessage(InboxMessageId),
+    /// A mailbox.
+    Mailbox(MailboxId),
+    /// A connection.
+    Connection(ConnectionId),
+    /// A credential.
+    Credential(CredentialId),
+    /// A person.
+    User(UserId),
+}
+
+impl Subject {
+    /// Name of the kind, in the API and the database.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::OutboxMessage(_) => "outbox-message",
+            Self::InboxMessage(_) => "inbox-message",
+            Self::Mailbox(_) => "mailbox",
+            Self::Connection(_) => "connection",
+            Self::Credential(_) => "credential",
+            Self::User(_) => "user",
+        }
+    }
+
+    /// The raw id.
+    pub fn id(&self) -> uuid::Uuid {
+        match self {
+            Self::OutboxMessage(id) => id.as_uuid(),
+            Self::InboxMessage(id) => id.as_uuid(),
+            Self::Mailbox(id) => id.as_uuid(),
+            Self::Connection(id) => id.as_uuid(),
+            Self::Credential(id) => id.as_uuid(),
+            Self::User(id) => id.as_uuid(),
+        }
+    }
+
+    /// The subject of this kind and id; none for an unknown kind.
+    pub fn from_parts(kind: &str, id: uuid::Uuid) -> Option<Self> {
+        Some(match kind {
+            "outbox-message" => Self::OutboxMessage(id.into()),
+            "inbox-message" => Self::InboxMessage(id.into()),
+            "mailbox" => Self::Mailbox(id.into()),
+            "connection" => Self::Connection(id.into()),
+            "credential" => Self::Credential(id.into()),
+            "user" => Self::User(id.into()),
+            _ => return None,
+        })
+    }
+}
+
+macro_rules! event_kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $sentence:literal;)*) => {
+        /// What happened.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum EventKind {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+        }
+
+        impl EventKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Name in the API, in webhooks and in the database.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// What a timeline says.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$name => $sentence,)* }
+            }
+
+            /// The kind of this name.
+            pub fn from_name(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+event_kinds! {
+    /// A message was accepted and is on disk.
+    OutboxAccepted = "outbox.accepted", "Accepted and stored";
+    /// A worker began an attempt.
+    OutboxAttempt = "outbox.attempt", "Attempt begun";
+    /// The provider holds a draft whose id is written down.
+    OutboxDraftCreated = "outbox.draft-created", "Draft created at the provider";
+    /// The provider took the message.
+    OutboxSent = "outbox.sent", "Sent";
+    /// Not sent, to be tried again.
+    OutboxDeferred = "outbox.deferred", "Not sent yet, will be tried again";
+    /// Whether it was sent is not known.
+    OutboxUnknown = "outbox.unknown", "Outcome unknown, will be looked up";
+    /// The provider was asked what became of it.
+    OutboxReconciled = "outbox.reconciled", "Looked up at the provider";
+    /// Will not be sent.
+    OutboxFailed = "outbox.failed", "Not sent";
+    /// Kept back.
+    OutboxHeld = "outbox.held", "Held";
+    /// Released by a person.
+    OutboxReleased = "outbox.released", "Released";
+    /// Taken back.
+    OutboxCancelled = "outbox.cancelled", "Cancelled";
+    /// A worker died in the middle of an attempt.
+    OutboxInterrupted = "outbox.interrupted", "Attempt interrupted";
+    /// A message was collected: raw MIME and cursor are committed.
+    InboxStored = "inbox.stored", "Collected and stored";
+    /// A further mailbox holds the same message.
+    InboxDelivered = "inbox.delivered", "Also delivered to another mailbox";
+    /// It was read and put into the inbox.
+    InboxProcessed = "inbox.processed", "Processed";
+    /// It could not be processed.
+    InboxQuarantined = "inbox.quarantined", "Put into quarantine";
+    /// It is to be processed again.
+    InboxReprocess = "inbox.reprocess", "To be processed again";
+    /// It left the mailbox at the provider; our copy stays.
+    InboxRemoved = "inbox.removed-at-provider", "Removed at the provider";
+    /// It was filed on a record.
+    InboxFiled = "inbox.filed", "Filed on a record";
+    /// A mailbox was added or changed.
+    MailboxSaved = "mailbox.saved", "Settings saved";
+    /// A mailbox was removed.
+    MailboxRemoved = "mailbox.removed", "Mailbox removed";
+    /// A mailbox began to fail.
+    MailboxFailing = "mailbox.failing", "Cannot be read";
+    /// A mailbox works again.
+    MailboxRecovered = "mailbox.recovered", "Works again";
+    /// The provider's memory of our cursor was lost; everything is compared anew.
+    MailboxResync = "mailbox.resync", "Read from the beginning";
+    /// A mailbox was validated.
+    MailboxValidated = "mailbox.validated", "Validated";
+    /// A connection was added or changed.
+    ConnectionSaved = "connection.saved", "Settings saved";
+    /// A connection was removed.
+    ConnectionRemoved = "connection.removed", "Connection removed";
+    /// A connection was checked.
+    ConnectionChecked = "connection.checked", "Checked";
+    /// A credential was stored.
+    CredentialStored = "credential.stored", "Credential stored";
+    /// A user was added or changed.
+    UserSaved = "user.saved", "User saved";
+    /// A user signed in.
+    UserSignedIn = "user.signed-in", "Signed in";
+    /// Somebody tried to sign in as this user and failed.
+    UserRefused = "user.refused", "Sign-in refused";
+}
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its id: stable, so that receivers can drop what they have.
+    pub id: EventId,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What it is about.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// What happened.
+    pub kind: EventKind,
+    /// Number of the attempt, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// The provider's literal words, or ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
+    /// The provider's request id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Who did it: `user:admin`, `key:erp`, `cli`; none for Postroom itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+}
+
+impl Event {
+    /// An event with nothing but what happened to what and when.
+    pub fn new(id: EventId, at: Timestamp, subject: Subject, kind: EventKind) -> Self {
+        Self { id, at, subject, kind, attempt: None, words: None, request_id: None, actor: None }
+    }
+
+    /// Adds literal words.
+    pub fn words(mut self, words: impl Into<String>) -> Self {
+        self.words = Some(words.into());
+        self
+    }
+
+    /// Adds the attempt's number.
+    pub fn attempt(mut self, attempt: u32) -> Self {
+        self.attempt = Some(attempt);
+        self
+    }
+
+    /// Adds the provider's request id.
+    pub fn request_id(mut self, request_id: Option<String>) -> Self {
+        self.request_id = request_id;
+        self
+    }
+
+    /// Adds who did it.
+    pub fn actor(mut self, actor: impl Into<String>) -> Self {
+        self.actor = Some(actor.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_its_name() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::from_name(kind.as_str()), Some(*kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+    }
+}

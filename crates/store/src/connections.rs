@@ -1,0 +1,94 @@
+//! Connections, their credentials, and the outgoing settings.
+
+use async_trait::async_trait;
+use postroom_model::connection::{Connection, ConnectionSettings, OutgoingSettings};
+use postroom_model::credential::{Credential, CredentialKind};
+use postroom_model::{ConnectionId, SecretString, Timestamp};
+
+use crate::StoreError;
+
+/// A credential to be stored as the connection's current one; the one before it is retired.
+#[derive(Debug)]
+pub struct NewCredential {
+    /// What it is.
+    pub kind: CredentialKind,
+    /// The secret; sealed before it is written.
+    pub secret: SecretString,
+    /// When it stops working, where known.
+    pub expires_at: Option<Timestamp>,
+    /// Microsoft's id of it, where known.
+    pub key_id: Option<String>,
+}
+
+/// A connection to be added or changed.
+#[derive(Debug)]
+pub struct SaveConnection {
+    /// A fresh id, or that of the connection to change.
+    pub id: ConnectionId,
+    /// Its settings; the caller has validated them.
+    pub settings: ConnectionSettings,
+    /// A new credential; none leaves the stored one alone.
+    pub credential: Option<NewCredential>,
+    /// Who saves: `user:admin`, `cli`.
+    pub actor: String,
+}
+
+/// Keeps connections.
+#[async_trait]
+pub trait ConnectionStore: Send + Sync {
+    /// Adds or changes a connection and, in the same transaction, its credential.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Full`].
+    async fn save_connection(&self, save: SaveConnection) -> Result<Connection, StoreError>;
+
+    /// Removes a connection without mailboxes and without messages still to be sent; clears the outgoing
+    /// settings when they named it.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] while mailboxes or unfinished messages use it; [`StoreError::Untouched`] when it is not there.
+    async fn remove_connection(&self, id: ConnectionId, actor: &str) -> Result<(), StoreError>;
+
+    /// One connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn connection(&self, id: ConnectionId) -> Result<Option<Connection>, StoreError>;
+
+    /// All connections, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn connections(&self) -> Result<Vec<Connection>, StoreError>;
+
+    /// All credentials of a connection, without their secrets, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn credentials(&self, connection: ConnectionId) -> Result<Vec<Credential>, StoreError>;
+
+    /// The current credential with its secret, to sign in with; none when nothing is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Key`] when it was sealed with another key.
+    async fn credential_secret(
+        &self,
+        connection: ConnectionId,
+    ) -> Result<Option<(Credential, SecretString)>, StoreError>;
+
+    /// How mail leaves by default; none before anybody saved it.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn outgoing_settings(&self) -> Result<Option<OutgoingSettings>, StoreError>;
+
+    /// Saves how mail leaves by default.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn save_outgoing_settings(
+        &self,
+        settings: &OutgoingSettings,
+        actor: &str,
+    ) -> Result<(), StoreError>;
+}

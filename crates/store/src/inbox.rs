@@ -1,0 +1,188 @@
+//! Collected messages, and the mails filed on records.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postroom_model::inbox::{InboxMessage, InboxState, Summary};
+use postroom_model::mailbox::MailType;
+use postroom_model::people::Viewer;
+use postroom_model::record::{LogEntry, RecordRef};
+use postroom_model::{InboxMessageId, MailboxId, Timestamp};
+
+use crate::{BlobRef, Lease, Page, StoreError};
+
+/// A message just fetched. Its raw MIME is already stored and synced.
+#[derive(Debug)]
+pub struct NewInboxMessage {
+    /// The provider's immutable id.
+    pub provider_id: String,
+    /// `Message-ID` as the provider tells it; part of the comparison that finds the same mail in another mailbox.
+    pub message_id: Option<String>,
+    /// The raw MIME.
+    pub raw: BlobRef,
+    /// When the provider received it.
+    pub received_at: Timestamp,
+}
+
+/// What one page of a reading brings: committed as a whole with the cursor that covers it.
+#[derive(Debug)]
+pub struct CollectedBatch {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// The lease of the claim; it goes on.
+    pub lease: Lease,
+    /// Where the next reading begins.
+    pub cursor: String,
+    /// New messages, oldest first.
+    pub messages: Vec<NewInboxMessage>,
+    /// Provider ids that left the folder.
+    pub removed: Vec<String>,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommitReport {
+    /// Messages not known before.
+    pub stored: u32,
+    /// Known messages that a further mailbox holds (same `Message-ID` and same content).
+    pub delivered: u32,
+    /// Provider ids of this mailbox that were known: dropped.
+    pub repeated: u32,
+}
+
+/// A stored message to be processed.
+#[derive(Debug, Clone)]
+pub struct StoredMessage {
+    /// Its id.
+    pub id: InboxMessageId,
+    /// The raw MIME.
+    pub raw: BlobRef,
+    /// When the provider received it.
+    pub received_at: Timestamp,
+}
+
+/// What processing found.
+#[derive(Debug)]
+pub enum Processed {
+    /// It was read.
+    Read {
+        /// What lists and threads need.
+        summary: Summary,
+        /// Its text, at most 1 MB, for search.
+        text: String,
+    },
+    /// It could not be; it stays, with the reason.
+    Quarantined {
+        /// One sentence.
+        reason: String,
+    },
+}
+
+/// Which messages a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct InboxFilter {
+    /// Only this mailbox.
+    pub mailbox: Option<MailboxId>,
+    /// Only mailboxes of this type.
+    pub kind: Option<MailType>,
+    /// Only this state; without it, everything but `stored`.
+    pub state: Option<InboxState>,
+    /// Only messages whose subject, sender or text hold all these words.
+    pub search: Option<String>,
+}
+
+/// Keeps collected messages. Every read is made for a viewer and shows only what is available to them.
+#[async_trait]
+pub trait InboxStore: Send + Sync {
+    /// Which of these provider ids the mailbox is known to hold already: they need not be fetched.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn known_provider_ids(
+        &self,
+        mailbox: MailboxId,
+        provider_ids: &[String],
+    ) -> Result<std::collections::HashSet<String>, StoreError>;
+
+    /// Commits messages and cursor together. Known provider ids are dropped; the same mail in another mailbox
+    /// becomes a further delivery of the same message.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`]: nothing was committed.
+    async fn commit_batch(&self, batch: CollectedBatch) -> Result<CommitReport, StoreError>;
+
+    /// Up to `limit` messages in state `stored`, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn unprocessed(&self, limit: u32) -> Result<Vec<StoredMessage>, StoreError>;
+
+    /// Records what processing found, and puts the message into its thread. Does nothing when it is no longer
+    /// `stored` (another worker was faster).
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn finish_processing(&self, id: InboxMessageId, processed: Processed) -> Result<(), StoreError>;
+
+    /// Puts a quarantined message back to `stored`.
+    ///
+    /// # Errors
+    /// [`StoreError::Untouched`] when the viewer sees no such message in quarantine.
+    async fn reprocess(&self, viewer: &Viewer, id: InboxMessageId, actor: &str) -> Result<(), StoreError>;
+
+    /// A page of what `viewer` may see, newest first by the provider's time.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn inbox(
+        &self,
+        viewer: &Viewer,
+        filter: &InboxFilter,
+        page: Page,
+    ) -> Result<Vec<InboxMessage>, StoreError>;
+
+    /// How many messages `viewer` may see under this filter.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn inbox_count(&self, viewer: &Viewer, filter: &InboxFilter) -> Result<u64, StoreError>;
+
+    /// One message; none when `viewer` may not see it.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn inbox_message(
+        &self,
+        viewer: &Viewer,
+        id: InboxMessageId,
+    ) -> Result<Option<InboxMessage>, StoreError>;
+
+    /// The raw MIME; none when `viewer` may not see it.
+    ///
+    /// # Errors
+    /// The errors of the blob.
+    async fn inbox_raw(&self, viewer: &Viewer, id: InboxMessageId) -> Result<Option<Bytes>, StoreError>;
+
+    /// Files a message on a record. Filing the same message on the same record again gives the first entry.
+    ///
+    /// # Errors
+    /// [`StoreError::Untouched`] when `viewer` may not see the message.
+    async fn file_on_record(
+        &self,
+        viewer: &Viewer,
+        id: InboxMessageId,
+        record: &RecordRef,
+        actor: &str,
+    ) -> Result<LogEntry, StoreError>;
+
+    /// The log of a record, oldest first, as far as `viewer` may see its mails.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn log_entries(&self, viewer: &Viewer, record: &RecordRef) -> Result<Vec<LogEntry>, StoreError>;
+
+    /// The records a message is filed on; empty when `viewer` may not see it.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn records_of(&self, viewer: &Viewer, id: InboxMessageId) -> Result<Vec<LogEntry>, StoreError>;
+}

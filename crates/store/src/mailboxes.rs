@@ -1,0 +1,134 @@
+//! Mailboxes, and the claim to read one.
+
+use async_trait::async_trait;
+use postroom_model::connection::Connection;
+use postroom_model::event::Event;
+use postroom_model::mailbox::{Mailbox, MailboxSettings, MailboxState, Validation};
+use postroom_model::people::Viewer;
+use postroom_model::{ConnectionId, MailboxId, Timestamp};
+
+use crate::{Lease, NodeId, StoreError};
+
+/// A mailbox to be added or changed.
+#[derive(Debug)]
+pub struct SaveMailbox {
+    /// A fresh id, or that of the mailbox to change.
+    pub id: MailboxId,
+    /// The connection it is on.
+    pub connection: ConnectionId,
+    /// Its settings; the caller has validated them.
+    pub settings: MailboxSettings,
+    /// Who saves.
+    pub actor: String,
+}
+
+/// A mailbox claimed for one reading.
+#[derive(Debug, Clone)]
+pub struct ClaimedMailbox {
+    /// The mailbox.
+    pub mailbox: Mailbox,
+    /// Its connection.
+    pub connection: Connection,
+    /// Where the last reading ended; none before the first.
+    pub cursor: Option<String>,
+    /// The right to commit and finish.
+    pub lease: Lease,
+}
+
+/// How a reading ended.
+#[derive(Debug)]
+pub struct PollFinish {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// The lease of the claim; it ends here.
+    pub lease: Lease,
+    /// How the mailbox fares now.
+    pub state: MailboxState,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Failed readings in a row.
+    pub failures: u32,
+    /// When it is read next; none while polling is off.
+    pub next_due_at: Option<Timestamp>,
+    /// What is to be told: begun to fail, works again.
+    pub events: Vec<Event>,
+}
+
+/// Keeps mailboxes.
+#[async_trait]
+pub trait MailboxStore: Send + Sync {
+    /// Adds or changes one mailbox and no other. It becomes due at once unless its polling is off.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] when the connection has another mailbox of that address.
+    async fn save_mailbox(&self, save: SaveMailbox) -> Result<Mailbox, StoreError>;
+
+    /// Removes a mailbox. Messages that came from it stay, seen by nobody unless another mailbox holds them too.
+    ///
+    /// # Errors
+    /// [`StoreError::Untouched`] when it is not there.
+    async fn remove_mailbox(&self, id: MailboxId, actor: &str) -> Result<(), StoreError>;
+
+    /// One mailbox.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn mailbox(&self, id: MailboxId) -> Result<Option<Mailbox>, StoreError>;
+
+    /// All mailboxes, by address: for settings, not for reading mail.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn mailboxes(&self) -> Result<Vec<Mailbox>, StoreError>;
+
+    /// The mailboxes that `viewer` may read, by address.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn mailboxes_for(&self, viewer: &Viewer) -> Result<Vec<Mailbox>, StoreError>;
+
+    /// Remembers what *Validate* found.
+    ///
+    /// # Errors
+    /// [`StoreError::Untouched`] when the mailbox is not there.
+    async fn save_validation(
+        &self,
+        id: MailboxId,
+        validation: &Validation,
+        actor: &str,
+    ) -> Result<(), StoreError>;
+
+    /// Claims up to `limit` mailboxes that are due now and held by nobody, the longest due first, until `until`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn claim_mailboxes(
+        &self,
+        owner: &NodeId,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ClaimedMailbox>, StoreError>;
+
+    /// Claims one mailbox whether it is due or not; none when another holds it.
+    ///
+    /// # Errors
+    /// [`StoreError::Untouched`] when the mailbox is not there.
+    async fn claim_mailbox(
+        &self,
+        id: MailboxId,
+        owner: &NodeId,
+        until: Timestamp,
+    ) -> Result<Option<ClaimedMailbox>, StoreError>;
+
+    /// Ends a reading and its lease.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`].
+    async fn finish_poll(&self, finish: PollFinish) -> Result<(), StoreError>;
+
+    /// When the next mailbox is due; none when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn next_mailbox_due(&self) -> Result<Option<Timestamp>, StoreError>;
+}

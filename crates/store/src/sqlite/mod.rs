@@ -1,0 +1,4 @@
+//! The traits on SQLite.
+
+/// A store in one folder.
+pub struct SqliteStore {}
