@@ -1,1 +1,173 @@
-//! x
+//! Ways in and out of a mailbox: the traits [`Sender`] and [`Source`], and what stands behind them.
+//!
+//! A sender has three outcomes, never two: sent, not sent, *unknown*. A source reads and never changes what it
+//! reads. Both answer with a [`Failure`], which carries its decision: who said no, and what is done next.
+//!
+//! # How to add a transport
+//!
+//! 1. Implement [`Sender`] and/or [`Source`] in a module of its own.
+//! 2. Name it in [`Wire`], for the kind of connection it serves.
+//! 3. Run the conformance suite against it.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postroom_model::connection::Connection;
+use postroom_model::credential::Credential;
+use postroom_model::failure::Failure;
+use postroom_model::outbox::Envelope;
+use postroom_model::{ConnectionId, EmailAddress, OutboxMessageId, SecretString, Timestamp};
+
+/// One message to be sent.
+#[derive(Debug, Clone)]
+pub struct SendJob {
+    /// Its id in the outbox.
+    pub id: OutboxMessageId,
+    /// Who it is from and to. Recipients of the envelope that no header names are blind copies.
+    pub envelope: Envelope,
+    /// `Message-ID` with its angle brackets.
+    pub message_id: String,
+    /// The raw MIME, without `Bcc`.
+    pub raw: Bytes,
+    /// The provider's id written down by an earlier attempt.
+    pub provider_id: Option<String>,
+}
+
+/// Where a sender writes down what must survive the process, before the risky step.
+#[async_trait]
+pub trait SendNotes: Send + Sync {
+    /// The provider holds a draft under this id.
+    ///
+    /// # Errors
+    /// A failure means that it could not be written down, or that the lease is lost: the sender must stop and
+    /// answer with that failure as not sent.
+    async fn draft_created(&self, provider_id: &str) -> Result<(), Failure>;
+}
+
+/// What became of an attempt to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendOutcome {
+    /// The provider took it.
+    Sent(Receipt),
+    /// It certainly was not sent.
+    NotSent(Failure),
+    /// It may have been sent: time-out, 5xx from a gateway, connection cut after the request was handed over.
+    Unknown(Failure),
+}
+
+/// What the provider said when it took a message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Receipt {
+    /// The provider's id of the message.
+    pub provider_id: Option<String>,
+    /// Its literal words: `202 Accepted`.
+    pub words: String,
+    /// Its request id.
+    pub request_id: Option<String>,
+}
+
+/// What looking up an unknown outcome found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reconciled {
+    /// It was sent.
+    Sent(Receipt),
+    /// It was not sent; when the provider still holds the draft, its id, so that this very draft is sent.
+    NotSent {
+        /// The draft that waits.
+        draft: Option<String>,
+    },
+    /// Still not known; ask again later.
+    StillUnknown(Failure),
+}
+
+/// Sends messages through one connection.
+#[async_trait]
+pub trait Sender: Send + Sync {
+    /// Tries once. When `job.provider_id` names a draft, that draft is sent and no second one is made.
+    async fn send(&self, job: &SendJob, notes: &dyn SendNotes) -> SendOutcome;
+
+    /// Looks up what became of an earlier attempt, by the provider's id and by `Message-ID`, and changes nothing.
+    async fn reconcile(&self, job: &SendJob) -> Reconciled;
+
+    /// The largest raw message it takes, in bytes.
+    fn max_message_bytes(&self) -> u64;
+}
+
+/// A message the provider tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteMessage {
+    /// The provider's immutable id.
+    pub provider_id: String,
+    /// `Message-ID`, as the provider tells it.
+    pub message_id: Option<String>,
+    /// When the provider received it.
+    pub received_at: Timestamp,
+}
+
+/// One page of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// New or changed messages in the provider's order, each once.
+    pub messages: Vec<RemoteMessage>,
+    /// Ids of messages that left the folder.
+    pub removed: Vec<String>,
+    /// Where the next call begins; to be kept only together with the messages of this page.
+    pub cursor: String,
+    /// Whether more pages follow at once.
+    pub more: bool,
+    /// Whether the provider had lost the cursor and this page begins from the beginning.
+    pub resync: bool,
+}
+
+/// Reads one mailbox. Nothing it does changes the mailbox.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// One page of what changed since `cursor`; from the beginning without one. A cursor that the provider lost
+    /// is answered by starting over (`resync`), not by an error.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's.
+    async fn changes(&self, cursor: Option<&str>) -> Result<Changes, Failure>;
+
+    /// The exact MIME of one message; none when it is gone. At most `limit` bytes.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's; a failure of [`Origin::Ourselves`](postroom_model::failure::Origin)
+    /// when the message is larger than `limit`.
+    async fn fetch(&self, provider_id: &str, limit: u64) -> Result<Option<Bytes>, Failure>;
+
+    /// Opens the mailbox and reads one header, as *Validate selected address* does. Gives one sentence.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's, with advice.
+    async fn probe(&self) -> Result<String, Failure>;
+}
+
+/// Makes senders and sources for connections.
+#[async_trait]
+pub trait Transports: Send + Sync {
+    /// A sender for this connection.
+    ///
+    /// # Errors
+    /// A failure with [`Decision::Hold`](postroom_model::failure::Decision) when a setting or credential is missing.
+    async fn sender(&self, connection: &Connection) -> Result<Box<dyn Sender>, Failure>;
+
+    /// A source for this mailbox of this connection.
+    ///
+    /// # Errors
+    /// As for [`Transports::sender`].
+    async fn source(
+        &self,
+        connection: &Connection,
+        mailbox: &EmailAddress,
+    ) -> Result<Box<dyn Source>, Failure>;
+}
+
+/// Gives the current credential of a connection at the moment it is needed.
+#[async_trait]
+pub trait Credentials: Send + Sync {
+    /// The credential and its secret; none when nothing is stored.
+    ///
+    /// # Errors
+    /// A failure of our own when it cannot be opened.
+    async fn current(&self, connection: ConnectionId) -> Result<Option<(Credential, SecretString)>, Failure>;
+}
