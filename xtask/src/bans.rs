@@ -15,7 +15,7 @@ pub(crate) fn check() -> Result<()> {
     if banned.is_empty() {
         bail!("deny.toml bans nothing: lines of the form {{ crate = \"name\", reason = \"...\" }} are expected");
     }
-    let arguments = ["tree", "--workspace", "--locked", "--edges", "all", "--prefix", "none", "--format", "{lib}"];
+    let arguments = ["tree", "--workspace", "--locked", "--edges", "normal,build,dev", "--prefix", "none", "--format", "{lib}"];
     let output = Command::new("cargo").args(arguments).output().context("run cargo tree")?;
     if !output.status.success() {
         bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
