@@ -13,9 +13,21 @@ pub(crate) fn check() -> Result<()> {
     let deny = std::fs::read_to_string("deny.toml").context("read deny.toml")?;
     let banned = banned(&deny);
     if banned.is_empty() {
-        bail!("deny.toml bans nothing: lines of the form {{ crate = \"name\", reason = \"...\" }} are expected");
+        bail!(
+            "deny.toml bans nothing: lines of the form {{ crate = \"name\", reason = \"...\" }} are expected"
+        );
     }
-    let arguments = ["tree", "--workspace", "--locked", "--edges", "normal,build,dev", "--prefix", "none", "--format", "{lib}"];
+    let arguments = [
+        "tree",
+        "--workspace",
+        "--locked",
+        "--edges",
+        "normal,build,dev",
+        "--prefix",
+        "none",
+        "--format",
+        "{lib}",
+    ];
     let output = Command::new("cargo").args(arguments).output().context("run cargo tree")?;
     if !output.status.success() {
         bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));

@@ -57,7 +57,8 @@ fn test() -> Result<()> {
     // Last, so that the run ends with the runner's own closing lines. Tests marked `ignored` need something
     // foreign that `prerequisites` has just made sure of.
     if runs("cargo", &["nextest", "--version"]) {
-        let arguments = ["nextest", "run", "--workspace", "--locked", "--run-ignored", "all", "--no-fail-fast"];
+        let arguments =
+            ["nextest", "run", "--workspace", "--locked", "--run-ignored", "all", "--no-fail-fast"];
         cargo("tests", &arguments, &[])
     } else {
         let arguments =

@@ -61,7 +61,8 @@ impl App {
             };
         };
         let wanted = |connection: &Connection| {
-            connection.settings.display_name().eq_ignore_ascii_case(named) || connection.id.to_string() == named
+            connection.settings.display_name().eq_ignore_ascii_case(named)
+                || connection.id.to_string() == named
         };
         all.into_iter().find(wanted).ok_or_else(|| {
             hinted(format!("there is no connection `{named}`"), "`postroom connection list` shows them")
@@ -82,10 +83,7 @@ struct StoredCredentials(Arc<dyn Store>);
 
 #[async_trait]
 impl Credentials for StoredCredentials {
-    async fn current(
-        &self,
-        connection: ConnectionId,
-    ) -> Result<Option<(Credential, SecretString)>, Failure> {
+    async fn current(&self, connection: ConnectionId) -> Result<Option<(Credential, SecretString)>, Failure> {
         self.0.credential_secret(connection).await.map_err(|error| {
             let words = format!("the stored credential could not be opened: {error}");
             Failure::new("open the credential", Origin::Ourselves, words, Decision::Retry { after: None })

@@ -104,7 +104,9 @@ fn start_log(config: &Config, serving: bool) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.log.format {
         LogFormat::Json => builder.json().try_init(),
-        LogFormat::Text => builder.with_ansi(std::env::var_os("NO_COLOR").is_none() && is_terminal()).try_init(),
+        LogFormat::Text => {
+            builder.with_ansi(std::env::var_os("NO_COLOR").is_none() && is_terminal()).try_init()
+        }
     };
     if let Err(error) = started {
         output::talk(format!("warning: the log could not be started: {error}"));

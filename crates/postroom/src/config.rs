@@ -156,10 +156,16 @@ impl Config {
                 "ENGINE_COLLECT_PARALLEL" => self.engine.collect_parallel = parse(&value).map_err(fail)?,
                 "ENGINE_IDLE_POLL_MS" => self.engine.idle_poll_ms = parse(&value).map_err(fail)?,
                 "ENGINE_LEASE_SECONDS" => self.engine.lease_seconds = parse(&value).map_err(fail)?,
-                "ENGINE_RETRY_WINDOW_HOURS" => self.engine.retry_window_hours = parse(&value).map_err(fail)?,
+                "ENGINE_RETRY_WINDOW_HOURS" => {
+                    self.engine.retry_window_hours = parse(&value).map_err(fail)?
+                }
                 // Names the file itself; read by the command line.
                 "CONFIG" => {}
-                _ => return Err(fail("there is no such setting; `postroom config show` lists them".to_owned())),
+                _ => {
+                    return Err(fail(
+                        "there is no such setting; `postroom config show` lists them".to_owned(),
+                    ));
+                }
             }
         }
         Ok(())
@@ -178,12 +184,20 @@ impl Config {
         for (key, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
                 let message = format!("{value} is outside {least} to {most}");
-                return Err(ConfigError::Wrong { place: place_of(name, text, key), key: key.to_owned(), message });
+                return Err(ConfigError::Wrong {
+                    place: place_of(name, text, key),
+                    key: key.to_owned(),
+                    message,
+                });
             }
         }
         if self.log.level.parse::<tracing_subscriber::EnvFilter>().is_err() {
             let message = format!("`{}` is not a log filter such as info or postroom=debug", self.log.level);
-            return Err(ConfigError::Wrong { place: place_of(name, text, "level"), key: "level".to_owned(), message });
+            return Err(ConfigError::Wrong {
+                place: place_of(name, text, "level"),
+                key: "level".to_owned(),
+                message,
+            });
         }
         Ok(())
     }

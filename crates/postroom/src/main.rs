@@ -31,7 +31,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             output::error(&error);
-            let usage = error.chain().any(|cause| cause.is::<config::ConfigError>() || cause.is::<cli::UsageError>());
+            let usage =
+                error.chain().any(|cause| cause.is::<config::ConfigError>() || cause.is::<cli::UsageError>());
             if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

@@ -31,14 +31,20 @@ pub(crate) async fn run(app: &App, arguments: CheckArguments) -> anyhow::Result<
     let connection = app.connection(arguments.connection.as_deref()).await?;
     let secret = app.store.credential_secret(connection.id).await?.map(|(_, secret)| secret);
     let mailboxes = app.store.mailboxes().await?;
-    let mailboxes =
-        mailboxes.into_iter().filter(|mailbox| mailbox.connection == connection.id).map(|mailbox| mailbox.address);
+    let mailboxes = mailboxes
+        .into_iter()
+        .filter(|mailbox| mailbox.connection == connection.id)
+        .map(|mailbox| mailbox.address);
     let test_message = arguments
         .sender
         .zip(arguments.recipient)
         .map(|(sender, recipient)| TestMessage { sender, recipient });
-    let request =
-        CheckRequest { settings: connection.settings.clone(), secret, mailboxes: mailboxes.collect(), test_message };
+    let request = CheckRequest {
+        settings: connection.settings.clone(),
+        secret,
+        mailboxes: mailboxes.collect(),
+        test_message,
+    };
     let mut progress = |rung: &Rung| {
         if !arguments.json {
             show(rung);

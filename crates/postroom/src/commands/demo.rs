@@ -16,6 +16,10 @@ pub(crate) struct DemoArguments {
     listen: std::net::SocketAddr,
 }
 
-pub(crate) async fn run(arguments: DemoArguments, data: Option<PathBuf>, env: Env) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    arguments: DemoArguments,
+    data: Option<PathBuf>,
+    env: Env,
+) -> anyhow::Result<ExitCode> {
     crate::demo::perform(arguments.once, arguments.listen, data, env).await
 }

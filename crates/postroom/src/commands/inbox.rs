@@ -155,7 +155,10 @@ pub(crate) fn row(message: &InboxMessage) -> [String; 5] {
 async fn show(app: &App, id: InboxMessageId, user: &str, raw: bool) -> anyhow::Result<()> {
     let viewer = app.user(user).await?.viewer();
     let Some(bytes) = app.store.inbox_raw(&viewer, id).await? else {
-        return Err(hinted(format!("{user} sees no message {id}"), "`postroom inbox --user NAME` lists them"));
+        return Err(hinted(
+            format!("{user} sees no message {id}"),
+            "`postroom inbox --user NAME` lists them",
+        ));
     };
     if raw {
         use std::io::Write;
@@ -168,7 +171,10 @@ async fn show(app: &App, id: InboxMessageId, user: &str, raw: bool) -> anyhow::R
     output::data(format!("From:    {from}"));
     output::data(format!("Subject: {}", summary.subject));
     for attachment in &view.attachments {
-        output::data(format!("File:    {} ({}, {} bytes)", attachment.name, attachment.content_type, attachment.size));
+        output::data(format!(
+            "File:    {} ({}, {} bytes)",
+            attachment.name, attachment.content_type, attachment.size
+        ));
     }
     output::data("");
     output::data(view.text.trim_end());

@@ -116,7 +116,11 @@ async fn add_mailbox(app: &App, add: AddArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn availability(app: &App, add: &AddArguments, settings: &MailboxSettings) -> anyhow::Result<Availability> {
+async fn availability(
+    app: &App,
+    add: &AddArguments,
+    settings: &MailboxSettings,
+) -> anyhow::Result<Availability> {
     if add.all {
         return Ok(Availability::All);
     }

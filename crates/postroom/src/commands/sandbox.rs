@@ -52,7 +52,9 @@ pub(crate) async fn run(
             let http = postroom_entra::http::client(&postroom_entra::http::HttpSettings::default())?;
             for file in files {
                 let raw = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
-                deliver(&http, &url, &to, raw).await.with_context(|| format!("deliver {}", file.display()))?;
+                deliver(&http, &url, &to, raw)
+                    .await
+                    .with_context(|| format!("deliver {}", file.display()))?;
                 output::talk(format!("delivered {} to {to}", file.display()));
             }
         }

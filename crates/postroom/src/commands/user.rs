@@ -89,7 +89,10 @@ async fn add_user(app: &App, add: AddArguments) -> anyhow::Result<()> {
     let name_ok = (1..=64).contains(&add.name.len())
         && add.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b));
     if !name_ok {
-        let message = format!("`{}` is not a name to sign in with: 1 to 64 of a-z, 0-9, dot, hyphen, underscore", add.name);
+        let message = format!(
+            "`{}` is not a name to sign in with: 1 to 64 of a-z, 0-9, dot, hyphen, underscore",
+            add.name
+        );
         return Err(UsageError(message).into());
     }
     let groups = group_ids(app, &add.groups).await?;
@@ -154,7 +157,10 @@ pub(super) async fn group_ids(app: &App, names: &[String]) -> anyhow::Result<Vec
         .map(|name| {
             let group = known.iter().find(|group| group.name.eq_ignore_ascii_case(name));
             group.map(|group| group.id).ok_or_else(|| {
-                hinted(format!("there is no group `{name}`"), format!("`postroom user add-group {name}` makes it"))
+                hinted(
+                    format!("there is no group `{name}`"),
+                    format!("`postroom user add-group {name}` makes it"),
+                )
             })
         })
         .collect()
@@ -168,8 +174,11 @@ async fn list(app: &App, json: bool) -> anyhow::Result<()> {
     let groups = app.store.groups().await?;
     let rows = users.into_iter().map(|user| {
         let roles: Vec<_> = user.roles.iter().map(|role| role.as_str()).collect();
-        let names: Vec<_> =
-            groups.iter().filter(|group| user.groups.contains(&group.id)).map(|group| group.name.clone()).collect();
+        let names: Vec<_> = groups
+            .iter()
+            .filter(|group| user.groups.contains(&group.id))
+            .map(|group| group.name.clone())
+            .collect();
         [user.name, user.display_name, roles.join(", "), names.join(", ")]
     });
     output::table(["NAME", "SHOWN AS", "ROLES", "GROUPS"], rows.collect());

@@ -44,10 +44,16 @@ pub(super) async fn perform(stage: &mut Stage) -> anyhow::Result<()> {
     guide.step(
         "A9",
         "copy both ids",
-        format!("Application (client) ID {}\nDirectory (tenant) ID   {}", application.app_id, organization.tenant_id),
+        format!(
+            "Application (client) ID {}\nDirectory (tenant) ID   {}",
+            application.app_id, organization.tenant_id
+        ),
     );
-    let asked: Vec<String> =
-        plan.permissions.iter().map(|permission| format!("{}: {}", permission.value, permission.why)).collect();
+    let asked: Vec<String> = plan
+        .permissions
+        .iter()
+        .map(|permission| format!("{}: {}", permission.value, permission.why))
+        .collect();
     guide.step("A10", "open the manifest", "not needed: the registration names its permissions");
     guide.step("A11", "add the application permissions", asked.join("\n"));
     guide.step("A12", "save", "saved with the registration; not full_access_as_app: EWS ends on 2027-04-01");
@@ -70,9 +76,14 @@ pub(super) async fn perform(stage: &mut Stage) -> anyhow::Result<()> {
     let secret = registrar.add_secret(&application, &plan.secret_name, plan.secret_expires_at).await?;
     guide.step("A20", "New client secret", "made by Microsoft Entra");
     guide.step("A21", "name and expiry", format!("`{}`, until {:.0}", plan.secret_name, secret.expires_at));
-    guide.step("A22", "copy the value, shown only once", format!("kept sealed and never shown; its Secret ID is {}", secret.key_id));
+    guide.step(
+        "A22",
+        "copy the value, shown only once",
+        format!("kept sealed and never shown; its Secret ID is {}", secret.key_id),
+    );
     let users = registrar.users().await?;
-    let address = users.iter().filter_map(|user| user.mail.as_deref()).find(|mail| mail.starts_with("orders@"));
+    let address =
+        users.iter().filter_map(|user| user.mail.as_deref()).find(|mail| mail.starts_with("orders@"));
     let address = address.context("the tenant has no mailbox orders@")?;
     stage.address = address.parse()?;
     guide.step("A23", "Users: an address for the test", address);
@@ -107,7 +118,11 @@ async fn sign_in(stage: &mut Stage) -> anyhow::Result<Registrar> {
     let registrar = Registrar::new(stage.http.clone(), stage.env.clone(), endpoints.graph, token);
     let guide = &mut stage.guide;
     guide.step("A1", "sign in", format!("as {user} to tenant {}", tenant.tenant_id));
-    guide.step("A2", "open the directory", "Microsoft Entra ID; the guide's Azure AD B2C is closed to new customers");
+    guide.step(
+        "A2",
+        "open the directory",
+        "Microsoft Entra ID; the guide's Azure AD B2C is closed to new customers",
+    );
     guide.step("A3", "App registrations", "none by the name of Postroom");
     Ok(registrar)
 }

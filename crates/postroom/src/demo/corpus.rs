@@ -28,7 +28,8 @@ pub(super) fn all() -> Vec<Foreign> {
 /// A message with an attachment of 9,000,000 bytes, which make 12.3 MB of base64.
 fn large() -> Vec<u8> {
     use base64::Engine;
-    let content: Vec<u8> = (0..9_000_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let content: Vec<u8> =
+        (0..9_000_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let encoded = base64::engine::general_purpose::STANDARD.encode(content);
     let mut raw = b"From: Engineering, Fabrikam <engineering@fabrikam.example>\r\n\
 To: orders@contoso.example\r\n\

@@ -39,7 +39,9 @@ impl Guide {
     pub(super) fn close(&self, seconds: f64) -> bool {
         let (steps, verified) = (self.steps, self.verified);
         if self.wrong.is_empty() {
-            output::data(format!("\n{steps} steps, {verified} facts verified, nothing wrong, {seconds:.1} s"));
+            output::data(format!(
+                "\n{steps} steps, {verified} facts verified, nothing wrong, {seconds:.1} s"
+            ));
             return true;
         }
         output::data(format!("\n{steps} steps, {} of {verified} facts are wrong:", self.wrong.len()));

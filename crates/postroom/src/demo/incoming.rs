@@ -66,10 +66,8 @@ async fn save_connection(stage: &mut Stage, typed: ConnectionSettings) -> anyhow
         one.settings.application_id == typed.application_id && one.settings.tenant_id == typed.tenant_id
     });
     let connection = same.context("the connection of step E10 is not found")?;
-    let settings = ConnectionSettings {
-        polling_interval: typed.polling_interval,
-        ..connection.settings.clone()
-    };
+    let settings =
+        ConnectionSettings { polling_interval: typed.polling_interval, ..connection.settings.clone() };
     let save =
         SaveConnection { id: connection.id, settings, credential: None, actor: "user:admin".to_owned() };
     stage.app.store.save_connection(save).await?;
@@ -84,16 +82,11 @@ async fn accounts(stage: &mut Stage) -> anyhow::Result<()> {
     stage.guide.step("I9", "add a row with plus or F5", "");
     stage.guide.step("I10", "E-mail", "orders@, service@ and hr@contoso.example");
     stage.guide.step("I11", "Type", "Customer order and Monitor-to-Monitor; Case; Personnel");
-    let orders = MailboxSettings::new(
-        stage.address.as_str(),
-        [MailType::CustomerOrder, MailType::MonitorToMonitor],
-    );
+    let orders =
+        MailboxSettings::new(stage.address.as_str(), [MailType::CustomerOrder, MailType::MonitorToMonitor]);
     let mut service = MailboxSettings::new("service@contoso.example", [MailType::Case]);
-    service.availability = Availability::Only {
-        groups: [service_group].into(),
-        roles: BTreeSet::new(),
-        users: BTreeSet::new(),
-    };
+    service.availability =
+        Availability::Only { groups: [service_group].into(), roles: BTreeSet::new(), users: BTreeSet::new() };
     let mut hr = MailboxSettings::new("hr@contoso.example", [MailType::Personnel]);
     let closed = hr.availability == Availability::nobody();
     stage.guide.verify(closed, "a Personnel mailbox begins open to all");

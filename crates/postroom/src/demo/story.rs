@@ -67,13 +67,20 @@ async fn send(stage: &mut Stage) -> anyhow::Result<()> {
         Acceptance::Accepted(message) => message,
         other => anyhow::bail!("the first message of the demonstration was not new: {other:?}"),
     };
-    stage.guide.step("1", "hand in a message with an attachment", format!("{} on disk, {}", accepted.state, accepted.message_id));
+    stage.guide.step(
+        "1",
+        "hand in a message with an attachment",
+        format!("{} on disk, {}", accepted.state, accepted.message_id),
+    );
     let again = stage.app.engine.intake().submit_draft(draft, submitter).await?;
     let repeated = matches!(&again, Acceptance::Repeated(message) if message.id == accepted.id);
     stage.guide.step("2", "hand it in again under the same key", "the same message, not a second one");
     stage.guide.verify(repeated, "the same request under the same key made a second message");
     let sent = final_state(stage, accepted.id).await?;
-    stage.guide.verify(sent.state == postroom_model::outbox::OutboxState::Sent, format!("the message is {}", sent.state));
+    stage.guide.verify(
+        sent.state == postroom_model::outbox::OutboxState::Sent,
+        format!("the message is {}", sent.state),
+    );
     let filter = EventFilter { subject: Some(Subject::OutboxMessage(sent.id)), after: 0 };
     let timeline = stage.app.store.events(&filter, 100).await?;
     let lines: Vec<String> = timeline.iter().map(|stored| outbox::timeline_line(&stored.event)).collect();
@@ -87,7 +94,11 @@ async fn send(stage: &mut Stage) -> anyhow::Result<()> {
     let view = postroom_mime::read::view(mail.raw.as_bytes())?;
     let names: Vec<&str> = view.attachments.iter().map(|file| file.name.as_str()).collect();
     let content = postroom_mime::read::attachment(mail.raw.as_bytes(), 0)?.map(|file| file.content);
-    stage.guide.step("4", "look at what left the tenant", format!("to {}; `{}`; file `{}`", mail.to.join(", "), view.summary.subject, names.join("`, `")));
+    stage.guide.step(
+        "4",
+        "look at what left the tenant",
+        format!("to {}; `{}`; file `{}`", mail.to.join(", "), view.summary.subject, names.join("`, `")),
+    );
     stage.guide.verify(content.as_deref() == Some(attached.content.as_slice()), "the attachment was changed");
     stage.guide.verify(names == [attached.name.as_str()], format!("the attachment's name became {names:?}"));
     stage.guide.verify(!mail.raw.to_lowercase().contains("\r\nbcc:"), "the blind copy is in the message");
@@ -116,7 +127,11 @@ async fn deliver(stage: &mut Stage, foreign: &[corpus::Foreign]) -> anyhow::Resu
             .with_context(|| format!("deliver {}", mail.name))?;
     }
     let largest = foreign.iter().map(|mail| mail.raw.len()).max().unwrap_or_default();
-    stage.guide.step("5", "foreign mail arrives", format!("{} messages, the largest {largest} bytes", foreign.len()));
+    stage.guide.step(
+        "5",
+        "foreign mail arrives",
+        format!("{} messages, the largest {largest} bytes", foreign.len()),
+    );
     Ok(())
 }
 
@@ -152,16 +167,22 @@ async fn show(stage: &mut Stage, foreign: &[corpus::Foreign]) -> anyhow::Result<
         let viewer = viewer(stage, name).await?;
         let messages = inbox_of(stage, &viewer).await?;
         let rows = messages.iter().map(inbox::row);
-        let lines: Vec<String> = rows.map(|[_, from, subject, _, _]| format!("{from:<44.44} {subject}")).collect();
+        let lines: Vec<String> =
+            rows.map(|[_, from, subject, _, _]| format!("{from:<44.44} {subject}")).collect();
         stage.guide.step(number, &format!("the inbox of {name}"), lines.join("\n"));
         let waiting = messages.iter().filter(|message| message.state != InboxState::Processed).count();
         stage.guide.verify(waiting == 0, format!("{waiting} messages of {name} were not processed"));
-        let allowed = |to: &str| to == "orders@contoso.example" || (name == "servicedesk" && to == "service@contoso.example");
+        let allowed = |to: &str| {
+            to == "orders@contoso.example" || (name == "servicedesk" && to == "service@contoso.example")
+        };
         let mut expected = foreign.iter().filter(|mail| allowed(mail.to)).count();
         if name == "servicedesk" {
             expected += 1; // the blind copy
         }
-        stage.guide.verify(messages.len() == expected, format!("{name} sees {} messages, not {expected}", messages.len()));
+        stage.guide.verify(
+            messages.len() == expected,
+            format!("{name} sees {} messages, not {expected}", messages.len()),
+        );
         intact(stage, &viewer, &messages, foreign).await?;
     }
     Ok(())
@@ -176,9 +197,12 @@ async fn intact(
 ) -> anyhow::Result<()> {
     let body = |raw: &[u8]| raw.windows(4).position(|four| four == b"\r\n\r\n").map(|at| raw[at..].to_vec());
     for message in messages {
-        let raw = stage.app.store.inbox_raw(viewer, message.id).await?.context("a message is not readable")?;
+        let raw =
+            stage.app.store.inbox_raw(viewer, message.id).await?.context("a message is not readable")?;
         let id = message.summary.message_id.as_deref().unwrap_or_default();
-        let Some(mail) = foreign.iter().find(|mail| !id.is_empty() && String::from_utf8_lossy(&mail.raw[..mail.raw.len().min(4096)]).contains(id)) else {
+        let Some(mail) = foreign.iter().find(|mail| {
+            !id.is_empty() && String::from_utf8_lossy(&mail.raw[..mail.raw.len().min(4096)]).contains(id)
+        }) else {
             continue;
         };
         stage.guide.verify(body(&raw) == body(&mail.raw), format!("{} was changed on the way", mail.name));

@@ -34,8 +34,15 @@ pub(super) async fn perform(stage: &mut Stage) -> anyhow::Result<()> {
     let secret_id = SecretString::from(registration.secret_key_id.clone());
     let mistaken = settings.validate(SecretField::Typed(&secret_id));
     let said = mistaken.at("secret").map(|problem| problem.message.clone()).unwrap_or_default();
-    guide.verify(said == "Client secret looks like the Secret ID", format!("the Secret ID was taken for the secret: {said}"));
-    guide.step("E9", "23. Client secret", format!("the Secret ID, pasted by mistake: {said}\nthe Value: taken, not shown"));
+    guide.verify(
+        said == "Client secret looks like the Secret ID",
+        format!("the Secret ID was taken for the secret: {said}"),
+    );
+    guide.step(
+        "E9",
+        "23. Client secret",
+        format!("the Secret ID, pasted by mistake: {said}\nthe Value: taken, not shown"),
+    );
     settings.port = 443;
     guide.step("E10", "15. Port", "443");
     let problems = settings.validate(SecretField::Typed(&secret));
@@ -59,7 +66,9 @@ async fn sign_in_to_page(stage: &mut Stage) -> anyhow::Result<()> {
         .context("sign in to the page")?;
     let cookie = answer.headers().get("set-cookie").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
-    stage.guide.verify(answer.status().is_redirection() && !cookie.is_empty(), "the page refuses the administrator");
+    stage
+        .guide
+        .verify(answer.status().is_redirection() && !cookie.is_empty(), "the page refuses the administrator");
     let page = stage.http.get(format!("{url}/settings/email")).header("cookie", cookie).send().await?;
     let status = page.status();
     let text = page.text().await.context("read the page")?;
@@ -82,16 +91,25 @@ async fn test(stage: &mut Stage, settings: &ConnectionSettings, secret: SecretSt
     let guide = &mut stage.guide;
     guide.step("E11", "the green icon beside the server address", "the check opens; nothing is saved for it");
     guide.step("E12", "e-mail method", EmailMethod::ExchangeOnline.label());
-    guide.step("E13", "recipient, sender", format!("{0}, {0}; no user name and password: this flow needs none", stage.address));
+    guide.step(
+        "E13",
+        "recipient, sender",
+        format!("{0}, {0}; no user name and password: this flow needs none", stage.address),
+    );
     let report = postroom_check::run(&request, &stage.env, &mut |_| {}).await;
     let mut lines: Vec<String> = report
         .rungs
         .iter()
-        .map(|rung| format!("{:<5} {:<26} {}", format!("{:?}", rung.verdict).to_lowercase(), rung.title, rung.got))
+        .map(|rung| {
+            format!("{:<5} {:<26} {}", format!("{:?}", rung.verdict).to_lowercase(), rung.title, rung.got)
+        })
         .collect();
     lines.push(report.summary());
     stage.guide.step("E14", "Test", lines.join("\n"));
-    stage.guide.verify(report.ok() && report.summary() == "OK!", format!("the check does not say OK!: {}", report.summary()));
+    stage.guide.verify(
+        report.ok() && report.summary() == "OK!",
+        format!("the check does not say OK!: {}", report.summary()),
+    );
     Ok(())
 }
 
@@ -110,8 +128,7 @@ async fn save(stage: &mut Stage, settings: ConnectionSettings) -> anyhow::Result
         actor: "user:admin".to_owned(),
     };
     let connection = stage.app.store.save_connection(save).await?;
-    let outgoing =
-        OutgoingSettings { method: EmailMethod::ExchangeOnline, connection: Some(connection.id) };
+    let outgoing = OutgoingSettings { method: EmailMethod::ExchangeOnline, connection: Some(connection.id) };
     stage.app.store.save_outgoing_settings(&outgoing, "user:admin").await?;
     stage.connection = Some(connection.id);
     Ok(())
