@@ -13,6 +13,7 @@ use url::Url;
 use super::call::{Call, Caller, Patience};
 use super::error::RegisterError;
 use super::plan::{Permission, Plan, TAG};
+use crate::http;
 use crate::token::AccessToken;
 
 /// Pages of a list that are read at most.
@@ -178,12 +179,9 @@ impl Registrar {
     /// [`RegisterError`].
     pub async fn users(&self) -> Result<Vec<DirectoryUser>, RegisterError> {
         let step = "list users";
-        let mut address = self.caller.address(step, &["users"])?;
-        address
-            .query_pairs_mut()
-            .append_pair("$select", "id,displayName,userPrincipalName,mail")
-            .append_pair("$top", "999");
-        self.list(step, address).await
+        let address = self.caller.address(step, &["users"])?;
+        let query = [("$select", "id,displayName,userPrincipalName,mail"), ("$top", "999")];
+        self.list(step, http::with_query(address, &query)).await
     }
 
     /// The application with this Application (client) ID, as remembered from an earlier run.
@@ -417,9 +415,8 @@ impl Registrar {
         collection: &str,
         filter: &str,
     ) -> Result<Vec<T>, RegisterError> {
-        let mut address = self.caller.address(step, &[collection])?;
-        address.query_pairs_mut().append_pair("$filter", filter);
-        self.list(step, address).await
+        let address = self.caller.address(step, &[collection])?;
+        self.list(step, http::with_query(address, &[("$filter", filter)])).await
     }
 
     async fn list<T: DeserializeOwned>(&self, step: &str, first: Url) -> Result<Vec<T>, RegisterError> {
