@@ -1,10 +1,23 @@
 //! From a draft or a raw message to an accepted message.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use bytes::Bytes;
-use postroom_model::Problems;
-use postroom_model::draft::Draft;
+use postroom_mime::{build, submission};
+use postroom_model::connection::{Connection, ConnectionKind, EmailMethod};
+use postroom_model::draft::{Draft, MAX_RECIPIENTS};
 use postroom_model::outbox::{Envelope, IdempotencyKey};
-use postroom_store::{Acceptance, StoreError};
+use postroom_model::{EmailAddress, Env, Problems};
+use postroom_store::{Acceptance, NewOutboxMessage, Store, StoreError};
+
+use crate::Nudges;
+
+/// Largest raw message that Exchange Online takes by Microsoft Graph: about 4 MB as base64.
+///
+/// Asked here by kind, and not from `Sender::max_message_bytes`: making a sender needs the credential, and a message
+/// must be accepted while the credential is missing or expired.
+const EXCHANGE_ONLINE_BYTES: u64 = 3_000_000;
 
 /// Who hands a message in, and under which key.
 #[derive(Debug, Clone)]
@@ -39,20 +52,56 @@ pub enum IntakeError {
 
 /// Takes messages in.
 #[derive(Clone)]
-pub struct Intake {}
+pub struct Intake {
+    store: Arc<dyn Store>,
+    env: Env,
+    nudges: Arc<Nudges>,
+}
+
+impl std::fmt::Debug for Intake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Intake")
+    }
+}
+
+/// A message with everything that is stored of it.
+struct Ready {
+    connection: Connection,
+    envelope: Envelope,
+    message_id: String,
+    subject: String,
+    raw: Bytes,
+}
 
 impl Intake {
+    pub(crate) fn new(store: Arc<dyn Store>, env: Env, nudges: Arc<Nudges>) -> Self {
+        Self { store, env, nudges }
+    }
+
     /// Validates a draft, builds its MIME, stores it, and answers when it is on disk. The connection is that of the
     /// mailbox with the sender's address, else the one of the outgoing settings.
     ///
     /// # Errors
     /// [`IntakeError`].
     pub async fn submit_draft(&self, draft: Draft, submitter: Submitter) -> Result<Acceptance, IntakeError> {
-        let _ = (draft, submitter);
-        todo!()
+        if let Some(known) = self.known(&submitter).await? {
+            return Ok(known);
+        }
+        let draft = draft.validate().map_err(IntakeError::Invalid)?;
+        let from = draft.from.address.clone();
+        let connection = self.connection_for(&from).await?;
+        // Files larger than the limit are refused before they are encoded, which would double them in memory.
+        let files: usize = draft.attachments.iter().map(|attachment| attachment.content.len()).sum();
+        check_size(files, &connection)?;
+        let message_id = self.new_message_id(&from);
+        let raw = build::build(&draft, &message_id, self.env.now(), &self.env.new_token(24));
+        let envelope = Envelope { from, to: draft.recipients() };
+        let ready = Ready { connection, envelope, message_id, subject: draft.subject, raw: raw.into() };
+        self.accept(ready, submitter).await
     }
 
-    /// The same for a raw message with its envelope.
+    /// The same for a raw message with its envelope. Exchange Online takes the recipients from the headers, so there
+    /// the envelope must name everyone whom a header names; those it names beyond that are blind copies.
     ///
     /// # Errors
     /// [`IntakeError`].
@@ -62,7 +111,142 @@ impl Intake {
         envelope: Envelope,
         submitter: Submitter,
     ) -> Result<Acceptance, IntakeError> {
-        let _ = (raw, envelope, submitter);
-        todo!()
+        if let Some(known) = self.known(&submitter).await? {
+            return Ok(known);
+        }
+        let envelope = each_once(envelope);
+        check_envelope(&envelope).into_result().map_err(IntakeError::Invalid)?;
+        let connection = self.connection_for(&envelope.from).await?;
+        check_size(raw.len(), &connection)?;
+        let fallback = self.new_message_id(&envelope.from);
+        let read = submission::read(&raw, &fallback, self.env.now()).map_err(IntakeError::Invalid)?;
+        if connection.settings.kind == ConnectionKind::ExchangeOnline {
+            check_headers(&read.header_recipients, &envelope).into_result().map_err(IntakeError::Invalid)?;
+        }
+        let ready = Ready {
+            connection,
+            envelope,
+            message_id: read.message_id,
+            subject: read.subject,
+            raw: read.raw.into(),
+        };
+        self.accept(ready, submitter).await
     }
+
+    async fn known(&self, submitter: &Submitter) -> Result<Option<Acceptance>, StoreError> {
+        match &submitter.idempotency {
+            Some((key, request)) => self.store.idempotent(&submitter.name, key, request).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Blob first, then row, key and event in one transaction: yes means on disk.
+    async fn accept(&self, ready: Ready, submitter: Submitter) -> Result<Acceptance, IntakeError> {
+        check_size(ready.raw.len(), &ready.connection)?;
+        let raw = self.store.put_blob(ready.raw).await?;
+        let message = NewOutboxMessage {
+            id: self.env.new_id(),
+            connection: ready.connection.id,
+            envelope: ready.envelope,
+            message_id: ready.message_id,
+            subject: ready.subject,
+            raw,
+            submitted_by: submitter.name,
+            idempotency: submitter.idempotency,
+        };
+        let acceptance = self.store.accept(message).await?;
+        if let Acceptance::Accepted(message) = &acceptance {
+            tracing::info!(message = %message.id, size = message.size, "accepted");
+            self.nudges.outbox.notify_waiters();
+        }
+        Ok(acceptance)
+    }
+
+    /// `<uuid@domain-of-sender>`. A domain beyond ASCII may not stand in a `Message-ID` (RFC 5322 section 3.6.4).
+    fn new_message_id(&self, from: &EmailAddress) -> String {
+        let domain = Some(from.domain()).filter(|domain| domain.is_ascii()).unwrap_or("postroom.invalid");
+        format!("<{}@{domain}>", self.env.new_uuid())
+    }
+
+    async fn connection_for(&self, from: &EmailAddress) -> Result<Connection, IntakeError> {
+        for mailbox in self.store.mailboxes().await?.into_iter().filter(|mailbox| mailbox.address == *from) {
+            let connection = self.store.connection(mailbox.connection).await?;
+            if let Some(connection) = connection.filter(|connection| connection.settings.kind.sends()) {
+                return Ok(connection);
+            }
+        }
+        let none = |words: String| Err(IntakeError::NoConnection(words));
+        let Some(outgoing) = self.store.outgoing_settings().await? else {
+            return none(format!(
+                "there is no connection to send from {from}: choose an e-mail method under Settings, E-mail, or add {from} as a mailbox"
+            ));
+        };
+        if outgoing.method == EmailMethod::Outlook {
+            return none(format!(
+                "the e-mail method is `{}`, which sends nothing by itself: choose a server based method under Settings, E-mail, or fetch the message as a draft",
+                EmailMethod::Outlook.label()
+            ));
+        }
+        let connection = match outgoing.connection {
+            Some(id) => self.store.connection(id).await?,
+            None => None,
+        };
+        match connection {
+            Some(connection) if connection.settings.kind.sends() => Ok(connection),
+            Some(connection) => none(format!(
+                "the connection `{}` only receives: choose another one under Settings, E-mail",
+                connection.settings.display_name()
+            )),
+            None => none(format!(
+                "the e-mail method `{}` has no connection: choose one under Settings, E-mail",
+                outgoing.method.label()
+            )),
+        }
+    }
+}
+
+/// The largest raw message that is accepted for a connection, in bytes.
+fn limit(connection: &Connection) -> u64 {
+    let settings = &connection.settings;
+    match settings.kind {
+        ConnectionKind::ExchangeOnline => settings.max_size_bytes().min(EXCHANGE_ONLINE_BYTES),
+        ConnectionKind::Exchange | ConnectionKind::Imap | ConnectionKind::Smtp => settings.max_size_bytes(),
+    }
+}
+
+fn check_size(size: usize, connection: &Connection) -> Result<(), IntakeError> {
+    let (size, limit) = (u64::try_from(size).unwrap_or(u64::MAX), limit(connection));
+    if size > limit { Err(IntakeError::TooLarge { size, limit }) } else { Ok(()) }
+}
+
+fn each_once(envelope: Envelope) -> Envelope {
+    let mut seen = BTreeSet::new();
+    let to = envelope.to.into_iter().filter(|address| seen.insert(address.clone())).collect();
+    Envelope { from: envelope.from, to }
+}
+
+fn check_envelope(envelope: &Envelope) -> Problems {
+    let mut problems = Problems::new();
+    match envelope.to.len() {
+        0 => {
+            problems.error("envelope", "a message needs at least one recipient in its envelope");
+        }
+        count if count > MAX_RECIPIENTS => {
+            let message = format!("{count} recipients are too many; at most {MAX_RECIPIENTS} are allowed");
+            problems.error("envelope", message);
+        }
+        _ => {}
+    }
+    problems
+}
+
+fn check_headers(headers: &[EmailAddress], envelope: &Envelope) -> Problems {
+    let mut problems = Problems::new();
+    let named: BTreeSet<_> = envelope.to.iter().collect();
+    for address in headers.iter().filter(|address| !named.contains(address)).take(10) {
+        problems
+            .error("envelope", format!("{address} is in a header and not in the envelope"))
+            .hint("Exchange Online sends to everyone whom To, Cc and Bcc name: add the address to the envelope, or take it out of the header.");
+    }
+    problems
 }

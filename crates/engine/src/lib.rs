@@ -8,20 +8,40 @@
 //! | [`outbox`] | the worker that sends: claim, send, finish; what is unknown is looked up first |
 //! | [`outbox::retry`] | when to try again: a pure function |
 //! | [`collector`] | the worker that reads mailboxes: raw MIME and cursor committed together |
+//! | [`collector::pace`] | when to read again: a pure function |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
 //! | [`Engine`] | starts the three workers, nudges them, and stops them |
+//!
+//! # How to add a worker
+//!
+//! 1. Work that is claimed with a lease: implement `worker::Desk` (what is claimed, how one piece is done); the loop
+//!    that claims, waits and drains is shared. Work that is only looked for: a loop of its own, as in [`router`].
+//! 2. Give it a `Notify` in `Nudges`, and nudge it where its work comes from. A nudge only makes it faster: the
+//!    worker must find its work by asking the store, on a timer, and must be safe to run twice.
+//! 3. Start it in [`Engine::run`] by `worker::keep`, which starts it again when it panics.
+//! 4. Test in `tests/it/` that it does its work once with two engines on one store, and that it stops without a lease.
 
 pub mod collector;
 pub mod intake;
 pub mod outbox;
 pub mod router;
+mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use postroom_model::{Env, MailboxId};
-use postroom_store::{NodeId, Store};
+use jiff::SignedDuration;
+use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::{Env, MailboxId, Timestamp};
+use postroom_store::{NodeId, Store, StoreError};
 use postroom_transport::Transports;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+/// Longest call to a provider. Transports have shorter limits of their own; this one keeps a worker from hanging
+/// when one of them fails to.
+const PROVIDER_LIMIT: Duration = Duration::from_secs(600);
 
 /// What the engine may be told. Every value has the default it documents.
 #[derive(Debug, Clone)]
@@ -53,6 +73,21 @@ impl Default for EngineSettings {
     }
 }
 
+impl EngineSettings {
+    /// How long a lease lasts; at least 3 seconds, because it is extended every third of it.
+    fn lease(&self) -> Duration {
+        Duration::from_secs(u64::from(self.lease_seconds.max(3)))
+    }
+}
+
+/// What wakes the workers of one engine.
+#[derive(Debug, Default)]
+pub(crate) struct Nudges {
+    pub(crate) outbox: Notify,
+    pub(crate) collector: Notify,
+    pub(crate) router: Notify,
+}
+
 /// What all workers share.
 #[derive(Clone)]
 pub struct Engine {
@@ -61,6 +96,13 @@ pub struct Engine {
     env: Env,
     node: NodeId,
     settings: EngineSettings,
+    nudges: Arc<Nudges>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("node", &self.node).field("settings", &self.settings).finish()
+    }
 }
 
 impl Engine {
@@ -72,33 +114,47 @@ impl Engine {
         settings: EngineSettings,
     ) -> Self {
         let node = NodeId::new(env.new_uuid());
-        Self { store, transports, env, node, settings }
+        Self { store, transports, env, node, settings, nudges: Arc::default() }
     }
 
     /// Takes messages in. Cheap; the same store and the same nudge.
     pub fn intake(&self) -> intake::Intake {
-        todo!()
+        intake::Intake::new(self.store.clone(), self.env.clone(), self.nudges.clone())
     }
 
-    /// Runs the three workers until `stop` is cancelled, then finishes the work in hand.
+    /// Runs the three workers until `stop` is cancelled, then finishes the work in hand. When the future is dropped,
+    /// the work in hand is dropped too, as if the process had been killed.
     pub async fn run(&self, stop: CancellationToken) {
-        let _ = (stop, &self.store, &self.transports, &self.env, &self.node, &self.settings);
-        todo!()
+        let mut workers = JoinSet::new();
+        workers.spawn({
+            let (desk, stop, idle) = (outbox::Outbox(self.clone()), stop.clone(), self.idle());
+            async move { worker::keep("outbox", idle, stop.clone(), || worker::run(&desk, &stop)).await }
+        });
+        workers.spawn({
+            let (desk, stop, idle) = (collector::Collector(self.clone()), stop.clone(), self.idle());
+            async move { worker::keep("collector", idle, stop.clone(), || worker::run(&desk, &stop)).await }
+        });
+        workers.spawn({
+            let (engine, idle) = (self.clone(), self.idle());
+            async move { worker::keep("router", idle, stop.clone(), || router::run(&engine, &stop)).await }
+        });
+        while workers.join_next().await.is_some() {}
     }
 
     /// Runs the outbox worker alone until `stop` is cancelled: what `postroom send` does without a server.
     pub async fn run_outbox(&self, stop: CancellationToken) {
-        let _ = stop;
-        todo!()
+        let desk = outbox::Outbox(self.clone());
+        worker::keep("outbox", self.idle(), stop.clone(), || worker::run(&desk, &stop)).await;
     }
 
     /// Reads one mailbox now, whether it is due or not, and processes what came. Gives the number of new messages.
     ///
     /// # Errors
     /// The provider's refusal, or the store's failure as a failure of our own.
-    pub async fn collect_now(&self, mailbox: MailboxId) -> Result<u32, postroom_model::failure::Failure> {
-        let _ = mailbox;
-        todo!()
+    pub async fn collect_now(&self, mailbox: MailboxId) -> Result<u32, Failure> {
+        let stored = collector::collect_now(self, mailbox).await?;
+        router::process_all(self).await.map_err(|error| own_failure("process what was collected", &error))?;
+        Ok(stored)
     }
 
     /// Opens the mailbox, reads one header, remembers the result (*Validate selected address*).
@@ -109,13 +165,36 @@ impl Engine {
         &self,
         mailbox: MailboxId,
         actor: &str,
-    ) -> Result<postroom_model::mailbox::Validation, postroom_store::StoreError> {
-        let _ = (mailbox, actor);
-        todo!()
+    ) -> Result<postroom_model::mailbox::Validation, StoreError> {
+        collector::validate(self, mailbox, actor).await
     }
 
     /// Wakes the workers: something was accepted, saved or is due.
     pub fn nudge(&self) {
-        todo!()
+        self.nudges.outbox.notify_waiters();
+        self.nudges.collector.notify_waiters();
+        self.nudges.router.notify_waiters();
     }
+
+    fn idle(&self) -> Duration {
+        Duration::from_millis(self.settings.idle_poll_ms.max(1))
+    }
+
+    /// How long a lease lasts.
+    fn lease(&self) -> SignedDuration {
+        SignedDuration::try_from(self.settings.lease()).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// The instant `wait` from now.
+    fn after(&self, wait: SignedDuration) -> Timestamp {
+        self.env.now().saturating_add(wait).unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// A failure of the store, as a failure of our own: never permanent.
+fn own_failure(operation: &str, error: &StoreError) -> Failure {
+    let mut failure =
+        Failure::new(operation, Origin::Ourselves, worker::chain(error), Decision::Retry { after: None });
+    failure.advice = error.hint().map(str::to_owned);
+    failure
 }

@@ -1,0 +1,277 @@
+//! One reading of one mailbox.
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use jiff::SignedDuration;
+use postroom_model::event::{Event, EventKind, Subject};
+use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::mailbox::MailboxState;
+use postroom_store::{ClaimedMailbox, CollectedBatch, NewInboxMessage, PollFinish, StoreError};
+use postroom_transport::{Changes, RemoteMessage, Source};
+
+use super::{bounded, pace, placeholder};
+use crate::outbox::words;
+use crate::worker::chain;
+use crate::{Engine, own_failure};
+
+/// How many leases of the outbox a reading may take.
+pub(super) const LEASE_FACTOR: i32 = 5;
+/// Failed readings in a row after which a provider's trouble with a single message counts as that message's own.
+pub(super) const PATIENCE: u32 = 5;
+/// Status of a provider that wants fewer requests: never a message's own.
+const TOO_MANY_REQUESTS: u16 = 429;
+
+/// Reads a claimed mailbox and ends the claim. Gives the number of messages not known before.
+pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32, Failure> {
+    let mut reading = Reading { engine, claimed: &claimed, stored: 0, events: Vec::new() };
+    let ended = match AssertUnwindSafe(reading.pages()).catch_unwind().await {
+        Ok(ended) => ended,
+        Err(_) => Err(Stopped::from(Failure::new(
+            "read the mailbox",
+            Origin::Ourselves,
+            "a fault of Postroom ended the reading",
+            Decision::Retry { after: None },
+        ))),
+    };
+    let Reading { stored, events, .. } = reading;
+    if stored > 0 {
+        tracing::info!(mailbox = %claimed.mailbox.id, stored, "collected");
+    }
+    match ended {
+        Ok(more) => {
+            finish(engine, &claimed, succeeded(engine, &claimed, more, events)).await;
+            Ok(stored)
+        }
+        Err(Stopped::Failed(failure)) => {
+            tracing::warn!(
+                mailbox = %claimed.mailbox.id,
+                failures = claimed.mailbox.failures.saturating_add(1),
+                failure = %failure,
+                "the mailbox could not be read"
+            );
+            finish(engine, &claimed, failed(engine, &claimed, &failure, events)).await;
+            Err(*failure)
+        }
+        Err(Stopped::LeaseLost(error)) => {
+            tracing::warn!(mailbox = %claimed.mailbox.id, "the lease was lost; whoever took over goes on");
+            Err(own_failure("read the mailbox", &error))
+        }
+    }
+}
+
+/// Why a reading ended early.
+enum Stopped {
+    Failed(Box<Failure>),
+    /// Nothing more may be written, not even the end.
+    LeaseLost(StoreError),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
+fn store_failed(operation: &str, error: StoreError) -> Stopped {
+    match error {
+        StoreError::LeaseLost { .. } => Stopped::LeaseLost(error),
+        error => own_failure(operation, &error).into(),
+    }
+}
+
+struct Reading<'a> {
+    engine: &'a Engine,
+    claimed: &'a ClaimedMailbox,
+    stored: u32,
+    events: Vec<Event>,
+}
+
+impl Reading<'_> {
+    /// Page after page. Gives whether more waits, because the reading gave way.
+    async fn pages(&mut self) -> Result<bool, Stopped> {
+        let engine = self.engine;
+        let mailbox = &self.claimed.mailbox;
+        let source = engine.transports.source(&self.claimed.connection, &mailbox.address).await?;
+        let gives_way_at = engine.after(super::lease(engine) / 2);
+        let mut cursor = self.claimed.cursor.clone();
+        loop {
+            let page = bounded("read the mailbox", source.changes(cursor.as_deref())).await?;
+            if page.resync && self.events.is_empty() {
+                self.events.push(self.event(EventKind::MailboxResync));
+            }
+            let more = page.more && cursor.as_deref() != Some(page.cursor.as_str());
+            cursor = self.page(&*source, cursor, page).await?;
+            if !more {
+                return Ok(false);
+            }
+            if engine.env.now() >= gives_way_at {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// One page: fetch what is new, commit it with the cursor. Gives the cursor that is now committed.
+    async fn page(
+        &mut self,
+        source: &dyn Source,
+        cursor: Option<String>,
+        page: Changes,
+    ) -> Result<Option<String>, Stopped> {
+        let mailbox = &self.claimed.mailbox;
+        let mut messages = Vec::new();
+        for remote in self.unknown(page.messages).await? {
+            let Some(raw) = self.fetch(source, &remote).await? else { continue };
+            let raw = self
+                .engine
+                .store
+                .put_blob(raw)
+                .await
+                .map_err(|error| store_failed("store the raw message", error))?;
+            messages.push(NewInboxMessage {
+                provider_id: remote.provider_id,
+                message_id: remote.message_id,
+                raw,
+                received_at: remote.received_at,
+            });
+        }
+        // What changes seldom is written seldom: an idle poll commits nothing.
+        if messages.is_empty() && page.removed.is_empty() && cursor.as_ref() == Some(&page.cursor) {
+            return Ok(cursor);
+        }
+        let batch = CollectedBatch {
+            mailbox: mailbox.id,
+            lease: self.claimed.lease.clone(),
+            cursor: page.cursor.clone(),
+            messages,
+            removed: page.removed,
+        };
+        let report = self
+            .engine
+            .store
+            .commit_batch(batch)
+            .await
+            .map_err(|error| store_failed("commit the page", error))?;
+        self.stored += report.stored;
+        if report.stored > 0 {
+            self.engine.nudges.router.notify_waiters();
+        }
+        Ok(Some(page.cursor))
+    }
+
+    /// The messages that the store does not hold, each once, oldest first.
+    async fn unknown(&self, messages: Vec<RemoteMessage>) -> Result<Vec<RemoteMessage>, Stopped> {
+        if messages.is_empty() {
+            return Ok(messages);
+        }
+        let ids: Vec<String> = messages.iter().map(|message| message.provider_id.clone()).collect();
+        let mut known: HashSet<String> = self
+            .engine
+            .store
+            .known_provider_ids(self.claimed.mailbox.id, &ids)
+            .await
+            .map_err(|error| store_failed("compare with what is known", error))?;
+        let mut fresh: Vec<_> =
+            messages.into_iter().filter(|message| known.insert(message.provider_id.clone())).collect();
+        fresh.sort_by_key(|message| message.received_at);
+        Ok(fresh)
+    }
+
+    /// The raw message, or a placeholder when it alone cannot be had; none when it is gone.
+    async fn fetch(&self, source: &dyn Source, remote: &RemoteMessage) -> Result<Option<Bytes>, Stopped> {
+        let limit = self.engine.settings.max_collect_bytes;
+        let failure = match bounded("fetch a message", source.fetch(&remote.provider_id, limit)).await {
+            Ok(raw) => return Ok(raw),
+            Err(failure) => failure,
+        };
+        if !may_be_the_messages_own(&failure, self.claimed.mailbox.failures) {
+            return Err(failure.into());
+        }
+        // A refusal for the whole mailbox must not turn its mail into placeholders: the mailbox has to answer now.
+        bounded("open the mailbox", source.probe()).await?;
+        tracing::warn!(mailbox = %self.claimed.mailbox.id, failure = %failure, "a message is set apart");
+        let reason = format!("it could not be fetched: {}", words(&failure));
+        Ok(Some(placeholder::make(&self.claimed.mailbox.address, remote, &reason).into()))
+    }
+
+    fn event(&self, kind: EventKind) -> Event {
+        event(self.engine, self.claimed, kind)
+    }
+}
+
+/// Whether a failure to fetch is about this message and would come again each time.
+fn may_be_the_messages_own(failure: &Failure, failures_before: u32) -> bool {
+    match (failure.origin, failure.decision()) {
+        // By contract of the source: larger than the limit.
+        (Origin::Ourselves, _) | (Origin::Provider, Decision::Fail) => true,
+        (Origin::Provider, Decision::Retry { .. }) => {
+            failures_before >= PATIENCE && failure.status != Some(TOO_MANY_REQUESTS)
+        }
+        (Origin::Provider, Decision::Hold | Decision::Reconcile) | (Origin::Network, _) => false,
+    }
+}
+
+fn event(engine: &Engine, claimed: &ClaimedMailbox, kind: EventKind) -> Event {
+    Event::new(engine.env.new_id(), engine.env.now(), Subject::Mailbox(claimed.mailbox.id), kind)
+}
+
+fn interval(claimed: &ClaimedMailbox) -> Option<SignedDuration> {
+    claimed.mailbox.settings.polling_interval.resolve(claimed.connection.settings.polling_interval)
+}
+
+fn succeeded(engine: &Engine, claimed: &ClaimedMailbox, more: bool, mut events: Vec<Event>) -> PollFinish {
+    if claimed.mailbox.state == MailboxState::Failing {
+        events.push(event(engine, claimed, EventKind::MailboxRecovered));
+    }
+    let wait = if more { Some(SignedDuration::ZERO) } else { interval(claimed) };
+    PollFinish {
+        mailbox: claimed.mailbox.id,
+        lease: claimed.lease.clone(),
+        state: MailboxState::Running,
+        error: None,
+        failures: 0,
+        next_due_at: wait.map(|wait| engine.after(wait)),
+        events,
+    }
+}
+
+fn failed(
+    engine: &Engine,
+    claimed: &ClaimedMailbox,
+    failure: &Failure,
+    mut events: Vec<Event>,
+) -> PollFinish {
+    let failures = claimed.mailbox.failures.saturating_add(1);
+    let error = words(failure);
+    if claimed.mailbox.state != MailboxState::Failing {
+        let begun = event(engine, claimed, EventKind::MailboxFailing);
+        events.push(begun.words(&error).request_id(failure.request_id.clone()));
+    }
+    let after = match failure.decision() {
+        Decision::Retry { after } => after,
+        Decision::Fail | Decision::Hold | Decision::Reconcile => None,
+    };
+    PollFinish {
+        mailbox: claimed.mailbox.id,
+        lease: claimed.lease.clone(),
+        state: MailboxState::Failing,
+        error: Some(error),
+        failures,
+        next_due_at: interval(claimed)
+            .map(|interval| engine.after(pace::next_reading(interval, failures, after))),
+        events,
+    }
+}
+
+/// Ends the reading. When the store cannot, the lease ends by itself and the mailbox is read again: nothing is lost.
+async fn finish(engine: &Engine, claimed: &ClaimedMailbox, finish: PollFinish) {
+    if let Err(error) = engine.store.finish_poll(finish).await {
+        tracing::warn!(
+            mailbox = %claimed.mailbox.id,
+            error = chain(&error),
+            "the end of the reading was not recorded"
+        );
+    }
+}

@@ -1,0 +1,279 @@
+//! One attempt: look up what is uncertain, send, finish; under a lease that is kept as long as it takes.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use postroom_model::event::EventKind;
+use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::outbox::OutboxState;
+use postroom_store::{ClaimedMessage, FinishAttempt, Lease, StoreError};
+use postroom_transport::{Reconciled, SendJob, SendNotes, SendOutcome, Sender};
+
+use super::decide::{ABSENT_ONCE, Conclusion, Facts};
+use crate::worker::chain;
+use crate::{Engine, PROVIDER_LIMIT, own_failure};
+
+/// Waits before a finish that the store could not write is tried again. After the last one the lease is left to end:
+/// then the attempt counts as interrupted and is looked up.
+const FINISH_WAITS: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
+
+/// Makes one attempt and ends it.
+pub(super) async fn run(engine: Engine, claimed: ClaimedMessage) {
+    let attempt = Attempt::new(engine, claimed);
+    let conclusion = match AssertUnwindSafe(attempt.under_lease(attempt.make())).catch_unwind().await {
+        Ok(Some(conclusion)) => conclusion,
+        Ok(None) => {
+            tracing::warn!(message = %attempt.claimed.message.id, "the lease was lost; whoever took over goes on");
+            return;
+        }
+        Err(_) => {
+            tracing::error!(message = %attempt.claimed.message.id, "the attempt panicked");
+            let failure = Failure::new(
+                "send",
+                Origin::Ourselves,
+                "a fault of Postroom ended the attempt",
+                Decision::Retry { after: None },
+            );
+            attempt.our_fault(&failure)
+        }
+    };
+    attempt.finish(conclusion).await;
+}
+
+struct Attempt {
+    engine: Engine,
+    claimed: ClaimedMessage,
+    lease: Mutex<Lease>,
+    /// The provider's id as far as this attempt knows it.
+    provider_id: Mutex<Option<String>>,
+    /// Whether the message may have been sent, for all that is known at this moment.
+    uncertain: AtomicBool,
+}
+
+impl Attempt {
+    fn new(engine: Engine, claimed: ClaimedMessage) -> Self {
+        let uncertain = matches!(claimed.previous, OutboxState::Unknown | OutboxState::Sending);
+        Self {
+            engine,
+            lease: Mutex::new(claimed.lease.clone()),
+            provider_id: Mutex::new(claimed.message.provider_id.clone()),
+            uncertain: AtomicBool::new(uncertain),
+            claimed,
+        }
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            env: &self.engine.env,
+            message: &self.claimed.message,
+            window_hours: self.engine.settings.retry_window_hours,
+        }
+    }
+
+    fn lease(&self) -> Lease {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn know_provider_id(&self, provider_id: Option<String>) {
+        *self.provider_id.lock().unwrap_or_else(PoisonError::into_inner) = provider_id;
+    }
+
+    /// Looks up when there is something to look up, then sends.
+    async fn make(&self) -> Conclusion {
+        let (sender, mut job) = match self.prepare().await {
+            Ok(ready) => ready,
+            Err(failure) => return self.our_fault(&failure),
+        };
+        // A draft at the provider may have been sent by hand, or by an attempt whose end was never written down.
+        if self.uncertain.load(Ordering::SeqCst) || job.provider_id.is_some() {
+            match self.look_up(&*sender, &job).await {
+                LookedUp::Concluded(conclusion) => return conclusion,
+                LookedUp::NotSent { draft } => {
+                    self.know_provider_id(draft.clone());
+                    job.provider_id = draft;
+                }
+            }
+        }
+        self.uncertain.store(true, Ordering::SeqCst);
+        match tokio::time::timeout(PROVIDER_LIMIT, sender.send(&job, &Notes(self))).await {
+            Ok(SendOutcome::Sent(receipt)) => self.facts().sent(receipt),
+            Ok(SendOutcome::NotSent(failure)) => self.facts().not_sent(&failure),
+            Ok(SendOutcome::Unknown(failure)) => self.facts().unknown(&failure),
+            Err(_) => self.facts().unknown(&no_answer("send")),
+        }
+    }
+
+    /// Everything that is needed before the provider is asked.
+    async fn prepare(&self) -> Result<(Box<dyn Sender>, SendJob), Failure> {
+        let message = &self.claimed.message;
+        let connection = self
+            .engine
+            .store
+            .connection(message.connection)
+            .await
+            .map_err(|error| own_failure("read the connection", &error))?
+            .ok_or_else(|| {
+                Failure::new("send", Origin::Ourselves, "the connection is no longer there", Decision::Hold)
+            })?;
+        let raw = self
+            .engine
+            .store
+            .blob(&self.claimed.raw)
+            .await
+            .map_err(|error| own_failure("read the raw message", &error))?;
+        let sender = self.engine.transports.sender(&connection).await?;
+        let job = SendJob {
+            id: message.id,
+            envelope: message.envelope.clone(),
+            message_id: message.message_id.clone(),
+            raw,
+            provider_id: message.provider_id.clone(),
+        };
+        Ok((sender, job))
+    }
+
+    /// Asks the provider what became of earlier attempts. That it was not sent is written down before it is sent.
+    async fn look_up(&self, sender: &dyn Sender, job: &SendJob) -> LookedUp {
+        let facts = self.facts();
+        let found = tokio::time::timeout(PROVIDER_LIMIT, sender.reconcile(job))
+            .await
+            .unwrap_or_else(|_| Reconciled::StillUnknown(no_answer("look up")));
+        let (draft, words) = match found {
+            Reconciled::Sent(receipt) => {
+                let looked_up = facts.event(EventKind::OutboxReconciled).words("it was sent");
+                let mut conclusion = facts.sent(receipt);
+                conclusion.events.insert(0, looked_up);
+                return LookedUp::Concluded(conclusion);
+            }
+            Reconciled::StillUnknown(failure) => return LookedUp::Concluded(self.still_unknown(&failure)),
+            Reconciled::NotSent { draft: Some(draft) } => {
+                (Some(draft), "it was not sent; the draft is there")
+            }
+            Reconciled::NotSent { draft: None } if self.is_first_absence() => {
+                return LookedUp::Concluded(facts.absent_once());
+            }
+            Reconciled::NotSent { draft: None } => (None, "it was not sent"),
+        };
+        let event = facts.event(EventKind::OutboxReconciled).words(words);
+        match self.engine.store.append_events(vec![event]).await {
+            Ok(()) => LookedUp::NotSent { draft },
+            Err(error) => LookedUp::Concluded(self.our_fault(&own_failure("record the look-up", &error))),
+        }
+    }
+
+    /// A look-up that failed leaves a message that certainly was not sent where it was: to be sent.
+    fn still_unknown(&self, failure: &Failure) -> Conclusion {
+        if self.uncertain.load(Ordering::SeqCst) {
+            self.facts().still_unknown(failure)
+        } else {
+            self.facts().not_tried(failure)
+        }
+    }
+
+    /// Whether being found nowhere must be seen a second time before the message is sent again. Not needed when no
+    /// request to send can have left: the last outcome was certain, or a worker died before a draft was noted.
+    fn is_first_absence(&self) -> bool {
+        let message = &self.claimed.message;
+        match self.claimed.previous {
+            OutboxState::Unknown => message.last_words.as_deref() != Some(ABSENT_ONCE),
+            OutboxState::Sending => message.provider_id.is_some(),
+            _ => false,
+        }
+    }
+
+    /// A failure on this side: never final, and what is uncertain stays uncertain.
+    fn our_fault(&self, failure: &Failure) -> Conclusion {
+        if self.uncertain.load(Ordering::SeqCst) {
+            self.facts().unknown(failure)
+        } else {
+            self.facts().not_tried(failure)
+        }
+    }
+
+    /// Runs `work` and moves the end of the lease while it runs. None when the lease was lost; then `work` is dropped.
+    async fn under_lease<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(work);
+        let third = self.engine.settings.lease() / 3;
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Some(done),
+                () = tokio::time::sleep(third) => {}
+            }
+            let until = self.engine.after(self.engine.lease());
+            let id = self.claimed.message.id;
+            match self.engine.store.extend_outbox_lease(id, &self.lease(), until).await {
+                Ok(()) => self.lease.lock().unwrap_or_else(PoisonError::into_inner).until = until,
+                Err(StoreError::LeaseLost { .. }) => return None,
+                Err(error) => {
+                    tracing::warn!(message = %id, error = chain(&error), "the lease could not be extended")
+                }
+            }
+        }
+    }
+
+    async fn finish(&self, conclusion: Conclusion) {
+        let id = self.claimed.message.id;
+        let known = self.provider_id.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut waits = FINISH_WAITS.into_iter();
+        loop {
+            let finish = FinishAttempt {
+                id,
+                lease: self.lease(),
+                state: conclusion.state,
+                next_attempt_at: conclusion.next_attempt_at,
+                provider_id: conclusion.provider_id.clone().or_else(|| known.clone()),
+                words: conclusion.words.clone(),
+                events: conclusion.events.clone(),
+            };
+            let error = match self.engine.store.finish_attempt(finish).await {
+                Ok(()) => {
+                    let attempt = self.claimed.message.attempts;
+                    tracing::info!(message = %id, attempt, state = %conclusion.state, "attempt ended");
+                    return;
+                }
+                Err(error) => error,
+            };
+            let wait = waits.next().filter(|_| error.is_temporary());
+            tracing::warn!(message = %id, error = chain(&error), again = wait.is_some(), "the end was not recorded");
+            let Some(wait) = wait else { return };
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+enum LookedUp {
+    Concluded(Conclusion),
+    NotSent { draft: Option<String> },
+}
+
+fn no_answer(operation: &str) -> Failure {
+    let words = format!("no answer within {} seconds", PROVIDER_LIMIT.as_secs());
+    Failure::new(operation, Origin::Network, words, Decision::Reconcile)
+}
+
+/// Writes the draft's id down under the lease of the attempt.
+struct Notes<'a>(&'a Attempt);
+
+#[async_trait]
+impl SendNotes for Notes<'_> {
+    async fn draft_created(&self, provider_id: &str) -> Result<(), Failure> {
+        let attempt = self.0;
+        let id = attempt.claimed.message.id;
+        let event = attempt.facts().event(EventKind::OutboxDraftCreated).words(provider_id);
+        attempt
+            .engine
+            .store
+            .note_provider_draft(id, &attempt.lease(), provider_id, event)
+            .await
+            .map_err(|error| own_failure("note the draft", &error))?;
+        attempt.know_provider_id(Some(provider_id.to_owned()));
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! From the outcome of an attempt to where the message stands now. No I/O.
+
+use jiff::SignedDuration;
+use postroom_model::event::{Event, EventKind, Subject};
+use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::outbox::{OutboxMessage, OutboxState};
+use postroom_model::{Env, Timestamp};
+use postroom_transport::Receipt;
+
+use super::retry;
+
+/// Reason of a message that the first look-up did not find; the second look-up knows it by these words. A provider
+/// shows what it has sent a little later, so being absent once proves nothing.
+pub(super) const ABSENT_ONCE: &str = "found neither among the sent messages nor among the drafts; it is looked up once more before it is sent again";
+
+/// Where a message stands after an attempt, and what is told.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Conclusion {
+    pub(super) state: OutboxState,
+    pub(super) next_attempt_at: Option<Timestamp>,
+    pub(super) provider_id: Option<String>,
+    pub(super) words: Option<String>,
+    pub(super) events: Vec<Event>,
+}
+
+/// What decisions are made of.
+pub(super) struct Facts<'a> {
+    pub(super) env: &'a Env,
+    pub(super) message: &'a OutboxMessage,
+    /// How long a message is tried, in hours.
+    pub(super) window_hours: u32,
+}
+
+impl Facts<'_> {
+    /// An event of this attempt.
+    pub(super) fn event(&self, kind: EventKind) -> Event {
+        let subject = Subject::OutboxMessage(self.message.id);
+        Event::new(self.env.new_id(), self.env.now(), subject, kind).attempt(self.message.attempts)
+    }
+
+    /// An event with the words and the request id of a failure.
+    pub(super) fn failure_event(&self, kind: EventKind, failure: &Failure) -> Event {
+        self.event(kind).words(words(failure)).request_id(failure.request_id.clone())
+    }
+
+    /// The provider took it.
+    pub(super) fn sent(&self, receipt: Receipt) -> Conclusion {
+        let event = self.event(EventKind::OutboxSent).words(&receipt.words).request_id(receipt.request_id);
+        self.conclude(OutboxState::Sent, None, receipt.words, event, receipt.provider_id)
+    }
+
+    /// It certainly was not sent.
+    pub(super) fn not_sent(&self, failure: &Failure) -> Conclusion {
+        match failure.decision() {
+            Decision::Fail => self.ended(OutboxState::Failed, words(failure), failure),
+            // A sender that asks for a look-up does not know: whatever it called it, nothing is sent again unseen.
+            Decision::Reconcile => self.unknown(failure),
+            Decision::Retry { .. } | Decision::Hold => self.not_tried(failure),
+        }
+    }
+
+    /// It certainly was not sent, and what failed says nothing about the message itself.
+    pub(super) fn not_tried(&self, failure: &Failure) -> Conclusion {
+        if self.window_is_over() {
+            let reason = format!("not sent within {} hours: {}", self.window_hours, words(failure));
+            let state =
+                if failure.origin == Origin::Ourselves { OutboxState::Held } else { OutboxState::Failed };
+            return self.ended(state, reason, failure);
+        }
+        let event = self.failure_event(EventKind::OutboxDeferred, failure);
+        self.conclude(OutboxState::Deferred, Some(self.wait_after(failure)), words(failure), event, None)
+    }
+
+    /// It may have been sent. The window does not matter here: it is looked up at least once more.
+    pub(super) fn unknown(&self, failure: &Failure) -> Conclusion {
+        let event = self.failure_event(EventKind::OutboxUnknown, failure);
+        self.conclude(OutboxState::Unknown, Some(self.wait_after(failure)), words(failure), event, None)
+    }
+
+    /// It was looked up, and it still is not known whether it was sent.
+    pub(super) fn still_unknown(&self, failure: &Failure) -> Conclusion {
+        let looked_up = self.failure_event(EventKind::OutboxReconciled, failure);
+        if self.window_is_over() && failure.origin != Origin::Ourselves {
+            let reason = format!(
+                "whether it was sent could not be found out within {} hours: {}",
+                self.window_hours,
+                words(failure)
+            );
+            let mut ended = self.ended(OutboxState::Failed, reason, failure);
+            ended.events.insert(0, looked_up);
+            return ended;
+        }
+        self.conclude(OutboxState::Unknown, Some(self.wait_after(failure)), words(failure), looked_up, None)
+    }
+
+    /// It was looked up once and is nowhere.
+    pub(super) fn absent_once(&self) -> Conclusion {
+        let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+        let event = self.event(EventKind::OutboxReconciled).words(ABSENT_ONCE);
+        self.conclude(OutboxState::Unknown, Some(wait), ABSENT_ONCE.to_owned(), event, None)
+    }
+
+    fn ended(&self, state: OutboxState, reason: String, failure: &Failure) -> Conclusion {
+        let kind = if state == OutboxState::Held { EventKind::OutboxHeld } else { EventKind::OutboxFailed };
+        let event = self.event(kind).words(&reason).request_id(failure.request_id.clone());
+        self.conclude(state, None, reason, event, None)
+    }
+
+    fn conclude(
+        &self,
+        state: OutboxState,
+        wait: Option<SignedDuration>,
+        words: String,
+        event: Event,
+        provider_id: Option<String>,
+    ) -> Conclusion {
+        let now = self.env.now();
+        Conclusion {
+            state,
+            next_attempt_at: wait.map(|wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX)),
+            provider_id,
+            words: Some(words),
+            events: vec![event],
+        }
+    }
+
+    fn wait_after(&self, failure: &Failure) -> SignedDuration {
+        match failure.decision() {
+            Decision::Retry { after } => retry::next_attempt(self.message.attempts, after, self.jitter()),
+            Decision::Hold => retry::next_attempt_on_hold(self.message.attempts, self.jitter()),
+            Decision::Fail | Decision::Reconcile => {
+                retry::next_attempt(self.message.attempts, None, self.jitter())
+            }
+        }
+    }
+
+    fn window_is_over(&self) -> bool {
+        let window = SignedDuration::from_hours(i64::from(self.window_hours));
+        self.message.accepted_at.saturating_add(window).is_ok_and(|end| self.env.now() >= end)
+    }
+
+    fn jitter(&self) -> f64 {
+        let mut bytes = [0; 4];
+        self.env.fill(&mut bytes);
+        f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+/// What a person reads: the literal words with status and code, then the advice.
+pub(crate) fn words(failure: &Failure) -> String {
+    let mut text = String::new();
+    if let Some(status) = failure.status {
+        text.push_str(&format!("{status} "));
+    }
+    if let Some(code) = &failure.code {
+        text.push_str(&format!("{code} "));
+    }
+    text.push_str(&failure.words);
+    if let Some(advice) = &failure.advice {
+        text.push_str(" - ");
+        text.push_str(advice);
+    }
+    text
+}

@@ -1,0 +1,76 @@
+//! The worker that sends: claim, send, finish. What is unknown is looked up before anything is sent again.
+//!
+//! # What becomes of a message
+//!
+//! | the attempt ended | state | next |
+//! |---|---|---|
+//! | the provider took it | `sent` | |
+//! | refused, and the provider says never | `failed` | |
+//! | refused for now, or no answer before anything was handed over | `deferred` | [`retry::next_attempt`] |
+//! | a person must set something right (`Hold`) | `deferred` | [`retry::next_attempt_on_hold`] |
+//! | it may have been sent | `unknown` | looked up, then |
+//! | looked up: still not known | `unknown` | looked up again |
+//! | refused for now, and the retry window is over | `failed` | |
+//! | a failure of our own, and the retry window is over | `held` | a person's wish |
+//! | looked up: not known, and the retry window is over | `failed`, and the words say so | |
+//!
+//! `Hold` is not the state `held`: a right or a credential that was set right must be enough for the mail to go on,
+//! without anybody releasing each message. Only when the window is over and the reason is still our own (a setting
+//! that is missing, a disk that is full) the message is held: it is not the provider's no, so it never becomes
+//! `failed`, and mail of many days ago should leave by a person's wish.
+//!
+//! A message that a person releases after its window gets one attempt.
+
+mod attempt;
+mod decide;
+pub mod retry;
+
+use std::time::Duration;
+
+use postroom_model::Timestamp;
+use postroom_store::{ClaimedMessage, StoreError};
+use tokio::sync::Notify;
+
+pub(crate) use decide::words;
+
+use crate::Engine;
+use crate::worker::Desk;
+
+/// The outbox as a [`Desk`].
+#[derive(Clone)]
+pub(crate) struct Outbox(pub(crate) Engine);
+
+impl Desk for Outbox {
+    type Work = ClaimedMessage;
+
+    const NAME: &'static str = "outbox";
+
+    fn parallel(&self) -> u32 {
+        self.0.settings.send_parallel
+    }
+
+    fn nudge(&self) -> &Notify {
+        &self.0.nudges.outbox
+    }
+
+    fn idle(&self) -> Duration {
+        self.0.idle()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.env.now()
+    }
+
+    async fn claim(&self, free: u32) -> Result<Vec<ClaimedMessage>, StoreError> {
+        let until = self.0.after(self.0.lease());
+        self.0.store.claim_outbox(&self.0.node, until, free).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.0.store.next_outbox_due().await
+    }
+
+    async fn work(self, claimed: ClaimedMessage) {
+        attempt::run(self.0, claimed).await;
+    }
+}
