@@ -20,7 +20,9 @@ pub(crate) async fn read(mut body: Body, limit: u64) -> Result<Bytes, ApiError> 
                 format!("the request body has more than {limit} bytes, which is the limit"),
                 limit,
             )
-            .hint("attachments in base64 take a third more than the files; message/rfc822 is the smaller form"));
+            .hint(
+                "attachments in base64 take a third more than the files; message/rfc822 is the smaller form",
+            ));
         }
         held.extend_from_slice(&data);
     }

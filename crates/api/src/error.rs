@@ -118,11 +118,13 @@ impl From<StoreError> for ApiError {
         // The chain of causes is for the log alone: it holds paths and words of the database.
         tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
         match &error {
-            StoreError::Full { .. } => {
-                Self::new(unavailable, "no_space", "no space is left to store the message; nothing was accepted")
-                    .hint("try again later; the administrator has to free some space")
-                    .retry_after(60)
-            }
+            StoreError::Full { .. } => Self::new(
+                unavailable,
+                "no_space",
+                "no space is left to store the message; nothing was accepted",
+            )
+            .hint("try again later; the administrator has to free some space")
+            .retry_after(60),
             error if error.is_temporary() => {
                 Self::new(unavailable, "unavailable", "the store cannot be reached; nothing was accepted")
                     .hint("try again with the same idempotency key")

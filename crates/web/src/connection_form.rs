@@ -2,7 +2,8 @@
 //! what was posted, to what the templates show. A secret goes in and never comes out.
 
 use postroom_model::connection::{
-    AuthenticationFlow, Cloud, Connection, ConnectionKind, ConnectionSettings, Endpoints, SecretField, TlsMode,
+    AuthenticationFlow, Cloud, Connection, ConnectionKind, ConnectionSettings, Endpoints, SecretField,
+    TlsMode,
 };
 use postroom_model::credential::{CredentialKind, CredentialState};
 use postroom_model::{HostName, Problems, SecretString};
@@ -15,8 +16,19 @@ use crate::shown;
 
 /// Fields that a problem can be shown at.
 const FIELDS: [&str; 13] = [
-    "name", "server", "port", "tls", "tenant_id", "application_id", "flow", "user_name", "secret",
-    "polling_interval", "max_size_mb", "authority", "graph",
+    "name",
+    "server",
+    "port",
+    "tls",
+    "tenant_id",
+    "application_id",
+    "flow",
+    "user_name",
+    "secret",
+    "polling_interval",
+    "max_size_mb",
+    "authority",
+    "graph",
 ];
 
 /// A connection as it stands in a form.
@@ -65,7 +77,8 @@ impl ConnectionForm {
         kind: ConnectionKind,
         stored: Option<Connection>,
     ) -> Result<Self, StoreError> {
-        let settings = stored.as_ref().map_or_else(|| ConnectionSettings::new(kind), |known| known.settings.clone());
+        let settings =
+            stored.as_ref().map_or_else(|| ConnectionSettings::new(kind), |known| known.settings.clone());
         let has_secret = has_secret(store, &settings, stored.as_ref()).await?;
         let raw = Raw::of(&settings);
         Ok(Self { settings, stored, has_secret, typed: None, raw, unread: Problems::new() })
@@ -115,7 +128,10 @@ impl ConnectionForm {
             text.clone_into(&mut self.raw.port);
             match text.trim().parse().or(if text.trim().is_empty() { Ok(0) } else { Err(()) }) {
                 Ok(port) => self.settings.port = port,
-                Err(()) => self.unread.error("port", "Port must be 0 (standard) to 65535").hint("0 means the standard port."),
+                Err(()) => self
+                    .unread
+                    .error("port", "Port must be 0 (standard) to 65535")
+                    .hint("0 means the standard port."),
             }
         }
         if let Some(text) = fields.find("max_size_mb") {
@@ -123,7 +139,10 @@ impl ConnectionForm {
             match text.trim().parse() {
                 Ok(size) => self.settings.max_size_mb = size,
                 Err(_) => {
-                    self.unread.error("max_size_mb", "Maximum size for files in e-mail must be a whole number of MB");
+                    self.unread.error(
+                        "max_size_mb",
+                        "Maximum size for files in e-mail must be a whole number of MB",
+                    );
                 }
             }
         }
@@ -153,7 +172,8 @@ impl ConnectionForm {
         fields.get("authority").clone_into(&mut self.raw.authority);
         fields.get("graph").clone_into(&mut self.raw.graph);
         let defaults = Cloud::Worldwide.endpoints();
-        let mut read = |field: &str, label: &str, default: Url| match fields.get(field).trim().parse::<Url>() {
+        let mut read = |field: &str, label: &str, default: Url| match fields.get(field).trim().parse::<Url>()
+        {
             Ok(url) if url.has_host() => url,
             _ => {
                 self.unread.error(field, format!("{label} is not an address such as https://login.example"));

@@ -76,10 +76,8 @@ async fn finish(State(app): State<App>, request: Request, next: Next) -> Respons
 }
 
 fn add_headers(response: &mut Response, request_id: &str) {
-    let html = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let html =
+        response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     let headers = response.headers_mut();
     // The mail frame and attachments bring a narrower policy of their own.
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));

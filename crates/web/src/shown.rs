@@ -45,7 +45,11 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// Everything that happened to `subject`, oldest first.
-pub(crate) async fn timeline(store: &dyn Store, subject: Subject, now: Timestamp) -> Result<Value, StoreError> {
+pub(crate) async fn timeline(
+    store: &dyn Store,
+    subject: Subject,
+    now: Timestamp,
+) -> Result<Value, StoreError> {
     let filter = EventFilter { subject: Some(subject), after: 0 };
     let events = store.events(&filter, MAX_EVENTS).await?;
     let lines: Vec<Value> = events
@@ -78,8 +82,10 @@ pub(crate) fn problems(problems: &Problems, fields: &[&str], target: impl Fn(&st
             "hint": problem.hint,
         })
     };
-    let at: serde_json::Map<String, Value> =
-        fields.iter().map(|field| ((*field).to_owned(), problems.at(field).map_or(Value::Null, one))).collect();
+    let at: serde_json::Map<String, Value> = fields
+        .iter()
+        .map(|field| ((*field).to_owned(), problems.at(field).map_or(Value::Null, one)))
+        .collect();
     json!({
         "list": problems.iter().map(one).collect::<Vec<_>>(),
         "errors": problems.errors().count(),
@@ -99,6 +105,9 @@ mod tests {
         assert_eq!(words(1_000_000), "0 s ago");
         assert_eq!(words(1_000_000 - 61), "1 min ago");
         assert_eq!(words(1_000_000 + 7_200), "in 2 h");
-        assert_eq!((size(999), size(12_345), size(10_250_000)), ("999 B".into(), "12 kB".into(), "10.2 MB".into()));
+        assert_eq!(
+            (size(999), size(12_345), size(10_250_000)),
+            ("999 B".into(), "12 kB".into(), "10.2 MB".into())
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::response::Html;
+use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use postroom_model::people::Role;
 use rust_embed::RustEmbed;
@@ -49,5 +50,5 @@ pub(crate) fn render(name: &str, values: &serde_json::Value) -> Result<Html<Stri
 
 /// The same without a page error around it, for the error page itself.
 pub(crate) fn fill(name: &str, values: &serde_json::Value) -> Result<String, Error> {
-    ENVIRONMENT.get_template(name)?.render(Value::from_serialize(values))
+    ENVIRONMENT.get_template(name)?.render(Value::from(Serde(values)))
 }

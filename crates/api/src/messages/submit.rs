@@ -80,7 +80,9 @@ fn answer(acceptance: Acceptance) -> Result<Response, ApiError> {
         Acceptance::KeyConflict { first } => Err(ApiError::new(
             StatusCode::CONFLICT,
             "idempotency_conflict",
-            format!("this idempotency key was used before with another request, which became message {first}"),
+            format!(
+                "this idempotency key was used before with another request, which became message {first}"
+            ),
         )
         .hint("nothing was accepted; use a new key for a new message")),
     }

@@ -22,7 +22,7 @@ pub(super) struct Opened {
     method: Option<String>,
 }
 
-fn values(user: &SignedIn, method: EmailMethod, recipient: &str, sender: &str, result: Value) -> Value {
+fn values(user: &SignedIn, method: EmailMethod, recipient: &str, sender: &str, result: &Value) -> Value {
     let methods: Vec<Value> = EmailMethod::ALL
         .iter()
         .filter(|known| known.connection_kind().is_some())
@@ -45,9 +45,10 @@ pub(super) async fn page(
     Query(opened): Query<Opened>,
 ) -> Result<Html<String>, PageError> {
     let saved = app.store.outgoing_settings().await?.map(|outgoing| outgoing.method);
-    let method = opened.method.and_then(|text| text.parse().ok()).or(saved).unwrap_or(EmailMethod::ExchangeOnline);
+    let method =
+        opened.method.and_then(|text| text.parse().ok()).or(saved).unwrap_or(EmailMethod::ExchangeOnline);
     let own = user.user.address.as_ref().map_or("", EmailAddress::as_str);
-    let values = values(&user, method, own, own, Value::Null);
+    let values = values(&user, method, own, own, &Value::Null);
     let fragment = headers.contains_key("hx-request");
     render(if fragment { "email/check-dialog.html" } else { "email/check-page.html" }, &values)
 }
@@ -71,7 +72,7 @@ pub(super) async fn run(
         return render("email/check-result.html", &json!({ "result": result }));
     }
     let (recipient, sender) = (fields.get("recipient"), fields.get("sender"));
-    render("email/check-page.html", &values(&user, method, recipient, sender, result))
+    render("email/check-page.html", &values(&user, method, recipient, sender, &result))
 }
 
 /// What is to be checked, or one sentence on what is missing.

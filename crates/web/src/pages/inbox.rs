@@ -109,7 +109,8 @@ pub(super) async fn list(app: &App, user: &SignedIn, query: &ListQuery) -> Resul
 
 fn shown_row(message: &InboxMessage, mailboxes: &[Mailbox], now: postroom_model::Timestamp) -> Value {
     let summary = &message.summary;
-    let from = summary.from.as_ref().map(|from| from.name.clone().unwrap_or_else(|| from.address.to_string()));
+    let from =
+        summary.from.as_ref().map(|from| from.name.clone().unwrap_or_else(|| from.address.to_string()));
     json!({
         "id": message.id,
         "from": from,
@@ -126,8 +127,12 @@ fn shown_row(message: &InboxMessage, mailboxes: &[Mailbox], now: postroom_model:
 /// The mailboxes of a message, as far as the viewer may see them.
 pub(super) fn mailbox_names(message: &InboxMessage, mailboxes: &[Mailbox]) -> String {
     let known = |id| mailboxes.iter().find(|mailbox| mailbox.id == id);
-    let names: Vec<&str> =
-        message.mailboxes.iter().filter_map(|id| known(*id)).map(|mailbox| mailbox.address.as_str()).collect();
+    let names: Vec<&str> = message
+        .mailboxes
+        .iter()
+        .filter_map(|id| known(*id))
+        .map(|mailbox| mailbox.address.as_str())
+        .collect();
     names.join(", ")
 }
 

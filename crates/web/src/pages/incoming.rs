@@ -66,8 +66,11 @@ async fn page_values(
     let administrator = user.user.has(Role::Administrator);
     let mut posted = posted;
     let mut boxes = Vec::new();
-    for connection in app.store.connections().await?.into_iter().filter(|known| known.settings.kind.receives()) {
-        let ours = |form: &ConnectionForm| form.stored.as_ref().is_some_and(|stored| stored.id == connection.id);
+    for connection in
+        app.store.connections().await?.into_iter().filter(|known| known.settings.kind.receives())
+    {
+        let ours =
+            |form: &ConnectionForm| form.stored.as_ref().is_some_and(|stored| stored.id == connection.id);
         let form = match posted.take_if(|form| ours(form)) {
             Some(form) => form,
             None => {

@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn the_way_back_stays_on_this_site() {
         assert_eq!(safe_path("/inbox?state=quarantined"), "/inbox?state=quarantined");
-        for elsewhere in ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nb", "inbox"] {
+        for elsewhere in ["", "//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nb", "inbox"]
+        {
             assert_eq!(safe_path(elsewhere), "/", "{elsewhere}");
         }
     }

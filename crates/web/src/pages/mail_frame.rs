@@ -115,7 +115,9 @@ mod tests {
         let shown = with_pictures(html, id);
         assert_eq!(
             shown,
-            format!("<p>a &gt; b</p><img  alt=\">\" src=\"/inbox/{id}/cid/logo%40x\"><img alt=\"none\"><b>c</b>")
+            format!(
+                "<p>a &gt; b</p><img  alt=\">\" src=\"/inbox/{id}/cid/logo%40x\"><img alt=\"none\"><b>c</b>"
+            )
         );
     }
 }

@@ -258,12 +258,7 @@ pub(super) async fn change(
     save(&app, &user, Editor::posted(Some(id), connection, &fields), is_fragment(&headers)).await
 }
 
-async fn save(
-    app: &App,
-    user: &SignedIn,
-    mut editor: Editor,
-    fragment: bool,
-) -> Result<Response, PageError> {
+async fn save(app: &App, user: &SignedIn, mut editor: Editor, fragment: bool) -> Result<Response, PageError> {
     if !editor.problems.blocks() {
         let id = editor.id.unwrap_or_else(|| app.env.new_id());
         let (connection, settings, actor) = (editor.connection, editor.settings.clone(), user.actor());

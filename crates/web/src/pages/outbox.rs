@@ -173,7 +173,7 @@ pub(super) async fn one(
         "shell": shell(Some(&user), "outbox"),
         "m": shown_message(&message, now),
         "connection": connection,
-        "timeline": timeline,
+        "timeline_lines": timeline,
     });
     render("outbox/message.html", &values)
 }

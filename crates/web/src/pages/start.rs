@@ -13,7 +13,7 @@ use crate::session::SignedIn;
 use crate::templates::{render, shell};
 
 /// One thing that needs attention: how bad, a sentence, why, and where to go.
-fn item(grave: bool, sentence: String, detail: Option<&str>, link: &str, action: &str) -> Value {
+fn item(grave: bool, sentence: &str, detail: Option<&str>, link: &str, action: &str) -> Value {
     json!({ "grave": grave, "sentence": sentence, "detail": detail, "link": link, "action": action })
 }
 
@@ -40,10 +40,12 @@ fn outbox_item(state: OutboxState, count: usize) -> Value {
     };
     let (grave, what) = match state {
         OutboxState::Failed => (true, "not sent"),
-        OutboxState::Unknown => (true, "with unknown outcome: looked up at the provider before anything is sent again"),
+        OutboxState::Unknown => {
+            (true, "with unknown outcome: looked up at the provider before anything is sent again")
+        }
         _ => (false, "held"),
     };
-    item(grave, format!("{messages} {what}."), None, &format!("/outbox?state={state}"), "Show them")
+    item(grave, &format!("{messages} {what}."), None, &format!("/outbox?state={state}"), "Show them")
 }
 
 /// What is still to be set up, told to those who can.
@@ -58,10 +60,10 @@ async fn next_step(app: &App, user: &SignedIn, items: &mut Vec<Value>) -> Result
             ("", "")
         };
         let detail = "Nothing can be sent or collected until an administrator enters a server.";
-        items.push(item(false, "There is no connection yet.".to_owned(), Some(detail), link, action));
+        items.push(item(false, "There is no connection yet.", Some(detail), link, action));
     } else if user.manages() && receives && app.store.mailboxes().await?.is_empty() {
         let detail = "Add an e-mail account to collect mail.";
-        items.push(item(false, "No mailbox is read yet.".to_owned(), Some(detail), "/settings/incoming", "Add one"));
+        items.push(item(false, "No mailbox is read yet.", Some(detail), "/settings/incoming", "Add one"));
     }
     Ok(())
 }
@@ -76,7 +78,7 @@ async fn mailboxes(app: &App, user: &SignedIn, items: &mut Vec<Value>) -> Result
     let (link, action) = if user.manages() { ("/settings/incoming", "Open settings") } else { ("", "") };
     for mailbox in known.iter().filter(|mailbox| mailbox.state == MailboxState::Failing) {
         let sentence = format!("{} cannot be read.", mailbox.address);
-        items.push(item(true, sentence, mailbox.last_error.as_deref(), link, action));
+        items.push(item(true, &sentence, mailbox.last_error.as_deref(), link, action));
     }
     Ok(())
 }
