@@ -1,0 +1,152 @@
+//! `/settings/email/check`: the dialog *Check e-mail settings*. Tests what stands in the form, saved or not.
+
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::Html;
+use postroom_check::{CheckRequest, Report, TestMessage, Verdict};
+use postroom_model::connection::EmailMethod;
+use postroom_model::{EmailAddress, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::email::connection_of;
+use crate::App;
+use crate::connection_form::ConnectionForm;
+use crate::error::PageError;
+use crate::fields::Fields;
+use crate::session::{Administrator, SignedIn};
+use crate::templates::{render, shell};
+
+#[derive(Deserialize)]
+pub(super) struct Opened {
+    method: Option<String>,
+}
+
+fn values(user: &SignedIn, method: EmailMethod, recipient: &str, sender: &str, result: &Value) -> Value {
+    let methods: Vec<Value> = EmailMethod::ALL
+        .iter()
+        .filter(|known| known.connection_kind().is_some())
+        .map(|known| json!({ "value": known.as_str(), "label": known.label(), "chosen": *known == method }))
+        .collect();
+    json!({
+        "shell": shell(Some(user), "email"),
+        "methods": methods,
+        "recipient": recipient,
+        "sender": sender,
+        "result": result,
+    })
+}
+
+/// `GET /settings/email/check`.
+pub(super) async fn page(
+    Administrator(user): Administrator,
+    State(app): State<App>,
+    headers: HeaderMap,
+    Query(opened): Query<Opened>,
+) -> Result<Html<String>, PageError> {
+    let saved = app.store.outgoing_settings().await?.map(|outgoing| outgoing.method);
+    let method =
+        opened.method.and_then(|text| text.parse().ok()).or(saved).unwrap_or(EmailMethod::ExchangeOnline);
+    let own = user.user.address.as_ref().map_or("", EmailAddress::as_str);
+    let values = values(&user, method, own, own, &Value::Null);
+    let fragment = headers.contains_key("hx-request");
+    render(if fragment { "email/check-dialog.html" } else { "email/check-page.html" }, &values)
+}
+
+/// `POST /settings/email/check`: runs the ladder and answers with the result.
+pub(super) async fn run(
+    Administrator(user): Administrator,
+    State(app): State<App>,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Result<Html<String>, PageError> {
+    let method: EmailMethod = fields
+        .get("check_method")
+        .parse()
+        .map_err(|_| PageError::wrong_form("The e-mail method is not known."))?;
+    let result = match request(&app, method, &fields).await? {
+        Ok(request) => shown(&app.checker.check(request).await),
+        Err(sentence) => refusal(&sentence),
+    };
+    if headers.contains_key("hx-request") {
+        return render("email/check-result.html", &json!({ "result": result }));
+    }
+    let (recipient, sender) = (fields.get("recipient"), fields.get("sender"));
+    render("email/check-page.html", &values(&user, method, recipient, sender, &result))
+}
+
+/// What is to be checked, or one sentence on what is missing.
+async fn request(
+    app: &App,
+    method: EmailMethod,
+    fields: &Fields,
+) -> Result<Result<CheckRequest, String>, PageError> {
+    let Some(kind) = method.connection_kind() else {
+        return Ok(Err("Drafts for Outlook need no server, so there is nothing to test.".to_owned()));
+    };
+    let address = |name: &str, label: &str| {
+        fields.get(name).parse::<EmailAddress>().map_err(|error| format!("{label}: {error}."))
+    };
+    let (recipient, sender) = match (address("recipient", "Recipient"), address("sender", "Sender")) {
+        (Ok(recipient), Ok(sender)) => (recipient, sender),
+        (Err(sentence), _) | (_, Err(sentence)) => return Ok(Err(sentence)),
+    };
+    let store = app.store.as_ref();
+    let stored = connection_of(app, method).await?;
+    // The values of the settings form travel along when the dialog was opened from it, for the same method.
+    let form = if fields.get("shown_method") == method.as_str() {
+        ConnectionForm::posted(store, kind, stored, fields).await?
+    } else {
+        ConnectionForm::open(store, kind, stored).await?
+    };
+    if let Some(problem) = form.problems().errors().next() {
+        let hint = problem.hint.as_deref().unwrap_or("Fill it in, then press Test again.");
+        return Ok(Err(format!("{}. {hint}", problem.message)));
+    }
+    let secret = secret(app, &form).await?;
+    let mailboxes = vec![sender.clone()];
+    let test_message = Some(TestMessage { sender, recipient });
+    Ok(Ok(CheckRequest { settings: form.settings, secret, mailboxes, test_message }))
+}
+
+async fn secret(app: &App, form: &ConnectionForm) -> Result<Option<SecretString>, PageError> {
+    match (form.typed_secret(), &form.stored) {
+        (Some(typed), _) => Ok(Some(typed)),
+        (None, Some(stored)) if form.may_reuse_secret() => {
+            Ok(app.store.credential_secret(stored.id).await?.map(|(_, secret)| secret))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn refusal(sentence: &str) -> Value {
+    json!({ "ok": false, "summary": sentence, "rungs": [] })
+}
+
+/// The ladder for the template. It ends in `OK!`, or in the first cause with its next step.
+fn shown(report: &Report) -> Value {
+    let rungs: Vec<Value> = report
+        .rungs
+        .iter()
+        .map(|rung| {
+            let verdict = match rung.verdict {
+                Verdict::Pass => ("pass", "ok"),
+                Verdict::Warn => ("warn", "note"),
+                Verdict::Fail => ("fail", "failed"),
+                Verdict::Waiting => ("wait", "waiting"),
+                Verdict::Skipped => ("skip", "not checked"),
+            };
+            json!({
+                "title": rung.title,
+                "verdict": verdict.0,
+                "verdict_words": verdict.1,
+                "took_ms": rung.took_ms,
+                "did": rung.did,
+                "got": rung.got,
+                "cause": rung.cause,
+                "next_step": rung.next_step,
+            })
+        })
+        .collect();
+    json!({ "ok": report.ok(), "summary": report.summary(), "rungs": rungs })
+}

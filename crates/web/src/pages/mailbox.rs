@@ -1,0 +1,328 @@
+//! The rows of *E-mail accounts*: show, add, change, validate, read now, remove. Each request is about one row and
+//! touches no other.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings};
+use postroom_model::mailbox::{Availability, MailType, Mailbox, MailboxSettings, MailboxState};
+use postroom_model::people::Role;
+use postroom_model::{ConnectionId, GroupId, MailboxId, Problems, Timestamp, UserId};
+use postroom_store::{SaveMailbox, StoreError};
+use serde_json::{Value, json};
+
+use crate::error::PageError;
+use crate::fields::Fields;
+use crate::session::{Manager, SignedIn};
+use crate::templates::{render, shell};
+use crate::{App, shown};
+
+const FIELDS: [&str; 5] = ["address", "user_name", "types", "availability", "polling_interval"];
+
+/// Names of groups and users, for availability.
+pub(super) struct Names {
+    groups: BTreeMap<GroupId, String>,
+    users: BTreeMap<UserId, String>,
+}
+
+impl Names {
+    pub(super) async fn load(app: &App) -> Result<Self, StoreError> {
+        let groups = app.store.groups().await?.into_iter().map(|group| (group.id, group.name)).collect();
+        let users = app.store.users().await?.into_iter().map(|user| (user.id, user.display_name)).collect();
+        Ok(Self { groups, users })
+    }
+
+    fn availability(&self, availability: &Availability) -> String {
+        let Availability::Only { groups, roles, users } = availability else { return "All".to_owned() };
+        let unknown = || "(removed)".to_owned();
+        let groups = groups.iter().map(|id| self.groups.get(id).cloned().unwrap_or_else(unknown));
+        let users = users.iter().map(|id| self.users.get(id).cloned().unwrap_or_else(unknown));
+        let names: Vec<String> =
+            groups.chain(roles.iter().map(|role| role.label().to_owned())).chain(users).collect();
+        if names.is_empty() { "Nobody".to_owned() } else { names.join(", ") }
+    }
+}
+
+/// A row as it is read.
+pub(super) fn shown_row(
+    mailbox: &Mailbox,
+    connection: &ConnectionSettings,
+    names: &Names,
+    now: Timestamp,
+) -> Value {
+    let (verdict, reason) = verdict(mailbox);
+    let types: Vec<&str> = mailbox.settings.types.iter().map(|kind| kind.label()).collect();
+    json!({
+        "id": mailbox.id,
+        "address": mailbox.address,
+        "user_name": mailbox.settings.user_name,
+        "password": password_words(connection),
+        "types": types.join(", "),
+        "available": names.availability(&mailbox.settings.availability),
+        "verdict": verdict,
+        "reason": reason,
+        "validated_at": shown::maybe_time(mailbox.validation.as_ref().map(|known| known.at), now),
+        "last_success": shown::maybe_time(mailbox.last_success_at, now),
+        "next_due": shown::maybe_time(mailbox.next_due_at, now),
+    })
+}
+
+/// What the column *Val.* shows, and why. What happened last counts, be it a validation or a reading.
+fn verdict(mailbox: &Mailbox) -> (&'static str, String) {
+    if mailbox.state == MailboxState::Failing {
+        let why = mailbox.last_error.clone().unwrap_or_else(|| "the last reading failed".to_owned());
+        return ("fail", format!("{why} ({} failed readings in a row)", mailbox.failures));
+    }
+    match (&mailbox.validation, mailbox.state) {
+        (Some(validation), _) if !validation.ok => ("fail", validation.words.clone()),
+        (Some(validation), _) => ("pass", validation.words.clone()),
+        (None, MailboxState::Running) => ("pass", "The last reading worked.".to_owned()),
+        (None, _) => ("new", "Not validated yet.".to_owned()),
+    }
+}
+
+/// The column *Password* is not a field here: every credential belongs to the connection.
+fn password_words(connection: &ConnectionSettings) -> &'static str {
+    match connection.kind {
+        ConnectionKind::ExchangeOnline => connection.flow.label(),
+        _ => "of the connection",
+    }
+}
+
+/// A row as it is edited.
+struct Editor {
+    id: Option<MailboxId>,
+    connection: ConnectionId,
+    settings: MailboxSettings,
+    interval: String,
+    problems: Problems,
+}
+
+impl Editor {
+    fn of(mailbox: &Mailbox) -> Self {
+        let settings = mailbox.settings.clone();
+        let interval = settings.polling_interval.to_string().replace('.', ",");
+        Self {
+            id: Some(mailbox.id),
+            connection: mailbox.connection,
+            settings,
+            interval,
+            problems: Problems::new(),
+        }
+    }
+
+    fn fresh(connection: ConnectionId) -> Self {
+        let settings = MailboxSettings::new("", []);
+        Self { id: None, connection, settings, interval: String::new(), problems: Problems::new() }
+    }
+
+    fn posted(id: Option<MailboxId>, connection: ConnectionId, fields: &Fields) -> Self {
+        let mut problems = Problems::new();
+        let interval = fields.get("polling_interval").trim().to_owned();
+        let polling_interval = interval.parse().unwrap_or_else(|error| {
+            problems.error("polling_interval", format!("Polling interval: {error}"));
+            Default::default()
+        });
+        let settings = MailboxSettings {
+            address: fields.get("address").trim().to_owned(),
+            user_name: fields.get("user_name").trim().to_owned(),
+            types: fields.all("type").filter_map(|text| text.parse().ok()).collect(),
+            availability: availability(fields),
+            polling_interval,
+        };
+        problems.extend(settings.validate());
+        Self { id, connection, settings, interval, problems }
+    }
+
+    async fn values(&self, app: &App, user: &SignedIn) -> Result<Value, StoreError> {
+        let names = Names::load(app).await?;
+        let (groups, roles, users) = match &self.settings.availability {
+            Availability::All => Default::default(),
+            Availability::Only { groups, roles, users } => (groups.clone(), roles.clone(), users.clone()),
+        };
+        let choice = |value: String, label: &str, chosen: bool| json!({ "value": value, "label": label, "chosen": chosen });
+        let key = self.id.map_or_else(|| format!("new-{}", self.connection), |id| id.to_string());
+        Ok(json!({
+            "shell": shell(Some(user), "incoming"),
+            "e": {
+                "key": key,
+                "id": self.id,
+                "connection": self.connection,
+                "address": self.settings.address,
+                "user_name": self.settings.user_name,
+                "polling_interval": self.interval,
+                "types": MailType::ALL.iter().map(|kind| {
+                    choice(kind.as_str().to_owned(), kind.label(), self.settings.types.contains(kind))
+                }).collect::<Vec<_>>(),
+                "all": self.settings.availability == Availability::All,
+                "groups": names.groups.iter().map(|(id, name)| {
+                    choice(id.to_string(), name, groups.contains(id))
+                }).collect::<Vec<_>>(),
+                "roles": Role::ALL.iter().map(|role| {
+                    choice(role.as_str().to_owned(), role.label(), roles.contains(role))
+                }).collect::<Vec<_>>(),
+                "users": names.users.iter().map(|(id, name)| {
+                    choice(id.to_string(), name, users.contains(id))
+                }).collect::<Vec<_>>(),
+                "problems": shown::problems(&self.problems, &FIELDS, str::to_owned),
+            },
+        }))
+    }
+
+    async fn render(&self, app: &App, user: &SignedIn, fragment: bool) -> Result<Html<String>, PageError> {
+        let template = if fragment { "incoming/editor.html" } else { "incoming/editor-page.html" };
+        render(template, &self.values(app, user).await?)
+    }
+}
+
+fn availability(fields: &Fields) -> Availability {
+    if fields.find("available_to_all").is_some() {
+        return Availability::All;
+    }
+    Availability::Only {
+        groups: fields.all("group").filter_map(|text| text.parse().ok()).collect(),
+        roles: fields.all("role").filter_map(|text| text.parse().ok()).collect(),
+        users: fields.all("user").filter_map(|text| text.parse().ok()).collect(),
+    }
+}
+
+fn is_fragment(headers: &HeaderMap) -> bool {
+    headers.contains_key("hx-request")
+}
+
+async fn receiving(app: &App, id: ConnectionId) -> Result<Connection, PageError> {
+    let known = app.store.connection(id).await?.filter(|known| known.settings.kind.receives());
+    known.ok_or_else(PageError::not_found)
+}
+
+async fn mailbox(app: &App, id: MailboxId) -> Result<Mailbox, PageError> {
+    app.store.mailbox(id).await?.ok_or_else(PageError::not_found)
+}
+
+/// The row as it stands now, or the page for a browser without scripts.
+async fn answer_row(app: &App, id: MailboxId, fragment: bool) -> Result<Response, PageError> {
+    if !fragment {
+        return Ok(Redirect::to("/settings/incoming?saved=1").into_response());
+    }
+    let mailbox = mailbox(app, id).await?;
+    let connection = receiving(app, mailbox.connection).await?;
+    let names = Names::load(app).await?;
+    let row = shown_row(&mailbox, &connection.settings, &names, app.env.now());
+    Ok(render("incoming/row.html", &json!({ "row": row }))?.into_response())
+}
+
+/// `GET /settings/incoming/connections/{id}/mailboxes/new`.
+pub(super) async fn new(
+    Manager(user): Manager,
+    State(app): State<App>,
+    Path(id): Path<ConnectionId>,
+    headers: HeaderMap,
+) -> Result<Html<String>, PageError> {
+    receiving(&app, id).await?;
+    Editor::fresh(id).render(&app, &user, is_fragment(&headers)).await
+}
+
+/// `POST /settings/incoming/connections/{id}/mailboxes`.
+pub(super) async fn add(
+    Manager(user): Manager,
+    State(app): State<App>,
+    Path(id): Path<ConnectionId>,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    receiving(&app, id).await?;
+    save(&app, &user, Editor::posted(None, id, &fields), is_fragment(&headers)).await
+}
+
+/// `GET /settings/incoming/mailboxes/{id}`.
+pub(super) async fn edit(
+    Manager(user): Manager,
+    State(app): State<App>,
+    Path(id): Path<MailboxId>,
+    headers: HeaderMap,
+) -> Result<Html<String>, PageError> {
+    Editor::of(&mailbox(&app, id).await?).render(&app, &user, is_fragment(&headers)).await
+}
+
+/// `POST /settings/incoming/mailboxes/{id}`.
+pub(super) async fn change(
+    Manager(user): Manager,
+    State(app): State<App>,
+    Path(id): Path<MailboxId>,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Result<Response, PageError> {
+    let connection = mailbox(&app, id).await?.connection;
+    save(&app, &user, Editor::posted(Some(id), connection, &fields), is_fragment(&headers)).await
+}
+
+async fn save(app: &App, user: &SignedIn, mut editor: Editor, fragment: bool) -> Result<Response, PageError> {
+    if !editor.problems.blocks() {
+        let id = editor.id.unwrap_or_else(|| app.env.new_id());
+        let (connection, settings, actor) = (editor.connection, editor.settings.clone(), user.actor());
+        match app.store.save_mailbox(SaveMailbox { id, connection, settings, actor }).await {
+            Ok(_) => {
+                app.engine.nudge();
+                return answer_row(app, id, fragment).await;
+            }
+            Err(StoreError::Taken { what }) => {
+                editor.problems.error("address", format!("{what} is already there"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let html = editor.render(app, user, fragment).await?;
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, html).into_response())
+}
+
+/// `GET /settings/incoming/mailboxes/{id}/row`: back from the editor without a change.
+pub(super) async fn row(
+    Manager(_): Manager,
+    State(app): State<App>,
+    Path(id): Path<MailboxId>,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    answer_row(&app, id, is_fragment(&headers)).await
+}
+
+/// `POST /settings/incoming/mailboxes/{id}/validate`: *Validate selected address*.
+pub(super) async fn validate(
+    Manager(user): Manager,
+    State(app): State<App>,
+    Path(id): Path<MailboxId>,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    mailbox(&app, id).await?;
+    app.engine.validate_mailbox(id, &user.actor()).await?;
+    answer_row(&app, id, is_fragment(&headers)).await
+}
+
+/// `POST /settings/incoming/mailboxes/{id}/read`: *Check now*. A refusal is remembered at the mailbox and shown there.
+pub(super) async fn read_now(
+    Manager(_): Manager,
+    State(app): State<App>,
+    Path(id): Path<MailboxId>,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    mailbox(&app, id).await?;
+    if let Err(failure) = app.engine.collect_now(id).await {
+        tracing::info!(mailbox = %id, %failure, "could not be read now");
+    }
+    answer_row(&app, id, is_fragment(&headers)).await
+}
+
+/// `POST /settings/incoming/mailboxes/{id}/remove`.
+pub(super) async fn remove(
+    Manager(user): Manager,
+    State(app): State<App>,
+    Path(id): Path<MailboxId>,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    app.store.remove_mailbox(id, &user.actor()).await?;
+    if is_fragment(&headers) {
+        return Ok(Html("").into_response());
+    }
+    Ok(Redirect::to("/settings/incoming?saved=1").into_response())
+}

@@ -1,0 +1,197 @@
+//! `/outbox` and `/outbox/{id}`: what was accepted for sending and what became of it. Administrators see all,
+//! everybody else what they handed in.
+
+use axum::extract::{Path, Query, State};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use postroom_model::event::Subject;
+use postroom_model::outbox::{OutboxMessage, OutboxState};
+use postroom_model::people::Role;
+use postroom_model::{OutboxMessageId, Timestamp};
+use postroom_store::{OutboxFilter, Page, StoreError};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::error::PageError;
+use crate::session::SignedIn;
+use crate::templates::{render, shell};
+use crate::{App, shown};
+
+/// Messages on one page.
+const PAGE: usize = 50;
+
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    page: String,
+}
+
+fn may_see(user: &SignedIn, message: &OutboxMessage) -> bool {
+    user.user.has(Role::Administrator) || message.submitted_by == user.actor()
+}
+
+/// Up to `limit` messages that `user` may see, newest first. The store's filter does not know submitters yet, so for
+/// everybody but administrators others' messages are passed over, up to a bound.
+pub(super) async fn visible(
+    app: &App,
+    user: &SignedIn,
+    state: Option<OutboxState>,
+    limit: usize,
+    offset: usize,
+) -> Result<Vec<OutboxMessage>, StoreError> {
+    const ROWS: u32 = 500;
+    const MAX_PAGES: u32 = 20;
+    let filter = OutboxFilter { state };
+    let mut found = Vec::new();
+    for page in 0..MAX_PAGES {
+        let rows = app.store.outbox(&filter, Page { limit: ROWS, offset: page * ROWS }).await?;
+        let last = rows.len() < ROWS as usize;
+        found.extend(rows.into_iter().filter(|message| may_see(user, message)));
+        if last || found.len() >= offset + limit {
+            break;
+        }
+    }
+    Ok(found.into_iter().skip(offset).take(limit).collect())
+}
+
+/// `GET /outbox`.
+pub(super) async fn page(
+    user: SignedIn,
+    State(app): State<App>,
+    Query(query): Query<ListQuery>,
+) -> Result<Html<String>, PageError> {
+    let state: Option<OutboxState> = query.state.parse().ok();
+    let page: usize = query.page.parse().unwrap_or(1).clamp(1, 1_000);
+    let mut messages = visible(&app, &user, state, PAGE + 1, (page - 1) * PAGE).await?;
+    let more = messages.len() > PAGE;
+    messages.truncate(PAGE);
+    let now = app.env.now();
+    let link = |page: usize| match state {
+        Some(state) => format!("/outbox?state={state}&page={page}"),
+        None => format!("/outbox?page={page}"),
+    };
+    let values = json!({
+        "shell": shell(Some(&user), "outbox"),
+        "rows": messages.iter().map(|message| shown_message(message, now)).collect::<Vec<_>>(),
+        "states": OutboxState::ALL.iter().map(|known| json!({
+            "value": known.as_str(), "label": label(*known), "chosen": Some(*known) == state,
+        })).collect::<Vec<_>>(),
+        "filtered": state.is_some(),
+        "newer": (page > 1).then(|| link(page - 1)),
+        "older": more.then(|| link(page + 1)),
+    });
+    render("outbox/page.html", &values)
+}
+
+fn label(state: OutboxState) -> &'static str {
+    match state {
+        OutboxState::Accepted => "Accepted",
+        OutboxState::Held => "Held",
+        OutboxState::Scheduled => "Scheduled",
+        OutboxState::Sending => "Sending",
+        OutboxState::Sent => "Sent",
+        OutboxState::Deferred => "Deferred",
+        OutboxState::Unknown => "Unknown",
+        OutboxState::Failed => "Not sent",
+        OutboxState::Cancelled => "Cancelled",
+    }
+}
+
+fn tone(state: OutboxState) -> &'static str {
+    match state {
+        OutboxState::Sent => "good",
+        OutboxState::Failed => "bad",
+        OutboxState::Deferred | OutboxState::Unknown | OutboxState::Held => "warn",
+        _ => "plain",
+    }
+}
+
+fn shown_message(message: &OutboxMessage, now: Timestamp) -> Value {
+    let to: Vec<String> = message.envelope.to.iter().map(ToString::to_string).collect();
+    let short = match to.as_slice() {
+        [first, _, ..] => format!("{first} and {} more", to.len() - 1),
+        _ => to.join(", "),
+    };
+    json!({
+        "id": message.id,
+        "state": message.state.as_str(),
+        "label": label(message.state),
+        "tone": tone(message.state),
+        "from": message.envelope.from,
+        "to": to.join(", "),
+        "to_short": short,
+        "subject": message.subject,
+        "size": shown::size(message.size),
+        "message_id": message.message_id,
+        "provider_id": message.provider_id,
+        "accepted": shown::time(message.accepted_at, now),
+        "next": shown::maybe_time(message.next_attempt_at, now),
+        "attempts": message.attempts,
+        "words": message.last_words,
+        "submitted_by": message.submitted_by,
+        "actions": actions(message.state),
+    })
+}
+
+/// What a person may wish in a state: action, label, explanation.
+fn actions(state: OutboxState) -> Vec<Value> {
+    use OutboxState::{Accepted, Deferred, Failed, Held, Scheduled};
+    let mut list = Vec::new();
+    let mut offer = |action: &str, label: &str, ask: Option<&str>| {
+        list.push(json!({ "action": action, "label": label, "ask": ask }));
+    };
+    if matches!(state, Held | Deferred | Failed) {
+        offer("send", "Send now", None);
+    }
+    if matches!(state, Accepted | Scheduled | Deferred) {
+        offer("hold", "Hold", None);
+    }
+    if matches!(state, Accepted | Held | Scheduled | Deferred) {
+        offer("cancel", "Cancel message", Some("Take this message back? It will not be sent."));
+    }
+    list
+}
+
+async fn load(app: &App, user: &SignedIn, id: OutboxMessageId) -> Result<OutboxMessage, PageError> {
+    let message = app.store.outbox_message(id).await?.filter(|message| may_see(user, message));
+    message.ok_or_else(PageError::not_found)
+}
+
+/// `GET /outbox/{id}`.
+pub(super) async fn one(
+    user: SignedIn,
+    State(app): State<App>,
+    Path(id): Path<OutboxMessageId>,
+) -> Result<Html<String>, PageError> {
+    let message = load(&app, &user, id).await?;
+    let now = app.env.now();
+    let timeline = shown::timeline(app.store.as_ref(), Subject::OutboxMessage(id), now).await?;
+    let connection = app.store.connection(message.connection).await?;
+    let connection = connection.map(|known| known.settings.display_name().to_owned());
+    let values = json!({
+        "shell": shell(Some(&user), "outbox"),
+        "m": shown_message(&message, now),
+        "connection": connection,
+        "timeline_lines": timeline,
+    });
+    render("outbox/message.html", &values)
+}
+
+/// `POST /outbox/{id}/{action}`: hold, send now, cancel.
+pub(super) async fn change(
+    user: SignedIn,
+    State(app): State<App>,
+    Path((id, action)): Path<(OutboxMessageId, String)>,
+) -> Result<Response, PageError> {
+    load(&app, &user, id).await?;
+    let to = match action.as_str() {
+        "hold" => OutboxState::Held,
+        "send" => OutboxState::Accepted,
+        "cancel" => OutboxState::Cancelled,
+        _ => return Err(PageError::not_found()),
+    };
+    app.store.change_outbox(id, to, &user.actor()).await?;
+    app.engine.nudge();
+    Ok(Redirect::to(&format!("/outbox/{id}")).into_response())
+}

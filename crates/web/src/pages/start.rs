@@ -1,0 +1,84 @@
+//! `/`: what needs attention now, else one quiet line.
+
+use axum::extract::State;
+use axum::response::Html;
+use postroom_model::mailbox::MailboxState;
+use postroom_model::outbox::OutboxState;
+use serde_json::{Value, json};
+
+use super::outbox;
+use crate::App;
+use crate::error::PageError;
+use crate::session::SignedIn;
+use crate::templates::{render, shell};
+
+/// One thing that needs attention: how bad, a sentence, why, and where to go.
+fn item(grave: bool, sentence: &str, detail: Option<&str>, link: &str, action: &str) -> Value {
+    json!({ "grave": grave, "sentence": sentence, "detail": detail, "link": link, "action": action })
+}
+
+/// `GET /`.
+pub(super) async fn page(user: SignedIn, State(app): State<App>) -> Result<Html<String>, PageError> {
+    let mut items = Vec::new();
+    next_step(&app, &user, &mut items).await?;
+    mailboxes(&app, &user, &mut items).await?;
+    for state in [OutboxState::Failed, OutboxState::Unknown, OutboxState::Held] {
+        let count = outbox::visible(&app, &user, Some(state), 100, 0).await?.len();
+        if count > 0 {
+            items.push(outbox_item(state, count));
+        }
+    }
+    let values = json!({ "shell": shell(Some(&user), "start"), "items": items });
+    render("start.html", &values)
+}
+
+fn outbox_item(state: OutboxState, count: usize) -> Value {
+    let messages = match count {
+        1 => "1 message".to_owned(),
+        100 => "100 messages or more".to_owned(),
+        more => format!("{more} messages"),
+    };
+    let (grave, what) = match state {
+        OutboxState::Failed => (true, "not sent"),
+        OutboxState::Unknown => {
+            (true, "with unknown outcome: looked up at the provider before anything is sent again")
+        }
+        _ => (false, "held"),
+    };
+    item(grave, &format!("{messages} {what}."), None, &format!("/outbox?state={state}"), "Show them")
+}
+
+/// What is still to be set up, told to those who can.
+async fn next_step(app: &App, user: &SignedIn, items: &mut Vec<Value>) -> Result<(), PageError> {
+    let connections = app.store.connections().await?;
+    let outgoing = app.store.outgoing_settings().await?;
+    let receives = connections.iter().any(|known| known.settings.kind.receives());
+    if connections.is_empty() && outgoing.is_none() {
+        let (link, action) = if user.user.has(postroom_model::people::Role::Administrator) {
+            ("/settings/email", "Set up e-mail")
+        } else {
+            ("", "")
+        };
+        let detail = "Nothing can be sent or collected until an administrator enters a server.";
+        items.push(item(false, "There is no connection yet.", Some(detail), link, action));
+    } else if user.manages() && receives && app.store.mailboxes().await?.is_empty() {
+        let detail = "Add an e-mail account to collect mail.";
+        items.push(item(false, "No mailbox is read yet.", Some(detail), "/settings/incoming", "Add one"));
+    }
+    Ok(())
+}
+
+/// Failing mailboxes: all of them for those who can mend them, else those the user reads.
+async fn mailboxes(app: &App, user: &SignedIn, items: &mut Vec<Value>) -> Result<(), PageError> {
+    let known = if user.manages() {
+        app.store.mailboxes().await?
+    } else {
+        app.store.mailboxes_for(&user.user.viewer()).await?
+    };
+    let (link, action) = if user.manages() { ("/settings/incoming", "Open settings") } else { ("", "") };
+    for mailbox in known.iter().filter(|mailbox| mailbox.state == MailboxState::Failing) {
+        let sentence = format!("{} cannot be read.", mailbox.address);
+        items.push(item(true, &sentence, mailbox.last_error.as_deref(), link, action));
+    }
+    Ok(())
+}
