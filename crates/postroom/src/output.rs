@@ -59,7 +59,7 @@ pub(crate) fn hinted(message: impl Into<String>, hint: impl Into<String>) -> any
 /// A table for people.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(head);
+    table.load_style(comfy_table::presets::NOTHING).set_header(head);
     for row in rows {
         table.add_row(row);
     }

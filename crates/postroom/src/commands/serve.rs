@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
@@ -13,7 +14,7 @@ use postroom_api::ApiState;
 use postroom_model::people::Role;
 use postroom_model::{ExposeSecret, SecretString};
 use postroom_store::NewUser;
-use postroom_web::WebState;
+use postroom_web::{LiveChecker, WebState};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -117,6 +118,7 @@ fn router(app: &App) -> Router {
         engine: app.engine.clone(),
         env: app.env.clone(),
         secure_cookies: app.config.secure_cookies,
+        checker: Arc::new(LiveChecker { env: app.env.clone() }),
     };
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))

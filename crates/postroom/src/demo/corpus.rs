@@ -4,14 +4,18 @@
 pub(super) struct Foreign {
     /// Name of its file.
     pub(super) name: &'static str,
-    /// The mailbox it is sent to.
-    pub(super) to: &'static str,
+    /// The mailboxes it is sent to.
+    pub(super) to: &'static [&'static str],
     /// The raw message.
     pub(super) raw: Vec<u8>,
 }
 
+const ORDERS: &[&str] = &["orders@contoso.example"];
+const SERVICE: &[&str] = &["service@contoso.example"];
+const BOTH: &[&str] = &["orders@contoso.example", "service@contoso.example"];
+
 macro_rules! foreign {
-    ($($name:literal => $to:literal,)*) => {
+    ($($name:literal => $to:expr,)*) => {
         vec![$(Foreign { name: $name, to: $to, raw: include_bytes!(concat!("corpus/", $name)).to_vec() }),*]
     };
 }
@@ -19,9 +23,24 @@ macro_rules! foreign {
 /// The whole corpus, with a 9 MB attachment made here.
 pub(super) fn all() -> Vec<Foreign> {
     let mut corpus = foreign! {
-        "01-plain.eml" => "orders@contoso.example",
+        "01-plain.eml" => ORDERS,
+        "02-html-picture.eml" => ORDERS,
+        "03-latin1.eml" => ORDERS,
+        "04-windows-1252.eml" => ORDERS,
+        "05-utf8-base64.eml" => ORDERS,
+        "06-iso-2022-jp.eml" => ORDERS,
+        "07-long-subject.eml" => BOTH,
+        "08-attachment-name.eml" => ORDERS,
+        "09-forwarded.eml" => SERVICE,
+        "10-auto-reply.eml" => ORDERS,
+        "11-bounce.eml" => ORDERS,
+        "12-reply-in-thread.eml" => ORDERS,
+        "13-broken.eml" => ORDERS,
+        "14-empty.eml" => ORDERS,
+        "15-newsletter.eml" => ORDERS,
+        "16-case-reply.eml" => SERVICE,
     };
-    corpus.push(Foreign { name: "large.eml", to: "orders@contoso.example", raw: large() });
+    corpus.push(Foreign { name: "large.eml", to: ORDERS, raw: large() });
     corpus
 }
 
