@@ -32,6 +32,10 @@ macro_rules! select_mailboxes {
     };
 }
 
+pub(super) const DUE: &str =
+    "SELECT id FROM mailboxes WHERE claimable_at <= ? ORDER BY claimable_at, sequence LIMIT ?";
+pub(super) const NEXT_DUE: &str = "SELECT min(claimable_at) FROM mailboxes WHERE claimable_at IS NOT NULL";
+
 fn mailbox(row: &SqliteRow) -> Result<Mailbox, Fault> {
     let cells = Cells::new("mailboxes", row);
     let availability = if cells.int("available_to_all")? == 1 {
@@ -304,13 +308,11 @@ impl MailboxStore for SqliteStore {
     ) -> Result<Vec<ClaimedMailbox>, StoreError> {
         let work = async {
             let mut transaction = self.begin().await?;
-            let due = sqlx::query(
-                "SELECT id FROM mailboxes WHERE claimable_at <= ? ORDER BY claimable_at, sequence LIMIT ?",
-            )
-            .bind(micros(self.env.now()))
-            .bind(limit)
-            .fetch_all(&mut *transaction)
-            .await?;
+            let due = sqlx::query(DUE)
+                .bind(micros(self.env.now()))
+                .bind(limit)
+                .fetch_all(&mut *transaction)
+                .await?;
             let mut claimed = Vec::with_capacity(due.len());
             for row in &due {
                 let id = Cells::new("mailboxes", row).id("id")?;
@@ -349,10 +351,7 @@ impl MailboxStore for SqliteStore {
 
     async fn next_mailbox_due(&self) -> Result<Option<Timestamp>, StoreError> {
         let work = async {
-            let due: Option<i64> =
-                sqlx::query_scalar("SELECT min(claimable_at) FROM mailboxes WHERE claimable_at IS NOT NULL")
-                    .fetch_one(&self.readers)
-                    .await?;
+            let due: Option<i64> = sqlx::query_scalar(NEXT_DUE).fetch_one(&self.readers).await?;
             Ok(due.map(|due| time("mailboxes", due)).transpose()?)
         };
         self.tell("ask when the next mailbox is due", work.await)

@@ -3,6 +3,9 @@
 mod accept;
 mod claim;
 
+#[cfg(test)]
+pub(super) use claim::{CLAIM, NEXT_DUE};
+
 use async_trait::async_trait;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::outbox::{IdempotencyKey, OutboxMessage, OutboxState};
