@@ -232,6 +232,38 @@ async fn several_stores_open_the_same_new_folder_at_once() {
     assert_eq!((claimed.len(), all), (10, 10), "each message was claimed once");
 }
 
+/// Not a test of its own: the process that `what_a_killed_process_was_promised_is_there` starts and that dies.
+#[tokio::test]
+#[ignore = "run by another test"]
+async fn child_that_accepts_and_dies() {
+    let Ok(folder) = std::env::var("POSTROOM_TEST_FOLDER") else { return };
+    let (env, clock) = Env::for_test(99);
+    let store = SqliteStore::open(options(Path::new(&folder), &env)).await.unwrap();
+    let bench = Bench::around(store, env, clock);
+    let id = bench.accept(bench.env.new_id(), "sales@contoso.example").await;
+    assert_eq!(bench.claim().await.len(), 1);
+    fs::write(Path::new(&folder).join("accepted"), id.to_string()).unwrap();
+    std::process::abort();
+}
+
+#[tokio::test]
+async fn what_a_killed_process_was_promised_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (env, clock) = Env::for_test(1);
+    let bench = Bench::around(open(&folder, &env).await.unwrap(), env, clock);
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "sqlite_folder::child_that_accepts_and_dies", "--ignored"]);
+    child.env("POSTROOM_TEST_FOLDER", folder.path());
+    let output = child.output().unwrap();
+    assert!(!output.status.success(), "it died");
+    let id = fs::read_to_string(folder.path().join("accepted")).unwrap().parse().unwrap();
+    assert_eq!(bench.state(id).await, OutboxState::Sending, "seen by the process that was open all along");
+    assert!(!bench.store.outbox_raw(id).await.unwrap().is_empty());
+    assert!(bench.claim().await.is_empty(), "its lease still runs");
+    bench.pass(60);
+    assert_eq!(bench.claim().await[0].previous, OutboxState::Sending);
+}
+
 #[tokio::test]
 async fn a_cut_or_changed_blob_is_refused_and_mended_by_the_next_writing() {
     let folder = tempfile::tempdir().unwrap();

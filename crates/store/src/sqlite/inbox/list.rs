@@ -103,7 +103,7 @@ impl SqliteStore {
         let text = filtered.page();
         let rows = filtered
             .bind(text, viewer, filter)
-            .bind(page.limit)
+            .bind(page.bounded_limit())
             .bind(page.offset)
             .fetch_all(&self.readers)
             .await?;

@@ -200,7 +200,7 @@ impl SqliteStore {
             }
             None => sqlx::query("SELECT * FROM outbox ORDER BY sequence DESC LIMIT ? OFFSET ?"),
         };
-        let rows = query.bind(page.limit).bind(page.offset).fetch_all(&self.readers).await?;
+        let rows = query.bind(page.bounded_limit()).bind(page.offset).fetch_all(&self.readers).await?;
         rows.iter().map(message).collect()
     }
 
