@@ -64,7 +64,11 @@ async fn on_disk<T: Send + 'static>(
 
 fn lock_folder(folder: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::of_file("open the folder", folder, source);
+    let is_new = !folder.exists();
     make_private_folder(folder).map_err(failed)?;
+    if is_new && let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
+        sync_folder(above)?;
+    }
     let path = folder.join("postroom.lock");
     let failed = |source| StoreError::of_file("lock", &path, source);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
