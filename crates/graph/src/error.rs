@@ -16,7 +16,7 @@ pub enum GraphError {
         operation: String,
         /// Why.
         #[source]
-        source: TokenError,
+        source: Box<TokenError>,
     },
     /// Graph said no.
     #[error("{}: {} {} {}", .0.operation, .0.status, .0.code, .0.message)]

@@ -83,7 +83,8 @@ impl GraphClient {
         let mut renewed = false;
         loop {
             let token = self.tokens.token(&self.request).await;
-            let token = token.map_err(|source| GraphError::Token { operation: operation(), source })?;
+            let token = token
+                .map_err(|source| GraphError::Token { operation: operation(), source: Box::new(source) })?;
             let response = self.attempt(call, token.expose()).await?;
             if response.status().is_success() {
                 return Ok(response);

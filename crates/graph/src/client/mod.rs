@@ -57,7 +57,8 @@ impl GraphClient {
     /// [`GraphError::Token`].
     pub async fn token(&self) -> Result<AccessToken, GraphError> {
         let token = self.tokens.token(&self.request).await;
-        token.map_err(|source| GraphError::Token { operation: "sign in".to_owned(), source })
+        token
+            .map_err(|source| GraphError::Token { operation: "sign in".to_owned(), source: Box::new(source) })
     }
 
     /// Ids for advice about `mailbox`.
