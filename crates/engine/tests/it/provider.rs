@@ -229,7 +229,7 @@ struct FakeSource(Arc<Provider>, String);
 #[async_trait]
 impl Source for FakeSource {
     async fn changes(&self, cursor: Option<&str>) -> Result<Changes, Failure> {
-        self.0.call(format!("changes {}", self.1));
+        self.0.call(format!("changes {} since {}", self.1, cursor.unwrap_or("0")));
         if self.0.folder(&self.1, |folder| folder.hangs) {
             return std::future::pending().await;
         }
