@@ -2,6 +2,8 @@
 //! facts in the store, never for a while.
 
 mod collector;
+mod faults;
+mod faulty;
 mod house;
 mod intake;
 mod outbox;
