@@ -1,6 +1,6 @@
 //! What can go wrong in the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An operation on the store failed. Nothing of it was done.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The error of a file: [`StoreError::Full`] where the disk or a quota has no room left.
+    pub(crate) fn of_file(operation: &'static str, path: &Path, source: std::io::Error) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match source.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => Self::Full { operation, path: path.to_owned() },
+            _ => Self::File { operation, path: path.to_owned(), source },
+        }
+    }
+
     /// Whether the same call may work later without anybody changing anything here: full disk, busy database.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Database { .. } | Self::File { .. })

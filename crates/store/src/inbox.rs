@@ -62,6 +62,7 @@ pub struct StoredMessage {
 
 /// What processing found.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, handed over and taken apart at once")]
 pub enum Processed {
     /// It was read.
     Read {

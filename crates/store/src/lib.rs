@@ -53,7 +53,7 @@ pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, SaveMailbox};
 pub use outbox::{Acceptance, ClaimedMessage, FinishAttempt, NewOutboxMessage, OutboxFilter, OutboxStore};
 pub use people::{NewUser, PeopleStore, Session};
 pub use seal::{KeyFile, Sealer};
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteOptions, SqliteStore};
 
 /// Everything that is kept. Held as `Arc<dyn Store>`; no logic crate knows which engine is behind it.
 pub trait Store:

@@ -1,0 +1,249 @@
+-- Instants are microseconds since 1970-01-01T00:00:00Z, ids are the 16 bytes of a UUID, words are those of the
+-- model. `sequence` gives lists and events their order; nothing outside the store but the feed sees one.
+
+-- One value per name: the key check value, the outgoing settings.
+CREATE TABLE house (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE connections (
+    sequence   INTEGER PRIMARY KEY,
+    id         BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    settings   TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE credentials (
+    sequence   INTEGER PRIMARY KEY,
+    id         BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    connection BLOB NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    kind       TEXT NOT NULL,
+    state      TEXT NOT NULL CHECK (state IN ('current', 'next', 'retired')),
+    expires_at INTEGER,
+    key_id     TEXT,
+    created_at INTEGER NOT NULL,
+    sealed     BLOB -- NULL once retired: what is used no more is not kept
+) STRICT;
+CREATE UNIQUE INDEX credentials_current ON credentials (connection) WHERE state = 'current';
+CREATE INDEX credentials_connection ON credentials (connection, sequence);
+
+CREATE TABLE mailboxes (
+    sequence         INTEGER PRIMARY KEY,
+    id               BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    connection       BLOB NOT NULL REFERENCES connections (id),
+    address          TEXT NOT NULL,
+    address_key      TEXT NOT NULL, -- lower-case, so that equal addresses are equal
+    user_name        TEXT NOT NULL,
+    polling_interval TEXT NOT NULL,
+    available_to_all INTEGER NOT NULL CHECK (available_to_all IN (0, 1)),
+    state            TEXT NOT NULL,
+    last_error       TEXT,
+    failures         INTEGER NOT NULL DEFAULT 0,
+    last_success_at  INTEGER,
+    next_due_at      INTEGER,
+    validation       TEXT,
+    cursor           TEXT,
+    lease_owner      TEXT,
+    lease_until      INTEGER,
+    fence            INTEGER NOT NULL DEFAULT 0,
+    -- When it can be claimed by the timer: due, and no longer held.
+    claimable_at     INTEGER GENERATED ALWAYS AS (max(next_due_at, coalesce(lease_until, 0))) VIRTUAL
+) STRICT;
+CREATE UNIQUE INDEX mailboxes_address ON mailboxes (connection, address_key);
+CREATE INDEX mailboxes_claimable ON mailboxes (claimable_at) WHERE claimable_at IS NOT NULL;
+
+CREATE TABLE mailbox_types (
+    mailbox BLOB NOT NULL REFERENCES mailboxes (id) ON DELETE CASCADE,
+    type    TEXT NOT NULL,
+    PRIMARY KEY (mailbox, type)
+) STRICT, WITHOUT ROWID;
+
+-- Availability: who may see a mailbox that is not available to all.
+CREATE TABLE mailbox_groups (
+    mailbox BLOB NOT NULL REFERENCES mailboxes (id) ON DELETE CASCADE,
+    member  BLOB NOT NULL CHECK (length(member) = 16),
+    PRIMARY KEY (mailbox, member)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE mailbox_roles (
+    mailbox BLOB NOT NULL REFERENCES mailboxes (id) ON DELETE CASCADE,
+    member  TEXT NOT NULL,
+    PRIMARY KEY (mailbox, member)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE mailbox_users (
+    mailbox BLOB NOT NULL REFERENCES mailboxes (id) ON DELETE CASCADE,
+    member  BLOB NOT NULL CHECK (length(member) = 16),
+    PRIMARY KEY (mailbox, member)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outbox (
+    sequence        INTEGER PRIMARY KEY,
+    id              BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    state           TEXT NOT NULL,
+    connection      BLOB NOT NULL,
+    sender          TEXT NOT NULL, -- lower-case; with the connection it names the lane whose order is kept
+    envelope        TEXT NOT NULL,
+    message_id      TEXT NOT NULL,
+    subject         TEXT NOT NULL,
+    raw_sha256      TEXT NOT NULL,
+    raw_size        INTEGER NOT NULL,
+    accepted_at     INTEGER NOT NULL,
+    next_attempt_at INTEGER,
+    attempts        INTEGER NOT NULL DEFAULT 0,
+    provider_id     TEXT,
+    last_words      TEXT,
+    submitted_by    TEXT NOT NULL,
+    lease_owner     TEXT,
+    lease_until     INTEGER,
+    fence           INTEGER NOT NULL DEFAULT 0,
+    -- When it can be claimed: an attempt in progress, when its lease has ended.
+    due_at          INTEGER GENERATED ALWAYS AS (iif(state = 'sending', lease_until, next_attempt_at)) VIRTUAL,
+    CHECK (state <> 'sending' OR lease_until IS NOT NULL)
+) STRICT;
+CREATE INDEX outbox_due ON outbox (due_at, sequence) WHERE due_at IS NOT NULL;
+CREATE INDEX outbox_state ON outbox (state, sequence);
+CREATE INDEX outbox_lane ON outbox (connection, sender, sequence) WHERE state IN ('accepted', 'sending');
+CREATE INDEX outbox_sending ON outbox (connection, sender) WHERE state = 'sending';
+CREATE INDEX outbox_unfinished ON outbox (connection) WHERE state NOT IN ('sent', 'failed', 'cancelled');
+
+CREATE TABLE idempotency_keys (
+    submitted_by TEXT NOT NULL,
+    key          TEXT NOT NULL,
+    request      BLOB NOT NULL CHECK (length(request) = 32),
+    message      BLOB NOT NULL REFERENCES outbox (id),
+    created_at   INTEGER NOT NULL,
+    PRIMARY KEY (submitted_by, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+
+CREATE TABLE inbox (
+    sequence    INTEGER PRIMARY KEY,
+    id          BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    state       TEXT NOT NULL CHECK (state IN ('stored', 'processed', 'quarantined')),
+    reason      TEXT,
+    message_id  TEXT, -- as the provider told it: the comparison that finds the same mail
+    header_id   TEXT, -- as processing read it: what threads are made of
+    raw_sha256  TEXT NOT NULL,
+    raw_size    INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    stored_at   INTEGER NOT NULL,
+    thread      BLOB NOT NULL,
+    summary     TEXT
+) STRICT;
+CREATE INDEX inbox_same ON inbox (raw_sha256);
+CREATE INDEX inbox_listed ON inbox (received_at, sequence) WHERE state <> 'stored';
+CREATE INDEX inbox_state ON inbox (state, received_at, sequence);
+CREATE INDEX inbox_header_id ON inbox (header_id) WHERE header_id IS NOT NULL;
+CREATE INDEX inbox_thread ON inbox (thread);
+
+CREATE TABLE inbox_references (
+    header_id TEXT NOT NULL,
+    message   INTEGER NOT NULL REFERENCES inbox (sequence) ON DELETE CASCADE,
+    PRIMARY KEY (header_id, message)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX inbox_references_message ON inbox_references (message);
+
+-- Which mailboxes a message came to: what availability is asked about.
+CREATE TABLE inbox_mailboxes (
+    mailbox     BLOB NOT NULL REFERENCES mailboxes (id) ON DELETE CASCADE,
+    received_at INTEGER NOT NULL, -- the message's, so that one mailbox is listed without a sort
+    message     INTEGER NOT NULL REFERENCES inbox (sequence) ON DELETE CASCADE,
+    PRIMARY KEY (mailbox, received_at, message)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX inbox_mailboxes_message ON inbox_mailboxes (message);
+
+-- What a mailbox holds at the provider.
+CREATE TABLE provider_messages (
+    mailbox     BLOB NOT NULL REFERENCES mailboxes (id) ON DELETE CASCADE,
+    provider_id TEXT NOT NULL,
+    message     INTEGER NOT NULL REFERENCES inbox (sequence) ON DELETE CASCADE,
+    removed_at  INTEGER,
+    PRIMARY KEY (mailbox, provider_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX provider_messages_message ON provider_messages (message);
+
+-- Only the index, not the texts: they are in the raw message. rowid is inbox.sequence.
+CREATE VIRTUAL TABLE inbox_search USING fts5 (
+    subject, sender, text,
+    content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
+);
+
+CREATE TABLE log_entries (
+    sequence      INTEGER PRIMARY KEY,
+    id            BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    record_type   TEXT NOT NULL,
+    record_number TEXT NOT NULL,
+    inbox_message INTEGER NOT NULL REFERENCES inbox (sequence),
+    direction     TEXT NOT NULL,
+    time          INTEGER NOT NULL,
+    sender        TEXT NOT NULL,
+    recipients    TEXT NOT NULL,
+    cc            TEXT NOT NULL,
+    bcc           TEXT NOT NULL,
+    subject       TEXT NOT NULL,
+    filed_by      TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX log_entries_record ON log_entries (record_type, record_number, inbox_message);
+CREATE INDEX log_entries_message ON log_entries (inbox_message);
+
+CREATE TABLE events (
+    sequence     INTEGER PRIMARY KEY,
+    id           BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    at           INTEGER NOT NULL,
+    subject_kind TEXT NOT NULL,
+    subject_id   BLOB NOT NULL CHECK (length(subject_id) = 16),
+    kind         TEXT NOT NULL,
+    attempt      INTEGER,
+    words        TEXT,
+    request_id   TEXT,
+    actor        TEXT
+) STRICT;
+CREATE INDEX events_subject ON events (subject_id, subject_kind, sequence);
+CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
+BEGIN
+    SELECT raise(ABORT, 'events are append-only');
+END;
+CREATE TRIGGER events_are_never_removed BEFORE DELETE ON events
+BEGIN
+    SELECT raise(ABORT, 'events are append-only');
+END;
+
+CREATE TABLE users (
+    id            BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    name          TEXT NOT NULL UNIQUE,
+    display_name  TEXT NOT NULL,
+    address       TEXT,
+    password_hash TEXT
+) STRICT;
+CREATE TABLE user_roles (
+    user BLOB NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    role TEXT NOT NULL,
+    PRIMARY KEY (user, role)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE people_groups (
+    id   BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE user_groups (
+    user    BLOB NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    "group" BLOB NOT NULL CHECK (length("group") = 16),
+    PRIMARY KEY (user, "group")
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sessions (
+    id_hash    BLOB NOT NULL PRIMARY KEY CHECK (length(id_hash) = 32),
+    user       BLOB NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_end ON sessions (expires_at);
+CREATE INDEX sessions_user ON sessions (user);
+
+CREATE TABLE api_keys (
+    id         BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    key_hash   BLOB NOT NULL UNIQUE CHECK (length(key_hash) = 32),
+    name       TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) STRICT;

@@ -1,0 +1,152 @@
+//! The commit of a reading: messages and cursor together, or nothing.
+
+use postroom_model::event::{EventKind, Subject};
+use postroom_model::inbox::InboxState;
+use postroom_model::{InboxMessageId, MailboxId};
+use sqlx::SqliteConnection;
+
+use crate::sqlite::SqliteStore;
+use crate::sqlite::events::append;
+use crate::sqlite::fault::{Fault, still_held};
+use crate::sqlite::rows::{Cells, key, micros, number};
+use crate::{CollectedBatch, CommitReport, NewInboxMessage};
+
+/// What became of one message of a batch.
+enum Arrival {
+    Stored,
+    Delivered,
+    Repeated,
+}
+
+/// A known message: its row and its id.
+struct Known {
+    sequence: i64,
+    id: InboxMessageId,
+}
+
+impl SqliteStore {
+    pub(super) async fn write_batch(&self, batch: &CollectedBatch) -> Result<CommitReport, Fault> {
+        let mut transaction = self.begin().await?;
+        let touched =
+            sqlx::query("UPDATE mailboxes SET cursor = ? WHERE id = ? AND lease_owner = ? AND fence = ?")
+                .bind(&batch.cursor)
+                .bind(key(batch.mailbox.as_uuid()))
+                .bind(batch.lease.owner.as_str())
+                .bind(batch.lease.fence)
+                .execute(&mut *transaction)
+                .await?
+                .rows_affected();
+        still_held(touched, "commit collected messages", || format!("mailbox {}", batch.mailbox))?;
+        let mut report = CommitReport::default();
+        for new in &batch.messages {
+            match self.write_arrival(&mut transaction, batch.mailbox, new).await? {
+                Arrival::Stored => report.stored += 1,
+                Arrival::Delivered => report.delivered += 1,
+                Arrival::Repeated => report.repeated += 1,
+            }
+        }
+        for provider_id in &batch.removed {
+            self.write_removal(&mut transaction, batch.mailbox, provider_id).await?;
+        }
+        transaction.commit().await?;
+        Ok(report)
+    }
+
+    async fn write_arrival(
+        &self,
+        db: &mut SqliteConnection,
+        mailbox: MailboxId,
+        new: &NewInboxMessage,
+    ) -> Result<Arrival, Fault> {
+        // A known id that had left the folder is back.
+        let known = sqlx::query(
+            "UPDATE provider_messages SET removed_at = NULL WHERE mailbox = ? AND provider_id = ?",
+        )
+        .bind(key(mailbox.as_uuid()))
+        .bind(&new.provider_id)
+        .execute(&mut *db)
+        .await?
+        .rows_affected();
+        if known > 0 {
+            return Ok(Arrival::Repeated);
+        }
+        let (message, arrival, kind) = match find_same(&mut *db, new).await? {
+            Some(message) => (message, Arrival::Delivered, EventKind::InboxDelivered),
+            None => (self.write_message(&mut *db, new).await?, Arrival::Stored, EventKind::InboxStored),
+        };
+        sqlx::query("INSERT INTO provider_messages (mailbox, provider_id, message) VALUES (?, ?, ?)")
+            .bind(key(mailbox.as_uuid()))
+            .bind(&new.provider_id)
+            .bind(message.sequence)
+            .execute(&mut *db)
+            .await?;
+        // A second copy in the same mailbox is the same place.
+        sqlx::query(
+            "INSERT OR IGNORE INTO inbox_mailboxes (mailbox, received_at, message)
+             SELECT ?, received_at, sequence FROM inbox WHERE sequence = ?",
+        )
+        .bind(key(mailbox.as_uuid()))
+        .bind(message.sequence)
+        .execute(&mut *db)
+        .await?;
+        let event = self.event(Subject::InboxMessage(message.id), kind);
+        append(db, &event.words(format!("mailbox {mailbox}"))).await?;
+        Ok(arrival)
+    }
+
+    async fn write_message(&self, db: &mut SqliteConnection, new: &NewInboxMessage) -> Result<Known, Fault> {
+        let id: InboxMessageId = self.env.new_id();
+        let sequence = sqlx::query(
+            "INSERT INTO inbox (id, state, message_id, raw_sha256, raw_size, received_at, stored_at, thread)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?1)",
+        )
+        .bind(key(id.as_uuid()))
+        .bind(InboxState::Stored.as_str())
+        .bind(&new.message_id)
+        .bind(&new.raw.sha256)
+        .bind(number(new.raw.size))
+        .bind(micros(new.received_at))
+        .bind(micros(self.env.now()))
+        .execute(db)
+        .await?
+        .last_insert_rowid();
+        Ok(Known { sequence, id })
+    }
+
+    async fn write_removal(
+        &self,
+        db: &mut SqliteConnection,
+        mailbox: MailboxId,
+        provider_id: &str,
+    ) -> Result<(), Fault> {
+        // Of what was never collected, or left before, there is nothing to tell.
+        let removed = sqlx::query(
+            "UPDATE provider_messages SET removed_at = ? WHERE mailbox = ? AND provider_id = ? AND removed_at IS NULL
+             RETURNING (SELECT id FROM inbox WHERE sequence = message) AS id",
+        )
+        .bind(micros(self.env.now()))
+        .bind(key(mailbox.as_uuid()))
+        .bind(provider_id)
+        .fetch_optional(&mut *db)
+        .await?;
+        let Some(removed) = removed else { return Ok(()) };
+        let id = Cells::new("inbox", &removed).id("id")?;
+        let event = self.event(Subject::InboxMessage(id), EventKind::InboxRemoved);
+        append(db, &event.words(format!("mailbox {mailbox}"))).await
+    }
+}
+
+/// The message that this one is a copy of: same `Message-ID` and same content; without one, same content.
+async fn find_same(db: &mut SqliteConnection, new: &NewInboxMessage) -> Result<Option<Known>, Fault> {
+    let row = sqlx::query(
+        "SELECT sequence, id FROM inbox WHERE raw_sha256 = ?1 AND (?2 IS NULL OR message_id = ?2)
+         ORDER BY sequence LIMIT 1",
+    )
+    .bind(&new.raw.sha256)
+    .bind(&new.message_id)
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let cells = Cells::new("inbox", &row);
+    Ok(Some(Known { sequence: cells.int("sequence")?, id: cells.id("id")? }))
+}

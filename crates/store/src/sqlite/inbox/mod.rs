@@ -1,0 +1,151 @@
+//! Collected messages, and the mails filed on records.
+
+mod commit;
+mod list;
+mod process;
+mod records;
+mod threads;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postroom_model::inbox::{InboxMessage, Summary};
+use postroom_model::people::Viewer;
+use postroom_model::record::{LogEntry, RecordRef};
+use postroom_model::{InboxMessageId, MailboxId};
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::fault::Fault;
+use super::rows::{Cells, key, text_list};
+use crate::{
+    BlobStore, CollectedBatch, CommitReport, InboxFilter, InboxStore, Page, Processed, StoreError,
+    StoredMessage,
+};
+
+/// Every column of a message `m` for a viewer, its visible mailboxes beside them.
+macro_rules! message_columns {
+    () => {
+        concat!(
+            "m.*, (SELECT json_group_array(hex(p.mailbox)) FROM inbox_mailboxes p
+                   JOIN mailboxes b ON b.id = p.mailbox WHERE p.message = m.sequence AND ",
+            crate::sqlite::visible::mailbox_is_visible!(),
+            ") AS mailboxes"
+        )
+    };
+}
+
+use message_columns;
+
+fn message(row: &SqliteRow) -> Result<InboxMessage, Fault> {
+    let cells = Cells::new("inbox", row);
+    Ok(InboxMessage {
+        id: cells.id("id")?,
+        mailboxes: cells.id_list("mailboxes")?,
+        state: cells.word("state")?,
+        reason: cells.opt_text("reason")?,
+        summary: cells.opt_json::<Summary>("summary")?.unwrap_or_default(),
+        size: cells.count("raw_size")?,
+        received_at: cells.time("received_at")?,
+        stored_at: cells.time("stored_at")?,
+        thread: cells.id("thread")?,
+    })
+}
+
+#[async_trait]
+impl InboxStore for SqliteStore {
+    async fn known_provider_ids(
+        &self,
+        mailbox: MailboxId,
+        provider_ids: &[String],
+    ) -> Result<std::collections::HashSet<String>, StoreError> {
+        let work = async {
+            let known: Vec<String> = sqlx::query_scalar(
+                "SELECT provider_id FROM provider_messages
+                 WHERE mailbox = ? AND provider_id IN (SELECT value FROM json_each(?))",
+            )
+            .bind(key(mailbox.as_uuid()))
+            .bind(text_list(provider_ids.iter().map(String::as_str)))
+            .fetch_all(&self.readers)
+            .await?;
+            Ok(known.into_iter().collect())
+        };
+        self.tell("compare with the provider's ids", work.await)
+    }
+
+    async fn commit_batch(&self, batch: CollectedBatch) -> Result<CommitReport, StoreError> {
+        self.tell("commit collected messages", self.write_batch(&batch).await)
+    }
+
+    async fn unprocessed(&self, limit: u32) -> Result<Vec<StoredMessage>, StoreError> {
+        let work = async {
+            let rows = sqlx::query(
+                "SELECT id, raw_sha256, raw_size, received_at FROM inbox WHERE state = 'stored'
+                 ORDER BY received_at, sequence LIMIT ?",
+            )
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
+            let stored = |row| {
+                let cells = Cells::new("inbox", row);
+                let (id, raw) = (cells.id("id")?, cells.raw()?);
+                Ok(StoredMessage { id, raw, received_at: cells.time("received_at")? })
+            };
+            rows.iter().map(stored).collect()
+        };
+        self.tell("list unprocessed messages", work.await)
+    }
+
+    async fn finish_processing(&self, id: InboxMessageId, processed: Processed) -> Result<(), StoreError> {
+        self.tell("finish processing", self.write_processed(id, &processed).await)
+    }
+
+    async fn reprocess(&self, viewer: &Viewer, id: InboxMessageId, actor: &str) -> Result<(), StoreError> {
+        self.tell("process a message again", self.write_reprocess(viewer, id, actor).await)
+    }
+
+    async fn inbox(
+        &self,
+        viewer: &Viewer,
+        filter: &InboxFilter,
+        page: Page,
+    ) -> Result<Vec<InboxMessage>, StoreError> {
+        self.tell("list the inbox", self.list_inbox(viewer, filter, page).await)
+    }
+
+    async fn inbox_count(&self, viewer: &Viewer, filter: &InboxFilter) -> Result<u64, StoreError> {
+        self.tell("count the inbox", self.count_inbox(viewer, filter).await)
+    }
+
+    async fn inbox_message(
+        &self,
+        viewer: &Viewer,
+        id: InboxMessageId,
+    ) -> Result<Option<InboxMessage>, StoreError> {
+        self.tell("read an inbox message", self.find_inbox(viewer, id).await)
+    }
+
+    async fn inbox_raw(&self, viewer: &Viewer, id: InboxMessageId) -> Result<Option<Bytes>, StoreError> {
+        match self.tell("read a raw message", self.raw_of_inbox(viewer, id).await)? {
+            Some(raw) => self.blob(&raw).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn file_on_record(
+        &self,
+        viewer: &Viewer,
+        id: InboxMessageId,
+        record: &RecordRef,
+        actor: &str,
+    ) -> Result<LogEntry, StoreError> {
+        self.tell("file on a record", self.write_log_entry(viewer, id, record, actor).await)
+    }
+
+    async fn log_entries(&self, viewer: &Viewer, record: &RecordRef) -> Result<Vec<LogEntry>, StoreError> {
+        self.tell("list a record's log", self.entries_of_record(viewer, record).await)
+    }
+
+    async fn records_of(&self, viewer: &Viewer, id: InboxMessageId) -> Result<Vec<LogEntry>, StoreError> {
+        self.tell("list a message's records", self.entries_of_message(viewer, id).await)
+    }
+}

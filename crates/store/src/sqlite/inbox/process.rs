@@ -1,0 +1,112 @@
+//! What processing found, and the way back from quarantine.
+
+use postroom_model::InboxMessageId;
+use postroom_model::event::{EventKind, Subject};
+use postroom_model::inbox::Summary;
+use postroom_model::people::Viewer;
+use sqlx::SqliteConnection;
+
+use super::threads;
+use crate::sqlite::SqliteStore;
+use crate::sqlite::events::append;
+use crate::sqlite::fault::{Fault, one_row};
+use crate::sqlite::rows::{Cells, key, text_list, to_json};
+use crate::sqlite::visible::{for_viewer, message_is_visible};
+use crate::{Processed, StoreError};
+
+impl SqliteStore {
+    pub(super) async fn write_processed(
+        &self,
+        id: InboxMessageId,
+        processed: &Processed,
+    ) -> Result<(), Fault> {
+        let mut transaction = self.begin().await?;
+        let row = sqlx::query("SELECT id, sequence, state FROM inbox WHERE id = ?")
+            .bind(key(id.as_uuid()))
+            .fetch_optional(&mut *transaction)
+            .await?
+            .ok_or_else(|| StoreError::Untouched {
+                operation: "finish processing",
+                subject: format!("inbox message {id}"),
+            })?;
+        let cells = Cells::new("inbox", &row);
+        if cells.text("state")? != "stored" {
+            return Ok(());
+        }
+        let sequence = cells.int("sequence")?;
+        let event = match processed {
+            Processed::Read { summary, text } => {
+                write_summary(&mut transaction, sequence, summary, text).await?;
+                threads::join(&mut transaction, sequence, summary).await?;
+                self.event(Subject::InboxMessage(id), EventKind::InboxProcessed)
+            }
+            Processed::Quarantined { reason } => {
+                sqlx::query("UPDATE inbox SET state = 'quarantined', reason = ? WHERE sequence = ?")
+                    .bind(reason)
+                    .bind(sequence)
+                    .execute(&mut *transaction)
+                    .await?;
+                self.event(Subject::InboxMessage(id), EventKind::InboxQuarantined).words(reason)
+            }
+        };
+        append(&mut transaction, &event).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    pub(super) async fn write_reprocess(
+        &self,
+        viewer: &Viewer,
+        id: InboxMessageId,
+        actor: &str,
+    ) -> Result<(), Fault> {
+        let mut transaction = self.begin().await?;
+        let change = sqlx::query(concat!(
+            "UPDATE inbox AS m SET state = 'stored', reason = NULL
+             WHERE m.id = ?4 AND m.state = 'quarantined' AND ",
+            message_is_visible!()
+        ));
+        let touched = for_viewer(change, viewer)
+            .bind(key(id.as_uuid()))
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        one_row(touched, "process a message again", || format!("inbox message {id}"))?;
+        let event = self.event(Subject::InboxMessage(id), EventKind::InboxReprocess);
+        append(&mut transaction, &event.actor(actor)).await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+async fn write_summary(
+    db: &mut SqliteConnection,
+    sequence: i64,
+    summary: &Summary,
+    text: &str,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE inbox SET state = 'processed', reason = NULL, summary = ?, header_id = ? WHERE sequence = ?",
+    )
+    .bind(to_json("inbox", summary)?)
+    .bind(&summary.message_id)
+    .bind(sequence)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query("DELETE FROM inbox_references WHERE message = ?").bind(sequence).execute(&mut *db).await?;
+    sqlx::query(
+        "INSERT OR IGNORE INTO inbox_references (header_id, message) SELECT value, ?2 FROM json_each(?1)",
+    )
+    .bind(text_list(summary.references.iter().map(String::as_str)))
+    .bind(sequence)
+    .execute(&mut *db)
+    .await?;
+    let sender = summary.from.as_ref().map(ToString::to_string).unwrap_or_default();
+    sqlx::query("DELETE FROM inbox_search WHERE rowid = ?").bind(sequence).execute(&mut *db).await?;
+    sqlx::query("INSERT INTO inbox_search (rowid, subject, sender, text) VALUES (?, ?, ?, ?)")
+        .bind(sequence)
+        .bind(&summary.subject)
+        .bind(sender)
+        .bind(text)
+        .execute(db)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The claim: what is due and not held back by its sender's lane.
+//!
+//! A lane is one sender on one connection. It is closed for a message while an older one of the lane is `accepted` or
+//! `sending`, so that the order is kept, and while any other of the lane is held under a running lease, so that one
+//! at a time is sent. A deferred message closes nothing. An attempt whose lease has ended closes the lane only for
+//! younger ones: else an older message, released meanwhile, and the interrupted one would wait for each other.
+
+use postroom_model::Timestamp;
+use postroom_model::event::{EventKind, Subject};
+use postroom_model::outbox::OutboxState;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::message;
+use crate::sqlite::SqliteStore;
+use crate::sqlite::events::append;
+use crate::sqlite::fault::Fault;
+use crate::sqlite::rows::{Cells, key, micros};
+use crate::{ClaimedMessage, Lease, NodeId};
+
+/// Holds for a row `m` of `outbox` whose lane is open at the instant ?1.
+macro_rules! lane_is_open {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM outbox o WHERE o.connection = m.connection AND o.sender = m.sender
+                     AND o.sequence < m.sequence AND o.state IN ('accepted', 'sending'))
+         AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.connection = m.connection AND o.sender = m.sender
+                         AND o.state = 'sending' AND o.lease_until > ?1 AND o.sequence <> m.sequence)"
+    };
+}
+
+impl SqliteStore {
+    pub(super) async fn write_claims(
+        &self,
+        owner: &NodeId,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ClaimedMessage>, Fault> {
+        let mut transaction = self.begin().await?;
+        // Of the due ones in open lanes the first of each lane: a lane may be open for several deferred ones.
+        let due = sqlx::query(concat!(
+            "SELECT * FROM (
+                 SELECT m.*, row_number() OVER (PARTITION BY m.connection, m.sender ORDER BY m.due_at, m.sequence)
+                        AS place
+                 FROM outbox m WHERE m.due_at <= ?1 AND ",
+            lane_is_open!(),
+            ") WHERE place = 1 ORDER BY due_at, sequence LIMIT ?2"
+        ))
+        .bind(micros(self.env.now()))
+        .bind(limit)
+        .fetch_all(&mut *transaction)
+        .await?;
+        let mut claimed = Vec::with_capacity(due.len());
+        for row in &due {
+            claimed.push(self.claim(&mut transaction, row, owner, until).await?);
+        }
+        transaction.commit().await?;
+        Ok(claimed)
+    }
+
+    async fn claim(
+        &self,
+        db: &mut SqliteConnection,
+        before: &SqliteRow,
+        owner: &NodeId,
+        until: Timestamp,
+    ) -> Result<ClaimedMessage, Fault> {
+        let before = message(before)?;
+        let row = sqlx::query(
+            "UPDATE outbox SET state = 'sending', attempts = attempts + 1, next_attempt_at = NULL,
+                 lease_owner = ?, lease_until = ?, fence = fence + 1
+             WHERE id = ? RETURNING *",
+        )
+        .bind(owner.as_str())
+        .bind(micros(until))
+        .bind(key(before.id.as_uuid()))
+        .fetch_one(&mut *db)
+        .await?;
+        let claimed = message(&row)?;
+        let cells = Cells::new("outbox", &row);
+        let subject = Subject::OutboxMessage(claimed.id);
+        if before.state == OutboxState::Sending {
+            let event = self.event(subject, EventKind::OutboxInterrupted).attempt(before.attempts);
+            append(db, &event).await?;
+        }
+        append(db, &self.event(subject, EventKind::OutboxAttempt).attempt(claimed.attempts)).await?;
+        let lease = Lease { owner: owner.clone(), fence: cells.int("fence")?, until };
+        Ok(ClaimedMessage { previous: before.state, raw: cells.raw()?, message: claimed, lease })
+    }
+
+    /// When the first message in an open lane is due, or a running lease ends. One in a closed lane waits for what
+    /// closes it.
+    pub(super) async fn first_due(&self) -> Result<Option<i64>, Fault> {
+        Ok(sqlx::query_scalar(concat!(
+            "SELECT m.due_at FROM outbox m WHERE m.due_at IS NOT NULL
+             AND (m.state = 'sending' AND m.lease_until > ?1 OR (",
+            lane_is_open!(),
+            ")) ORDER BY m.due_at, m.sequence LIMIT 1"
+        ))
+        .bind(micros(self.env.now()))
+        .fetch_optional(&self.readers)
+        .await?)
+    }
+}

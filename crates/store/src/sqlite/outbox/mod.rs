@@ -1,0 +1,313 @@
+//! Messages on their way out.
+
+mod accept;
+mod claim;
+
+use async_trait::async_trait;
+use postroom_model::event::{Event, EventKind, Subject};
+use postroom_model::outbox::{IdempotencyKey, OutboxMessage, OutboxState};
+use postroom_model::{OutboxMessageId, Timestamp};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::SqliteStore;
+use super::events::append;
+use super::fault::{Fault, one_row, still_held};
+use super::rows::{Cells, key, micros, time};
+use crate::{
+    Acceptance, BlobRef, BlobStore, ClaimedMessage, FinishAttempt, Lease, NewOutboxMessage, NodeId,
+    OutboxFilter, OutboxStore, Page, StoreError,
+};
+
+fn message(row: &SqliteRow) -> Result<OutboxMessage, Fault> {
+    let cells = Cells::new("outbox", row);
+    Ok(OutboxMessage {
+        id: cells.id("id")?,
+        state: cells.word("state")?,
+        connection: cells.id("connection")?,
+        envelope: cells.json("envelope")?,
+        message_id: cells.text("message_id")?,
+        subject: cells.text("subject")?,
+        size: cells.count("raw_size")?,
+        accepted_at: cells.time("accepted_at")?,
+        next_attempt_at: cells.opt_time("next_attempt_at")?,
+        attempts: cells.count("attempts")?,
+        provider_id: cells.opt_text("provider_id")?,
+        last_words: cells.opt_text("last_words")?,
+        submitted_by: cells.text("submitted_by")?,
+    })
+}
+
+async fn find(db: &mut SqliteConnection, id: OutboxMessageId) -> Result<Option<OutboxMessage>, Fault> {
+    let query = sqlx::query("SELECT * FROM outbox WHERE id = ?").bind(key(id.as_uuid()));
+    query.fetch_optional(db).await?.as_ref().map(message).transpose()
+}
+
+fn subject(id: OutboxMessageId) -> impl FnOnce() -> String {
+    move || format!("outbox message {id}")
+}
+
+impl SqliteStore {
+    /// Writes the end of an attempt; `accepted` is due at once, as nothing else would bring it back.
+    async fn write_finish(&self, finish: &FinishAttempt) -> Result<(), Fault> {
+        let operation = "finish an attempt";
+        if finish.state == OutboxState::Sending {
+            return Err(StoreError::Untouched { operation, subject: subject(finish.id)() }.into());
+        }
+        let next = match finish.state {
+            OutboxState::Accepted => finish.next_attempt_at.or_else(|| Some(self.env.now())),
+            _ => finish.next_attempt_at,
+        };
+        let mut transaction = self.begin().await?;
+        let touched = sqlx::query(
+            "UPDATE outbox SET state = ?, next_attempt_at = ?, provider_id = coalesce(?, provider_id),
+                 last_words = ?, lease_owner = NULL, lease_until = NULL
+             WHERE id = ? AND state = 'sending' AND lease_owner = ? AND fence = ?",
+        )
+        .bind(finish.state.as_str())
+        .bind(next.map(micros))
+        .bind(&finish.provider_id)
+        .bind(&finish.words)
+        .bind(key(finish.id.as_uuid()))
+        .bind(finish.lease.owner.as_str())
+        .bind(finish.lease.fence)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        still_held(touched, operation, subject(finish.id))?;
+        for event in &finish.events {
+            append(&mut transaction, event).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    async fn write_draft(
+        &self,
+        id: OutboxMessageId,
+        lease: &Lease,
+        provider_id: &str,
+        event: &Event,
+    ) -> Result<(), Fault> {
+        let mut transaction = self.begin().await?;
+        let touched = sqlx::query(
+            "UPDATE outbox SET provider_id = ? WHERE id = ? AND state = 'sending' AND lease_owner = ? AND fence = ?",
+        )
+        .bind(provider_id)
+        .bind(key(id.as_uuid()))
+        .bind(lease.owner.as_str())
+        .bind(lease.fence)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        still_held(touched, "note the draft", subject(id))?;
+        append(&mut transaction, event).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn write_extension(
+        &self,
+        id: OutboxMessageId,
+        lease: &Lease,
+        until: Timestamp,
+    ) -> Result<(), Fault> {
+        let mut transaction = self.begin().await?;
+        let touched = sqlx::query(
+            "UPDATE outbox SET lease_until = ? WHERE id = ? AND state = 'sending' AND lease_owner = ? AND fence = ?",
+        )
+        .bind(micros(until))
+        .bind(key(id.as_uuid()))
+        .bind(lease.owner.as_str())
+        .bind(lease.fence)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        still_held(touched, "extend a lease", subject(id))?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// A person's wish. From which states it is possible stands in the statement, so a worker that claims at the
+    /// same moment is either before it or after it.
+    async fn write_wish(
+        &self,
+        id: OutboxMessageId,
+        to: OutboxState,
+        actor: &str,
+    ) -> Result<OutboxMessage, Fault> {
+        let operation = "change an outbox message";
+        let (change, kind, next) = match to {
+            OutboxState::Held => (
+                "UPDATE outbox SET state = 'held', next_attempt_at = ?1
+                 WHERE id = ?2 AND state IN ('accepted', 'scheduled', 'deferred') RETURNING *",
+                EventKind::OutboxHeld,
+                None,
+            ),
+            OutboxState::Accepted => (
+                "UPDATE outbox SET state = 'accepted', next_attempt_at = ?1
+                 WHERE id = ?2 AND state IN ('held', 'deferred', 'failed') RETURNING *",
+                EventKind::OutboxReleased,
+                Some(micros(self.env.now())),
+            ),
+            OutboxState::Cancelled => (
+                "UPDATE outbox SET state = 'cancelled', next_attempt_at = ?1
+                 WHERE id = ?2 AND state IN ('accepted', 'held', 'scheduled', 'deferred') RETURNING *",
+                EventKind::OutboxCancelled,
+                None,
+            ),
+            _ => return Err(StoreError::Untouched { operation, subject: subject(id)() }.into()),
+        };
+        let mut transaction = self.begin().await?;
+        let changed =
+            sqlx::query(change).bind(next).bind(key(id.as_uuid())).fetch_all(&mut *transaction).await?;
+        one_row(changed.len() as u64, operation, subject(id))?;
+        let changed = message(&changed[0])?;
+        let event = self.event(Subject::OutboxMessage(id), kind).actor(actor);
+        append(&mut transaction, &event).await?;
+        transaction.commit().await?;
+        Ok(changed)
+    }
+
+    async fn write_end_of_leases(&self) -> Result<u64, Fault> {
+        let now = micros(self.env.now());
+        let mut transaction: Transaction<'_, Sqlite> = self.begin().await?;
+        // The fence grows, so that no earlier holder can finish.
+        let messages = sqlx::query(
+            "UPDATE outbox SET lease_owner = NULL, lease_until = min(lease_until, ?), fence = fence + 1
+             WHERE state = 'sending' AND lease_owner IS NOT NULL",
+        )
+        .bind(now)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        let mailboxes = sqlx::query(
+            "UPDATE mailboxes SET lease_owner = NULL, lease_until = NULL, fence = fence + 1
+             WHERE lease_owner IS NOT NULL",
+        )
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        transaction.commit().await?;
+        Ok(messages + mailboxes)
+    }
+
+    async fn list_outbox(&self, filter: &OutboxFilter, page: Page) -> Result<Vec<OutboxMessage>, Fault> {
+        let query = match filter.state {
+            Some(state) => {
+                sqlx::query("SELECT * FROM outbox WHERE state = ? ORDER BY sequence DESC LIMIT ? OFFSET ?")
+                    .bind(state.as_str())
+            }
+            None => sqlx::query("SELECT * FROM outbox ORDER BY sequence DESC LIMIT ? OFFSET ?"),
+        };
+        let rows = query.bind(page.limit).bind(page.offset).fetch_all(&self.readers).await?;
+        rows.iter().map(message).collect()
+    }
+
+    async fn raw_of(&self, id: OutboxMessageId) -> Result<BlobRef, Fault> {
+        let rows = sqlx::query("SELECT id, raw_sha256, raw_size FROM outbox WHERE id = ?")
+            .bind(key(id.as_uuid()))
+            .fetch_all(&self.readers)
+            .await?;
+        one_row(rows.len() as u64, "read a raw message", subject(id))?;
+        Cells::new("outbox", &rows[0]).raw()
+    }
+}
+
+#[async_trait]
+impl OutboxStore for SqliteStore {
+    async fn accept(&self, message: NewOutboxMessage) -> Result<Acceptance, StoreError> {
+        self.tell("accept a message", self.write_acceptance(&message).await)
+    }
+
+    async fn idempotent(
+        &self,
+        submitted_by: &str,
+        key: &IdempotencyKey,
+        request: &[u8; 32],
+    ) -> Result<Option<Acceptance>, StoreError> {
+        let work = async {
+            let mut db = self.readers.acquire().await?;
+            self.known_request(&mut db, submitted_by, key, request).await
+        };
+        self.tell("look up an idempotency key", work.await)
+    }
+
+    async fn claim_outbox(
+        &self,
+        owner: &NodeId,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ClaimedMessage>, StoreError> {
+        self.tell("claim messages", self.write_claims(owner, until, limit).await)
+    }
+
+    async fn note_provider_draft(
+        &self,
+        id: OutboxMessageId,
+        lease: &Lease,
+        provider_id: &str,
+        event: Event,
+    ) -> Result<(), StoreError> {
+        self.tell("note the draft", self.write_draft(id, lease, provider_id, &event).await)
+    }
+
+    async fn extend_outbox_lease(
+        &self,
+        id: OutboxMessageId,
+        lease: &Lease,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.tell("extend a lease", self.write_extension(id, lease, until).await)
+    }
+
+    async fn finish_attempt(&self, finish: FinishAttempt) -> Result<(), StoreError> {
+        self.tell("finish an attempt", self.write_finish(&finish).await)
+    }
+
+    async fn change_outbox(
+        &self,
+        id: OutboxMessageId,
+        to: OutboxState,
+        actor: &str,
+    ) -> Result<OutboxMessage, StoreError> {
+        self.tell("change an outbox message", self.write_wish(id, to, actor).await)
+    }
+
+    async fn outbox_message(&self, id: OutboxMessageId) -> Result<Option<OutboxMessage>, StoreError> {
+        let work = async { find(&mut *self.readers.acquire().await?, id).await };
+        self.tell("read an outbox message", work.await)
+    }
+
+    async fn outbox_raw(&self, id: OutboxMessageId) -> Result<bytes::Bytes, StoreError> {
+        let raw = self.tell("read a raw message", self.raw_of(id).await)?;
+        self.blob(&raw).await
+    }
+
+    async fn outbox(&self, filter: &OutboxFilter, page: Page) -> Result<Vec<OutboxMessage>, StoreError> {
+        self.tell("list the outbox", self.list_outbox(filter, page).await)
+    }
+
+    async fn outbox_counts(&self) -> Result<Vec<(OutboxState, u64)>, StoreError> {
+        let work = async {
+            let rows = sqlx::query("SELECT state, count(*) AS messages FROM outbox GROUP BY state")
+                .fetch_all(&self.readers)
+                .await?;
+            let count = |row| {
+                let cells = Cells::new("outbox", row);
+                Ok((cells.word("state")?, cells.count("messages")?))
+            };
+            rows.iter().map(count).collect()
+        };
+        self.tell("count the outbox", work.await)
+    }
+
+    async fn next_outbox_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let work = async {
+            let due: Option<i64> = self.first_due().await?;
+            Ok(due.map(|due| time("outbox", due)).transpose()?)
+        };
+        self.tell("ask when the next message is due", work.await)
+    }
+
+    async fn end_all_leases(&self) -> Result<u64, StoreError> {
+        self.tell("end all leases", self.write_end_of_leases().await)
+    }
+}

@@ -1,0 +1,262 @@
+//! Users, groups, sessions, API keys.
+
+use async_trait::async_trait;
+use postroom_model::event::{EventKind, Subject};
+use postroom_model::people::{ApiKey, Group, User};
+use postroom_model::{ApiKeyId, EmailAddress, UserId};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::events::append;
+use super::fault::{Fault, one_row};
+use super::rows::{Cells, hex_list, key, micros, text_list};
+use crate::{NewUser, PeopleStore, Session, StoreError};
+
+/// Users with their roles and groups beside them.
+macro_rules! select_users {
+    ($rest:literal) => {
+        concat!(
+            "SELECT u.*,
+                (SELECT json_group_array(role) FROM user_roles WHERE user = u.id) AS roles,
+                (SELECT json_group_array(hex(\"group\")) FROM user_groups WHERE user = u.id) AS groups
+             FROM users u ",
+            $rest
+        )
+    };
+}
+
+fn user(row: &SqliteRow) -> Result<User, Fault> {
+    let cells = Cells::new("users", row);
+    let address = cells.opt_text("address")?;
+    Ok(User {
+        id: cells.id("id")?,
+        name: cells.text("name")?,
+        display_name: cells.text("display_name")?,
+        address: address.map(|text| cells.word_of::<EmailAddress>("address", text)).transpose()?,
+        roles: cells.json("roles")?,
+        groups: cells.id_list("groups")?,
+    })
+}
+
+fn api_key(row: &SqliteRow) -> Result<ApiKey, Fault> {
+    let cells = Cells::new("api_keys", row);
+    Ok(ApiKey {
+        id: cells.id("id")?,
+        name: cells.text("name")?,
+        created_at: cells.time("created_at")?,
+        revoked_at: cells.opt_time("revoked_at")?,
+    })
+}
+
+async fn write_memberships(db: &mut SqliteConnection, new: &NewUser) -> Result<(), Fault> {
+    let id = key(new.id.as_uuid());
+    for clear in ["DELETE FROM user_roles WHERE user = ?", "DELETE FROM user_groups WHERE user = ?"] {
+        sqlx::query(clear).bind(&id).execute(&mut *db).await?;
+    }
+    sqlx::query("INSERT OR IGNORE INTO user_roles (user, role) SELECT ?, value FROM json_each(?)")
+        .bind(&id)
+        .bind(text_list(new.roles.iter().map(|role| role.as_str())))
+        .execute(&mut *db)
+        .await?;
+    sqlx::query(
+        "INSERT OR IGNORE INTO user_groups (user, \"group\") SELECT ?, unhex(value) FROM json_each(?)",
+    )
+    .bind(&id)
+    .bind(hex_list(new.groups.iter().map(|group| group.as_uuid())))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+impl SqliteStore {
+    async fn write_user(&self, new: &NewUser) -> Result<User, Fault> {
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO users (id, name, display_name, address, password_hash) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, display_name = excluded.display_name,
+                 address = excluded.address, password_hash = coalesce(excluded.password_hash, password_hash)",
+        )
+        .bind(key(new.id.as_uuid()))
+        .bind(&new.name)
+        .bind(&new.display_name)
+        .bind(new.address.as_ref().map(EmailAddress::as_str))
+        .bind(&new.password_hash)
+        .execute(&mut *transaction)
+        .await
+        .map_err(|error| Fault::or_taken(error, || format!("the user {}", new.name)))?;
+        write_memberships(&mut transaction, new).await?;
+        let event = self.event(Subject::User(new.id), EventKind::UserSaved);
+        append(&mut transaction, &event.actor(&new.actor)).await?;
+        let row = sqlx::query(select_users!("WHERE u.id = ?"))
+            .bind(key(new.id.as_uuid()))
+            .fetch_one(&mut *transaction)
+            .await?;
+        let saved = user(&row)?;
+        transaction.commit().await?;
+        Ok(saved)
+    }
+}
+
+#[async_trait]
+impl PeopleStore for SqliteStore {
+    async fn save_user(&self, new: NewUser) -> Result<User, StoreError> {
+        self.tell("save a user", self.write_user(&new).await)
+    }
+
+    async fn users(&self) -> Result<Vec<User>, StoreError> {
+        let work = async {
+            let rows = sqlx::query(select_users!("ORDER BY u.name")).fetch_all(&self.readers).await?;
+            rows.iter().map(user).collect()
+        };
+        self.tell("list users", work.await)
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        let work = async {
+            let query = sqlx::query(select_users!("WHERE u.id = ?")).bind(key(id.as_uuid()));
+            query.fetch_optional(&self.readers).await?.as_ref().map(user).transpose()
+        };
+        self.tell("read a user", work.await)
+    }
+
+    async fn user_by_name(&self, name: &str) -> Result<Option<(User, Option<String>)>, StoreError> {
+        let work = async {
+            let query = sqlx::query(select_users!("WHERE u.name = ?")).bind(name);
+            let Some(row) = query.fetch_optional(&self.readers).await? else { return Ok(None) };
+            Ok(Some((user(&row)?, Cells::new("users", &row).opt_text("password_hash")?)))
+        };
+        self.tell("read a user", work.await)
+    }
+
+    async fn save_group(&self, group: &Group) -> Result<(), StoreError> {
+        let work = async {
+            let mut transaction = self.begin().await?;
+            sqlx::query(
+                "INSERT INTO people_groups (id, name) VALUES (?, ?)
+                 ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+            )
+            .bind(key(group.id.as_uuid()))
+            .bind(&group.name)
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| Fault::or_taken(error, || format!("the group {}", group.name)))?;
+            Ok(transaction.commit().await?)
+        };
+        self.tell("save a group", work.await)
+    }
+
+    async fn groups(&self) -> Result<Vec<Group>, StoreError> {
+        let work = async {
+            let rows =
+                sqlx::query("SELECT * FROM people_groups ORDER BY name").fetch_all(&self.readers).await?;
+            let group = |row| {
+                let cells = Cells::new("people_groups", row);
+                Ok(Group { id: cells.id("id")?, name: cells.text("name")? })
+            };
+            rows.iter().map(group).collect()
+        };
+        self.tell("list groups", work.await)
+    }
+
+    async fn save_session(&self, session: &Session) -> Result<(), StoreError> {
+        let work = async {
+            let mut transaction = self.begin().await?;
+            // Sessions that have ended are swept by whoever signs in next.
+            sqlx::query("DELETE FROM sessions WHERE expires_at <= ?")
+                .bind(micros(self.env.now()))
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("INSERT INTO sessions (id_hash, user, created_at, expires_at) VALUES (?, ?, ?, ?)")
+                .bind(session.id_hash.as_slice())
+                .bind(key(session.user.as_uuid()))
+                .bind(micros(session.created_at))
+                .bind(micros(session.expires_at))
+                .execute(&mut *transaction)
+                .await?;
+            Ok(transaction.commit().await?)
+        };
+        self.tell("store a session", work.await)
+    }
+
+    async fn session(&self, id_hash: &[u8; 32]) -> Result<Option<Session>, StoreError> {
+        let work = async {
+            let row = sqlx::query("SELECT * FROM sessions WHERE id_hash = ? AND expires_at > ?")
+                .bind(id_hash.as_slice())
+                .bind(micros(self.env.now()))
+                .fetch_optional(&self.readers)
+                .await?;
+            let Some(row) = row else { return Ok(None) };
+            let cells = Cells::new("sessions", &row);
+            let (user, created_at) = (cells.id("user")?, cells.time("created_at")?);
+            Ok(Some(Session { id_hash: *id_hash, user, created_at, expires_at: cells.time("expires_at")? }))
+        };
+        self.tell("read a session", work.await)
+    }
+
+    async fn end_session(&self, id_hash: &[u8; 32]) -> Result<(), StoreError> {
+        let work = async {
+            let mut transaction = self.begin().await?;
+            sqlx::query("DELETE FROM sessions WHERE id_hash = ?")
+                .bind(id_hash.as_slice())
+                .execute(&mut *transaction)
+                .await?;
+            Ok(transaction.commit().await?)
+        };
+        self.tell("end a session", work.await)
+    }
+
+    async fn save_api_key(&self, key_: &ApiKey, key_hash: &[u8; 32]) -> Result<(), StoreError> {
+        let work = async {
+            let mut transaction = self.begin().await?;
+            sqlx::query(
+                "INSERT INTO api_keys (id, key_hash, name, created_at, revoked_at) VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(key(key_.id.as_uuid()))
+            .bind(key_hash.as_slice())
+            .bind(&key_.name)
+            .bind(micros(key_.created_at))
+            .bind(key_.revoked_at.map(micros))
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| Fault::or_taken(error, || format!("the API key {}", key_.name)))?;
+            Ok(transaction.commit().await?)
+        };
+        self.tell("add an API key", work.await)
+    }
+
+    async fn api_key(&self, key_hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
+        let work = async {
+            let row = sqlx::query("SELECT * FROM api_keys WHERE key_hash = ? AND revoked_at IS NULL")
+                .bind(key_hash.as_slice())
+                .fetch_optional(&self.readers)
+                .await?;
+            row.as_ref().map(api_key).transpose()
+        };
+        self.tell("read an API key", work.await)
+    }
+
+    async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        let work = async {
+            let rows = sqlx::query("SELECT * FROM api_keys ORDER BY name").fetch_all(&self.readers).await?;
+            rows.iter().map(api_key).collect()
+        };
+        self.tell("list API keys", work.await)
+    }
+
+    async fn revoke_api_key(&self, id: ApiKeyId) -> Result<(), StoreError> {
+        let work = async {
+            let mut transaction = self.begin().await?;
+            let revoked =
+                sqlx::query("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")
+                    .bind(micros(self.env.now()))
+                    .bind(key(id.as_uuid()))
+                    .execute(&mut *transaction)
+                    .await?
+                    .rows_affected();
+            one_row(revoked, "revoke an API key", || format!("API key {id}"))?;
+            Ok(transaction.commit().await?)
+        };
+        self.tell("revoke an API key", work.await)
+    }
+}
