@@ -205,18 +205,24 @@ impl Attempt {
     }
 
     /// Runs `work` and moves the end of the lease while it runs. None when the lease was lost; then `work` is dropped.
+    ///
+    /// Both are polled side by side: `work` may hold the store's one writing connection, which the extension needs.
     async fn under_lease<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.keep_lease() => None,
+        }
+    }
+
+    /// Extends the lease every third of it. Ends when it is lost.
+    async fn keep_lease(&self) {
         let third = self.engine.settings.lease() / 3;
         loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return Some(done),
-                () = tokio::time::sleep(third) => {}
-            }
+            tokio::time::sleep(third).await;
             match self.extend_lease().await {
                 Ok(()) => {}
-                Err(StoreError::LeaseLost { .. }) => return None,
+                Err(StoreError::LeaseLost { .. }) => return,
                 Err(error) => {
                     let id = self.claimed.message.id;
                     tracing::warn!(message = %id, error = chain(&error), "the lease could not be extended");
