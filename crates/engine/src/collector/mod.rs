@@ -14,9 +14,10 @@
 //! | failure | what is done |
 //! |---|---|
 //! | gone meanwhile | passed over |
-//! | no answer, too many requests, or a provider's passing trouble | the reading ends; the mailbox is failing and read again later |
+//! | a missing right, or too many requests | the reading ends; the mailbox is failing and read again later |
 //! | larger than `max_collect_bytes`, or refused for good | a placeholder is stored in its place, once the mailbox has proven readable by a probe |
-//! | a provider's trouble with this message, in more than 5 readings in a row | the same |
+//! | any other trouble of the provider | the reading ends; after 5 failed readings in a row: a placeholder |
+//! | no answer | the reading ends; after 10 failed readings in a row: a placeholder |
 //!
 //! A placeholder is a small message of our own under the provider's id. The router puts it into quarantine with the
 //! reason, so a person sees it; the mail itself stays at the provider, untouched. It never blocks the next one.
