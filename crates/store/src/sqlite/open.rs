@@ -142,7 +142,11 @@ async fn migrate(writer: &SqlitePool) -> Result<(), Fault> {
     let migrator = Migrator::with_migrations(migrations.into());
     // One transaction round all of them: half a schema is never seen, and a second process waits.
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    migrator.run(&mut *transaction).await.map_err(|error| sqlx::Error::Migrate(Box::new(error)))?;
+    // Not `run`: its future is not `Send`, and a store is opened on any task.
+    migrator
+        .run_direct(None, &mut *transaction, false)
+        .await
+        .map_err(|error| sqlx::Error::Migrate(Box::new(error)))?;
     Ok(transaction.commit().await?)
 }
 
