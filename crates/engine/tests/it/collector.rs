@@ -1,5 +1,6 @@
 //! A mail comes in: from the mailbox to the store.
 
+use jiff::SignedDuration;
 use postroom_model::event::Subject;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::inbox::InboxState;
@@ -35,7 +36,7 @@ async fn new_mail_is_collected_processed_and_told_once() {
         .await;
     // The next reading finds nothing and fetches nothing.
     house.pass(&running, 121);
-    house.asked("changes orders@contoso.example", 3).await;
+    house.asked("changes orders@contoso.example since 3", 1).await;
     assert_eq!(house.provider.called("fetch a"), 1);
     assert_eq!(house.timeline(Subject::Mailbox(mailbox)).await, ["mailbox.saved"]);
     running.stop().await;
@@ -104,7 +105,10 @@ async fn a_mailbox_that_never_answers_does_not_hold_up_another() {
     house.mailbox(ORDERS).await;
     house.provider.folder(ORDERS, |folder| folder.hangs = true);
     house.mailbox(QUOTES).await;
-    let running = house.run_engine(house.engine_with(|settings| settings.collect_parallel = 2));
+    let running = house.run_engine(house.engine_with(|settings| {
+        settings.collect_parallel = 2;
+        settings.lease_seconds = 3_600;
+    }));
     house.inbox_holds(InboxState::Processed, 1).await;
     house.provider.deliver(QUOTES, "b", &raw("b"));
     house.pass(&running, 121);
@@ -202,12 +206,12 @@ async fn a_killed_reading_is_taken_up_when_its_lease_ends() {
     house.provider.deliver(ORDERS, "a", &raw("a"));
     house.mailbox(ORDERS).await;
     house.provider.folder(ORDERS, |folder| folder.hangs = true);
-    let running = house.run();
-    house.asked("changes orders@contoso.example", 1).await;
+    let running = house.run_engine(house.engine_with(|_| {}));
+    house.asked("changes orders@contoso.example since 0", 1).await;
     running.kill().await;
     house.provider.folder(ORDERS, |folder| folder.hangs = false);
+    house.clock.advance(SignedDuration::from_secs(601));
     let running = house.run();
-    house.pass(&running, 601);
     house.inbox_holds(InboxState::Processed, 1).await;
     running.stop().await;
 }

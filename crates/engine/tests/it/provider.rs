@@ -145,10 +145,12 @@ impl Transports for Door {
 struct FakeSender(Arc<Provider>);
 
 impl FakeSender {
-    /// Sends the draft: it moves from the drafts to the sent messages.
+    /// Sends the draft: it moves from the drafts to the sent messages. A draft that is gone cannot be sent.
     fn deliver(&self, draft: &str, job: &SendJob) -> SendOutcome {
         let mut state = self.0.state();
-        state.drafts.remove(draft);
+        if state.drafts.remove(draft).is_none() {
+            return SendOutcome::NotSent(refusal(404, "The draft is gone", Decision::Retry { after: None }));
+        }
         state.sent.push(job.message_id.clone());
         SendOutcome::Sent(Receipt {
             provider_id: Some(draft.to_owned()),
@@ -171,8 +173,8 @@ impl Sender for FakeSender {
             _ => {}
         }
         let draft = match &job.provider_id {
-            Some(draft) if self.0.state().drafts.contains_key(draft) => draft.clone(),
-            _ => {
+            Some(draft) => draft.clone(),
+            None => {
                 let draft = {
                     let mut state = self.0.state();
                     state.drafts_made += 1;
@@ -229,7 +231,7 @@ struct FakeSource(Arc<Provider>, String);
 #[async_trait]
 impl Source for FakeSource {
     async fn changes(&self, cursor: Option<&str>) -> Result<Changes, Failure> {
-        self.0.call(format!("changes {}", self.1));
+        self.0.call(format!("changes {} since {}", self.1, cursor.unwrap_or("0")));
         if self.0.folder(&self.1, |folder| folder.hangs) {
             return std::future::pending().await;
         }
