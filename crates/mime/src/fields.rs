@@ -147,12 +147,6 @@ pub(crate) fn as_text(header: &[u8], limit: usize) -> Vec<(String, String)> {
         .collect()
 }
 
-/// One value decoded as text (RFC 2047).
-pub(crate) fn decode_words(value: &str) -> String {
-    let header = format!("Subject: {}\r\n", value.replace(['\r', '\n'], " "));
-    typed(header.as_bytes()).subject().unwrap_or_default().to_owned()
-}
-
 /// Text on one line without control characters, at most `limit` characters.
 pub(crate) fn one_line(text: &str, limit: usize) -> String {
     let text = text.trim();
@@ -234,10 +228,5 @@ mod tests {
         let shown: Vec<_> = found.iter().map(|field| (field.name, field.unfolded())).collect();
         assert_eq!(shown, [("To", "a@b.example, c@d.example".to_owned()), ("Bcc", "x@y.example".to_owned())]);
         assert!(found[1].is("bcc"));
-    }
-
-    #[test]
-    fn words_are_decoded() {
-        assert_eq!(decode_words("=?iso-8859-1?Q?Gr=FC=DFe?= 4711"), "Grüße 4711");
     }
 }

@@ -4,6 +4,7 @@
 
 mod measure;
 mod style;
+mod words;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -88,14 +89,14 @@ fn picture_source<'a>(address: &str, blocked: &AtomicU32) -> Option<Cow<'a, str>
     }
 }
 
-/// HTML as text: links without their addresses, tables without borders. Beyond the limits of [`clean`] the tags are
+/// HTML as text, wrapped at 100 columns: links without their addresses, tables without borders. Beyond the limits of [`clean`] the tags are
 /// taken out and nothing more.
 pub fn to_text(html: &str) -> String {
     let strip = || mail_parser::decoders::html::html_to_text(html);
     if !measure::within_limits(html) {
         return strip();
     }
-    let rendered = html2text::config::plain_no_decorate()
+    let rendered = html2text::config::with_decorator(words::Words)
         .no_table_borders()
         .allow_width_overflow()
         .string_from_read(html.as_bytes(), TEXT_WIDTH);

@@ -70,7 +70,8 @@ struct Kind {
 impl Kind {
     /// `fallback` is the type when none is named (RFC 2046 section 5.1.5).
     fn read(header: &[u8], fallback: &str) -> Self {
-        let message = fields::typed(header);
+        let joined = join_words(header);
+        let message = fields::typed(&joined);
         let root = message.root_part();
         let parameter = |name: &str| {
             root.content_type().and_then(|kind| kind.attribute(name)).map(|value| value.trim().to_owned())
@@ -84,7 +85,7 @@ impl Kind {
             },
             None => fallback.to_owned(),
         };
-        let name = root.attachment_name().map(decoded_name).filter(|name| !name.is_empty());
+        let name = root.attachment_name().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         Self {
             content_type: fields::one_line(&content_type, 127),
             boundary: parameter("boundary").filter(|boundary| !boundary.is_empty()),
@@ -104,9 +105,25 @@ impl Kind {
     }
 }
 
-/// *Quirk: RFC 2047 words in a file name*, which RFC 2231 forbids and half the world writes.
-fn decoded_name(name: &str) -> String {
-    if name.contains("=?") { fields::decode_words(name) } else { name.trim().to_owned() }
+/// *Quirk: RFC 2047 words in a file name*, which RFC 2231 forbids and half the world writes. The library decodes them,
+/// but keeps the blank between two of them, which is only there to separate them (RFC 2047 section 6.2).
+fn join_words(header: &[u8]) -> Cow<'_, [u8]> {
+    if !header.windows(4).any(|bytes| bytes.starts_with(b"?=") && bytes[2].is_ascii_whitespace()) {
+        return header.into();
+    }
+    let mut out = Vec::with_capacity(header.len());
+    let mut rest = header;
+    while let Some((&byte, after)) = rest.split_first() {
+        let next = after.trim_ascii_start();
+        let gap = out.ends_with(b"?=") && byte.is_ascii_whitespace() && next.starts_with(b"=?");
+        if gap {
+            rest = next;
+        } else {
+            out.push(byte);
+            rest = after;
+        }
+    }
+    out.into()
 }
 
 /// Where a part stands.

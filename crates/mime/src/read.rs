@@ -302,6 +302,9 @@ fn file_name(index: usize, leaf: &Leaf<'_>) -> String {
         let named = name.to_ascii_lowercase().ends_with(".eml");
         return if named { name } else { format!("{name}.eml") };
     }
+    if leaf.content_type == "message/delivery-status" && claimed.is_none() {
+        return "delivery-status.txt".to_owned();
+    }
     claimed.unwrap_or_else(|| format!("attachment-{}.{}", index + 1, extension(&leaf.content_type)))
 }
 

@@ -3,11 +3,25 @@
 //! A sender has three outcomes, never two: sent, not sent, *unknown*. A source reads and never changes what it
 //! reads. Both answer with a [`Failure`], which carries its decision: who said no, and what is done next.
 //!
+//! # Parts
+//!
+//! | module | what is inside |
+//! |---|---|
+//! | here | the traits and what they give and take |
+//! | [`graph`] | Exchange Online by Microsoft Graph |
+//! | [`wire`] | [`Wire`]: which transport serves which connection |
+//!
 //! # How to add a transport
 //!
 //! 1. Implement [`Sender`] and/or [`Source`] in a module of its own.
 //! 2. Name it in [`Wire`], for the kind of connection it serves.
 //! 3. Run the conformance suite against it.
+
+// `Failure` is what the traits answer with; it is passed up, not stored, so its size does not matter.
+#![allow(clippy::result_large_err)]
+
+pub mod graph;
+pub mod wire;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,6 +30,8 @@ use postroom_model::credential::Credential;
 use postroom_model::failure::Failure;
 use postroom_model::outbox::Envelope;
 use postroom_model::{ConnectionId, EmailAddress, OutboxMessageId, SecretString, Timestamp};
+
+pub use wire::Wire;
 
 /// One message to be sent.
 #[derive(Debug, Clone)]

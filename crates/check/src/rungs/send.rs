@@ -1,0 +1,143 @@
+//! A test message, sent through the sender that all messages leave by.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use postroom_mime::build;
+use postroom_model::draft::ValidDraft;
+use postroom_model::failure::Failure;
+use postroom_model::outbox::Envelope;
+use postroom_model::{Env, NamedAddress};
+use postroom_transport::graph::GraphSender;
+use postroom_transport::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome, Sender};
+
+use super::{Client, nothing_to_go_on};
+use crate::finding::Finding;
+use crate::ladder::Probed;
+use crate::{TestMessage, Verdict};
+
+/// Header by which the test message is known again; the router leaves such messages alone.
+const CHECK_HEADER: &str = "X-Postroom-Check";
+
+/// A test message on its way.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// Its `Message-ID`, with angle brackets.
+    pub(crate) message_id: String,
+    /// Its subject: unlike that of any other message.
+    pub(crate) subject: String,
+    /// The sender's copy.
+    pub(crate) provider_id: Option<String>,
+}
+
+pub(crate) async fn probe(client: Option<&Client>, message: &TestMessage, env: &Env) -> Probed<Sent> {
+    let Some(client) = client else { return nothing_to_go_on().into() };
+    let TestMessage { sender, recipient } = message;
+    let did = format!("Sent a test message from {sender} to {recipient}.");
+    let (job, subject) = job(message, env);
+    let notes = Notes::default();
+    let through = GraphSender::new(client.graph.clone());
+    let outcome = match through.send(&job, &notes).await {
+        SendOutcome::Unknown(failure) => {
+            let job = SendJob { provider_id: notes.draft(), ..job.clone() };
+            looked_up(through.reconcile(&job).await, failure)
+        }
+        outcome => outcome,
+    };
+    match outcome {
+        SendOutcome::Sent(Receipt { provider_id, words, .. }) => {
+            let got = format!("{words}; Message-ID {}.", job.message_id);
+            let sent = Sent { message_id: job.message_id, subject, provider_id };
+            Probed::with(Finding::pass(did, got), sent)
+        }
+        SendOutcome::NotSent(failure) => {
+            if let Some(draft) = notes.draft() {
+                // Nobody wants to find test drafts. That it cannot be removed changes nothing in the finding.
+                let _ = client.graph.delete_message(sender.as_str(), &draft).await;
+            }
+            Finding::refused(did, &failure, &client.graph.ids(sender.as_str())).into()
+        }
+        SendOutcome::Unknown(failure) => Finding::wrong(
+            Verdict::Fail,
+            did,
+            failure.to_string(),
+            "Whether the message was sent is not known, and the mailbox does not tell either.",
+            format!("Look into Sent Items of {sender}, and press Test again."),
+        )
+        .into(),
+    }
+}
+
+fn looked_up(found: Reconciled, failure: Failure) -> SendOutcome {
+    match found {
+        Reconciled::Sent(receipt) => SendOutcome::Sent(receipt),
+        Reconciled::NotSent { .. } => SendOutcome::NotSent(failure),
+        Reconciled::StillUnknown(failure) => SendOutcome::Unknown(failure),
+    }
+}
+
+/// The message, and its subject.
+fn job(message: &TestMessage, env: &Env) -> (SendJob, String) {
+    let check = env.new_token(16);
+    let message_id = format!("<postroom-check.{check}@{}>", message.sender.domain());
+    let subject = format!("Postroom test message {check}");
+    let draft = ValidDraft {
+        from: NamedAddress::from(message.sender.clone()),
+        to: vec![NamedAddress::from(message.recipient.clone())],
+        cc: Vec::new(),
+        bcc: Vec::new(),
+        reply_to: Vec::new(),
+        subject: subject.clone(),
+        text: Some("This message was sent by the check of the e-mail settings in Postroom.\n".to_owned()),
+        html: None,
+        // Auto-Submitted keeps vacation notices from answering (RFC 3834 section 5).
+        headers: vec![
+            (CHECK_HEADER.to_owned(), check),
+            ("Auto-Submitted".to_owned(), "auto-generated".to_owned()),
+        ],
+        attachments: Vec::new(),
+    };
+    let raw = build::build(&draft, &message_id, env.now(), &env.new_token(16));
+    let envelope = Envelope { from: message.sender.clone(), to: vec![message.recipient.clone()] };
+    (SendJob { id: env.new_id(), envelope, message_id, raw: raw.into(), provider_id: None }, subject)
+}
+
+/// Keeps the draft's id for as long as the check runs.
+#[derive(Default)]
+struct Notes(Mutex<Option<String>>);
+
+impl Notes {
+    fn draft(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl SendNotes for Notes {
+    async fn draft_created(&self, provider_id: &str) -> Result<(), Failure> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(provider_id.to_owned());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postroom_model::inbox::Origin;
+
+    use super::*;
+
+    #[test]
+    fn the_test_message_is_known_again_and_asks_for_no_answer() {
+        let (env, _) = Env::for_test(1);
+        let message = TestMessage {
+            sender: "orders@contoso.example".parse().unwrap(),
+            recipient: "service@contoso.example".parse().unwrap(),
+        };
+        let (job, subject) = job(&message, &env);
+        let view = postroom_mime::read::view(&job.raw).unwrap();
+        assert_eq!(view.summary.message_id.as_deref(), Some(job.message_id.as_str()));
+        assert_eq!(view.summary.subject, subject);
+        assert_eq!(view.summary.origin, Origin::AutoReply);
+        assert!(view.headers.iter().any(|(name, value)| name == CHECK_HEADER && subject.ends_with(value)));
+    }
+}

@@ -1,0 +1,172 @@
+//! Sending: draft, note, send; and finding out what became of it.
+
+use async_trait::async_trait;
+use postroom_graph::{GraphClient, GraphError};
+use postroom_mime::build::with_bcc;
+use postroom_mime::submission::header_recipients;
+use postroom_model::EmailAddress;
+use postroom_model::failure::{Decision, Failure, Origin};
+
+use crate::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome, Sender};
+
+/// The largest raw message sent as MIME, in bytes. A request to Graph may have 4 MB, and the message stands in it as
+/// base64, four bytes for three. Larger ones need an upload session, which takes attachments and not MIME.
+/// Source: <https://learn.microsoft.com/graph/outlook-send-mime-message>.
+pub const MAX_MIME_BYTES: u64 = 3_000_000;
+
+/// Sends through Microsoft Graph, each message from the mailbox of its envelope's sender.
+#[derive(Debug)]
+pub struct GraphSender {
+    client: GraphClient,
+}
+
+impl GraphSender {
+    /// A sender.
+    pub fn new(client: GraphClient) -> Self {
+        Self { client }
+    }
+
+    /// Makes the draft and gives its id.
+    ///
+    /// An error that may have happened all the same is an unknown outcome: the draft may exist, and is found by its
+    /// `Message-ID` before another is made.
+    async fn make_draft(&self, job: &SendJob) -> Result<String, SendOutcome> {
+        let operation = operation(job);
+        if job.raw.len() as u64 > MAX_MIME_BYTES {
+            let words = format!(
+                "the message has {} bytes; at most {MAX_MIME_BYTES} can be sent through Microsoft Graph in this version",
+                job.raw.len()
+            );
+            let failure = Failure::new(operation, Origin::Ourselves, words, Decision::Hold);
+            return Err(SendOutcome::NotSent(failure));
+        }
+        let blind = blind_copies(job).map_err(SendOutcome::NotSent)?;
+        let raw = with_bcc(&job.raw, &blind);
+        let user = job.envelope.from.as_str();
+        match self.client.create_draft_mime(user, &raw).await {
+            Ok(draft) => Ok(draft.id),
+            Err(error) if error.may_be_done() => Err(unknown(&error, &operation)),
+            Err(error) => Err(SendOutcome::NotSent(error.failure(&operation))),
+        }
+    }
+
+    /// Looks for the message by its `Message-ID`, for want of an id.
+    ///
+    /// Only Sent Items prove that it was sent: a copy in another folder may be an older message with the same
+    /// `Message-ID`, one that is forwarded unchanged for instance.
+    async fn search(&self, job: &SendJob) -> Result<Reconciled, GraphError> {
+        let user = job.envelope.from.as_str();
+        let sent = self.client.find_by_internet_message_id(user, Some("sentitems"), &job.message_id).await?;
+        if let Some(found) = sent.into_iter().find(|found| found.is_draft == Some(false)) {
+            return Ok(Reconciled::Sent(receipt(found.id, "found in Sent Items")));
+        }
+        let all = self.client.find_by_internet_message_id(user, None, &job.message_id).await?;
+        if let Some(draft) = all.iter().find(|found| found.is_draft == Some(true)) {
+            return Ok(Reconciled::NotSent { draft: Some(draft.id.clone()) });
+        }
+        // With an id the send may have been asked for; without one it never was, and what else bears this
+        // Message-ID was not put there by this job.
+        if job.provider_id.is_some() && !all.is_empty() {
+            let words = "a message with this Message-ID lies neither in Drafts nor in Sent Items";
+            let failure = Failure::new(operation(job), Origin::Provider, words, Decision::Hold);
+            return Ok(Reconciled::StillUnknown(failure));
+        }
+        Ok(Reconciled::NotSent { draft: None })
+    }
+
+    async fn look_up(&self, job: &SendJob) -> Result<Reconciled, GraphError> {
+        let Some(id) = &job.provider_id else { return self.search(job).await };
+        match self.client.get_message(job.envelope.from.as_str(), id, "id,isDraft").await {
+            Ok(found) => Ok(match found.is_draft {
+                Some(true) => Reconciled::NotSent { draft: Some(id.clone()) },
+                Some(false) => Reconciled::Sent(receipt(id.clone(), "no longer a draft")),
+                None => {
+                    let words = "Microsoft Graph does not say whether the message is a draft";
+                    let decision = Decision::Retry { after: None };
+                    let failure = Failure::new(operation(job), Origin::Provider, words, decision);
+                    Reconciled::StillUnknown(failure)
+                }
+            }),
+            Err(error) if error.is_item_not_found() => self.search(job).await,
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[async_trait]
+impl Sender for GraphSender {
+    async fn send(&self, job: &SendJob, notes: &dyn SendNotes) -> SendOutcome {
+        let draft = match &job.provider_id {
+            Some(id) => id.clone(),
+            None => {
+                let id = match self.make_draft(job).await {
+                    Ok(id) => id,
+                    Err(outcome) => return outcome,
+                };
+                if let Err(failure) = notes.draft_created(&id).await {
+                    return SendOutcome::NotSent(failure);
+                }
+                id
+            }
+        };
+        match self.client.send_draft(job.envelope.from.as_str(), &draft).await {
+            Ok(accepted) => SendOutcome::Sent(Receipt {
+                provider_id: Some(draft),
+                words: "202 Accepted".to_owned(),
+                request_id: accepted.request_id,
+            }),
+            Err(error) if may_be_sent(&error) => unknown(&error, &operation(job)),
+            Err(error) => SendOutcome::NotSent(error.failure(&operation(job))),
+        }
+    }
+
+    async fn reconcile(&self, job: &SendJob) -> Reconciled {
+        match self.look_up(job).await {
+            Ok(found) => found,
+            Err(error) => {
+                let operation = format!("look up {} of {}", job.message_id, job.envelope.from);
+                Reconciled::StillUnknown(error.failure(&operation))
+            }
+        }
+    }
+
+    fn max_message_bytes(&self) -> u64 {
+        MAX_MIME_BYTES
+    }
+}
+
+fn operation(job: &SendJob) -> String {
+    format!("send {} from {}", job.message_id, job.envelope.from)
+}
+
+fn receipt(provider_id: String, words: &str) -> Receipt {
+    Receipt { provider_id: Some(provider_id), words: words.to_owned(), request_id: None }
+}
+
+fn unknown(error: &GraphError, operation: &str) -> SendOutcome {
+    SendOutcome::Unknown(error.failure_with(operation, Decision::Reconcile))
+}
+
+/// Whether the draft may have left although the answer was an error. Besides what is never certain: a draft that is
+/// gone may be gone because it was sent, and a conflict may be with an earlier send that is under way.
+fn may_be_sent(error: &GraphError) -> bool {
+    error.may_be_done() || error.is_item_not_found() || error.status() == Some(409)
+}
+
+/// Recipients of the envelope that no header names.
+///
+/// Graph takes the recipients from the headers, so one that stands there and not in the envelope would get the
+/// message although nobody asked for it: that is refused.
+fn blind_copies(job: &SendJob) -> Result<Vec<EmailAddress>, Failure> {
+    let named = header_recipients(&job.raw);
+    if let Some(extra) = named.iter().find(|address| !job.envelope.to.contains(address)) {
+        let words = format!("{extra} stands in the message's headers, but not among its recipients");
+        let mut failure = Failure::new(operation(job), Origin::Ourselves, words, Decision::Hold);
+        failure.advice = Some(
+            "Microsoft Graph sends to everybody in the headers. Add the address to the recipients or take it out of the message."
+                .to_owned(),
+        );
+        return Err(failure);
+    }
+    Ok(job.envelope.to.iter().filter(|address| !named.contains(address)).cloned().collect())
+}

@@ -1,0 +1,173 @@
+//! Reading: a delta query over the inbox.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postroom_graph::wire::{DeltaEntry, Message};
+use postroom_graph::{DeltaPage, GraphClient, GraphError};
+use postroom_model::failure::Failure;
+use postroom_model::{EmailAddress, Env};
+
+use crate::{Changes, RemoteMessage, Source};
+
+/// Messages asked for per page: enough that a busy mailbox needs few requests, few enough that a page is stored in
+/// one short transaction.
+const PAGE_SIZE: u32 = 50;
+
+const INBOX: &str = "inbox";
+
+/// Reads the inbox of one mailbox through Microsoft Graph.
+#[derive(Debug)]
+pub struct GraphSource {
+    client: GraphClient,
+    mailbox: EmailAddress,
+    env: Env,
+}
+
+impl GraphSource {
+    /// A source.
+    pub fn new(client: GraphClient, mailbox: EmailAddress, env: Env) -> Self {
+        Self { client, mailbox, env }
+    }
+
+    fn operation(&self) -> String {
+        format!("read {}", self.mailbox)
+    }
+
+    fn failure(&self, error: &GraphError) -> Failure {
+        error.failure(&self.operation())
+    }
+
+    /// A page, from the beginning when the cursor is lost or is one of another Graph (the settings were changed).
+    async fn page(&self, cursor: Option<&str>) -> Result<(DeltaPage, bool), GraphError> {
+        let user = self.mailbox.as_str();
+        match self.client.delta(user, INBOX, cursor, PAGE_SIZE).await {
+            Ok(page) => Ok((page, false)),
+            Err(error)
+                if cursor.is_some()
+                    && (error.is_cursor_lost() || matches!(error, GraphError::Address { .. })) =>
+            {
+                tracing::info!(mailbox = %self.mailbox, %error, "cursor lost; the inbox is read from the beginning");
+                Ok((self.client.delta(user, INBOX, None, PAGE_SIZE).await?, true))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the entry tells, completed by a look-up when Graph left out what did not change; none when the message
+    /// is gone meanwhile.
+    async fn complete(&self, mut message: Message) -> Result<Option<RemoteMessage>, GraphError> {
+        if message.received_date_time.is_none() {
+            let select = "id,internetMessageId,receivedDateTime,sentDateTime,isDraft";
+            match self.client.get_message(self.mailbox.as_str(), &message.id, select).await {
+                Ok(found) => message = found,
+                Err(error) if error.is_item_not_found() => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let received_at = message.received_date_time.or(message.sent_date_time);
+        Ok(Some(RemoteMessage {
+            provider_id: message.id,
+            message_id: message.internet_message_id,
+            received_at: received_at.unwrap_or_else(|| self.env.now()),
+        }))
+    }
+}
+
+#[async_trait]
+impl Source for GraphSource {
+    async fn changes(&self, cursor: Option<&str>) -> Result<Changes, Failure> {
+        let (page, resync) = self.page(cursor).await.map_err(|error| self.failure(&error))?;
+        let (entries, mut removed) = reduce(page.entries);
+        let mut messages = Vec::with_capacity(entries.len());
+        for entry in entries {
+            // A draft that somebody keeps in the inbox was not received.
+            if entry.is_draft == Some(true) {
+                continue;
+            }
+            let id = entry.id.clone();
+            match self.complete(entry).await.map_err(|error| self.failure(&error))? {
+                Some(message) => messages.push(message),
+                None => removed.push(id),
+            }
+        }
+        Ok(Changes { messages, removed, cursor: page.cursor, more: page.more, resync })
+    }
+
+    async fn fetch(&self, provider_id: &str, limit: u64) -> Result<Option<Bytes>, Failure> {
+        match self.client.message_mime(self.mailbox.as_str(), provider_id, limit).await {
+            Ok(raw) => Ok(Some(raw)),
+            Err(error) if error.is_item_not_found() => Ok(None),
+            Err(error) => Err(self.failure(&error)),
+        }
+    }
+
+    async fn probe(&self) -> Result<String, Failure> {
+        let user = self.mailbox.as_str();
+        let open = async {
+            let folder = self.client.folder(user, INBOX).await?;
+            let newest = self.client.newest(user, INBOX, 1).await?.into_iter().next();
+            Ok((folder, newest))
+        };
+        let (folder, newest) = open.await.map_err(|error: GraphError| self.failure(&error))?;
+        let total = folder.total_item_count.unwrap_or_default();
+        let unread = folder.unread_item_count.unwrap_or_default();
+        let mut sentence = format!("Inbox of {user} opened: {total} messages, {unread} unread");
+        if let Some(received) = newest.and_then(|message| message.received_date_time) {
+            sentence.push_str(&format!("; the newest was received at {received}"));
+        }
+        sentence.push('.');
+        Ok(sentence)
+    }
+}
+
+/// Entries that Graph repeats in one page become one, at the place of the first and in the state of the last. A
+/// later entry may hold only what changed, so the earlier one fills it up.
+fn reduce(entries: Vec<DeltaEntry>) -> (Vec<Message>, Vec<String>) {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut last: Vec<DeltaEntry> = Vec::with_capacity(entries.len());
+    for mut entry in entries.into_iter().filter(|entry| !entry.message.id.is_empty()) {
+        match places.get(&entry.message.id) {
+            None => {
+                places.insert(entry.message.id.clone(), last.len());
+                last.push(entry);
+            }
+            Some(&place) => {
+                let earlier = &mut last[place];
+                let (now, before) = (&mut entry.message, &mut earlier.message);
+                now.internet_message_id =
+                    now.internet_message_id.take().or(before.internet_message_id.take());
+                now.received_date_time = now.received_date_time.or(before.received_date_time);
+                now.sent_date_time = now.sent_date_time.or(before.sent_date_time);
+                now.is_draft = now.is_draft.or(before.is_draft);
+                *earlier = entry;
+            }
+        }
+    }
+    let (gone, here): (Vec<_>, Vec<_>) = last.into_iter().partition(|entry| entry.removed.is_some());
+    let here = here.into_iter().map(|entry| entry.message).collect();
+    (here, gone.into_iter().map(|entry| entry.message.id).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(text: &str) -> Vec<DeltaEntry> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn repeated_entries_become_one_in_the_state_of_the_last() {
+        let (here, gone) = reduce(entries(
+            r#"[{"id":"A","internetMessageId":"<a@x>","receivedDateTime":"2026-11-23T09:00:00Z"},
+                {"id":"B"},{"id":"C","@removed":{"reason":"deleted"}},{"id":""},
+                {"id":"A","isRead":true},{"id":"B","@removed":{}},{"id":"C","isRead":false}]"#,
+        ));
+        let ids: Vec<&str> = here.iter().map(|message| message.id.as_str()).collect();
+        assert_eq!((ids, gone), (vec!["A", "C"], vec!["B".to_owned()]));
+        assert_eq!(here[0].internet_message_id.as_deref(), Some("<a@x>"));
+        assert!(here[0].received_date_time.is_some() && here[0].is_read == Some(true));
+    }
+}
