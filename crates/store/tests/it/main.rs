@@ -3,8 +3,13 @@
 //! A test of the suite takes a closure that makes a bench: a store of its own with a clock that stands still. To run
 //! the suite on another engine: one more line at `on_every_engine`.
 
+mod availability;
 mod bench;
+mod collecting;
+mod inbox;
 mod outbox;
+mod settings;
+mod sqlite_folder;
 
 /// One test per engine and function.
 macro_rules! on_every_engine {
@@ -37,5 +42,44 @@ on_every_engine! {
         people_change_what_may_be_changed
         ended_leases_are_claimable_at_once
         lists_and_counts_follow_the_states
+    }
+    collecting {
+        cursor_and_messages_are_committed_together
+        a_lost_lease_commits_nothing
+        a_known_provider_id_is_dropped
+        the_same_mail_in_another_mailbox_is_one_message
+        mail_without_message_id_is_compared_by_content
+        a_message_that_left_the_folder_stays
+        due_mailboxes_are_claimed_once_and_the_longest_due_first
+        a_mailbox_can_be_claimed_before_it_is_due
+        a_finished_reading_sets_state_and_time
+        moving_a_mailbox_forgets_the_cursor_and_ends_the_lease
+        saving_a_mailbox_touches_no_other
+        blobs_are_kept_once_and_compared_with_their_name
+    }
+    inbox {
+        processing_shows_the_message_and_quarantine_keeps_it
+        only_the_first_processing_counts
+        quarantine_can_be_run_again
+        a_thread_is_the_same_in_whatever_order_it_arrives
+        two_threads_are_joined_under_the_oldest
+        search_finds_words_and_never_fails_on_syntax
+        lists_are_newest_first_and_paged
+        filing_twice_gives_the_first_entry
+    }
+    availability {
+        every_read_asks_who_may_see
+        a_message_in_two_mailboxes_shows_only_those_the_viewer_may_see
+        a_removed_mailbox_shows_its_mail_to_nobody
+        the_query_agrees_with_the_model
+    }
+    settings {
+        a_connection_is_saved_changed_and_removed
+        a_new_credential_retires_the_one_before
+        outgoing_settings_fall_with_their_connection
+        users_groups_and_names
+        sessions_end
+        api_keys_are_revoked_once
+        events_are_listed_in_order_and_per_subject
     }
 }

@@ -1,0 +1,248 @@
+//! Mailboxes, their claims, and the commit of a reading.
+
+use bytes::Bytes;
+use postroom_model::MailboxId;
+use postroom_model::event::Subject;
+use postroom_model::inbox::InboxState;
+use postroom_model::mailbox::{Availability, MailboxState, Validation};
+use postroom_store::{
+    BlobRef, ClaimedMailbox, CollectedBatch, CommitReport, InboxFilter, NewInboxMessage, Page, PollFinish,
+    StoreError,
+};
+
+use crate::bench::{Bench, in_state};
+
+fn batch(claimed: &ClaimedMailbox, cursor: &str, messages: Vec<NewInboxMessage>) -> CollectedBatch {
+    CollectedBatch {
+        mailbox: claimed.mailbox.id,
+        lease: claimed.lease.clone(),
+        cursor: cursor.into(),
+        messages,
+        removed: vec![],
+    }
+}
+
+fn report(stored: u32, delivered: u32, repeated: u32) -> CommitReport {
+    CommitReport { stored, delivered, repeated }
+}
+
+pub(crate) async fn cursor_and_messages_are_committed_together(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let mailbox = bench.mailbox("orders@contoso.example").await;
+    let claimed = bench.claim_mailbox(mailbox).await;
+    assert_eq!(claimed.cursor, None);
+    let messages = vec![bench.mail("1", "one").await, bench.mail("2", "two").await];
+    assert_eq!(bench.store.commit_batch(batch(&claimed, "page 1", messages)).await.unwrap(), report(2, 0, 0));
+    let more = vec![bench.mail("3", "three").await];
+    assert_eq!(bench.store.commit_batch(batch(&claimed, "page 2", more)).await.unwrap(), report(1, 0, 0));
+    bench.finish_poll(&claimed, None).await;
+    assert_eq!(bench.claim_mailbox(mailbox).await.cursor.as_deref(), Some("page 2"));
+    let stored = bench.store.unprocessed(10).await.unwrap();
+    assert_eq!(stored.len(), 3);
+    assert_eq!(bench.store.blob(&stored[0].raw).await.unwrap(), Bytes::from_static(b"one"));
+    assert_eq!(bench.timeline(Subject::InboxMessage(stored[2].id)).await, ["inbox.stored"]);
+}
+
+pub(crate) async fn a_lost_lease_commits_nothing(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let mailbox = bench.mailbox("orders@contoso.example").await;
+    let old = bench.claim_mailbox(mailbox).await;
+    bench.pass(60);
+    let new = bench.claim_mailbox(mailbox).await;
+    let late = batch(&old, "late", vec![bench.mail("1", "one").await]);
+    assert!(matches!(bench.store.commit_batch(late).await, Err(StoreError::LeaseLost { .. })));
+    assert!(bench.store.unprocessed(10).await.unwrap().is_empty());
+    let finish = PollFinish {
+        mailbox,
+        lease: old.lease,
+        state: MailboxState::Failing,
+        error: Some("late".into()),
+        failures: 9,
+        next_due_at: None,
+        events: vec![],
+    };
+    assert!(matches!(bench.store.finish_poll(finish).await, Err(StoreError::LeaseLost { .. })));
+    assert_eq!(bench.store.mailbox(mailbox).await.unwrap().unwrap().failures, 0);
+    bench.finish_poll(&new, None).await;
+    assert_eq!(bench.claim_mailbox(mailbox).await.cursor, None);
+}
+
+pub(crate) async fn a_known_provider_id_is_dropped(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let mailbox = bench.mailbox("orders@contoso.example").await;
+    let other = bench.mailbox("service@contoso.example").await;
+    bench.collect(mailbox, bench.mail("1", "one").await).await;
+    assert_eq!(bench.collect(mailbox, bench.mail("1", "changed").await).await, report(0, 0, 1));
+    let ids = ["1".to_owned(), "2".to_owned()];
+    assert_eq!(bench.store.known_provider_ids(mailbox, &ids).await.unwrap(), ["1".to_owned()].into());
+    assert!(bench.store.known_provider_ids(other, &ids).await.unwrap().is_empty());
+    assert_eq!(bench.store.unprocessed(10).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn the_same_mail_in_another_mailbox_is_one_message(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let one = bench.mailbox("orders@contoso.example").await;
+    let two = bench.mailbox("service@contoso.example").await;
+    bench.collect(one, bench.mail("1", "same").await).await;
+    assert_eq!(bench.collect(two, bench.mail("a", "same").await).await, report(0, 1, 0));
+    assert_eq!(bench.collect(one, bench.mail("copy", "same").await).await, report(0, 1, 0));
+    // The same Message-ID on another content is another mail: anybody can write any Message-ID.
+    let forged = NewInboxMessage {
+        message_id: Some("<same@fabrikam.example>".into()),
+        ..bench.mail("b", "forged").await
+    };
+    assert_eq!(bench.collect(two, forged).await, report(1, 0, 0));
+    let listed =
+        bench.store.inbox(&bench.somebody(), &in_state(InboxState::Stored), Page::default()).await.unwrap();
+    assert_eq!(listed.len(), 2);
+    let first = listed.iter().find(|message| message.size == 4).unwrap();
+    assert_eq!(first.mailboxes.len(), 2, "a second copy in the same mailbox is one place");
+    assert_eq!(
+        bench.timeline(Subject::InboxMessage(first.id)).await,
+        ["inbox.stored", "inbox.delivered", "inbox.delivered"]
+    );
+}
+
+pub(crate) async fn mail_without_message_id_is_compared_by_content(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let one = bench.mailbox("orders@contoso.example").await;
+    let two = bench.mailbox("service@contoso.example").await;
+    let nameless =
+        async |id: &str, content: &str| NewInboxMessage { message_id: None, ..bench.mail(id, content).await };
+    bench.collect(one, nameless("1", "same").await).await;
+    assert_eq!(bench.collect(two, nameless("a", "same").await).await, report(0, 1, 0));
+    assert_eq!(bench.collect(two, nameless("b", "other").await).await, report(1, 0, 0));
+}
+
+pub(crate) async fn a_message_that_left_the_folder_stays(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let mailbox = bench.mailbox("orders@contoso.example").await;
+    let id = bench.received(mailbox, "Order").await;
+    let claimed = bench.claim_mailbox(mailbox).await;
+    for _ in 0..2 {
+        let removed = vec!["id of Order".to_owned(), "never seen".to_owned()];
+        let batch = CollectedBatch { removed, ..batch(&claimed, "later", vec![]) };
+        assert_eq!(bench.store.commit_batch(batch).await.unwrap(), report(0, 0, 0));
+    }
+    assert_eq!(bench.subjects(&bench.somebody(), &InboxFilter::default()).await, ["Order"]);
+    let told = bench.timeline(Subject::InboxMessage(id)).await;
+    assert_eq!(told, ["inbox.stored", "inbox.processed", "inbox.removed-at-provider"]);
+    let known = bench.store.known_provider_ids(mailbox, &["id of Order".to_owned()]).await.unwrap();
+    assert_eq!(known.len(), 1, "moved back, it is not fetched again");
+}
+
+pub(crate) async fn due_mailboxes_are_claimed_once_and_the_longest_due_first(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    assert_eq!(bench.store.next_mailbox_due().await.unwrap(), None);
+    let first = bench.mailbox("a@contoso.example").await;
+    bench.pass(1);
+    let second = bench.mailbox("b@contoso.example").await;
+    let claim = async |limit| {
+        let claimed = bench.store.claim_mailboxes(&bench.node(), bench.after(60), limit).await.unwrap();
+        claimed.iter().map(|claimed| claimed.mailbox.id).collect::<Vec<MailboxId>>()
+    };
+    assert_eq!(claim(1).await, [first]);
+    assert_eq!(claim(10).await, [second]);
+    assert!(claim(10).await.is_empty());
+    assert_eq!(bench.store.next_mailbox_due().await.unwrap(), Some(bench.after(60)), "when the leases end");
+    bench.pass(60);
+    assert_eq!(claim(10).await, [first, second]);
+}
+
+pub(crate) async fn a_mailbox_can_be_claimed_before_it_is_due(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let mailbox = bench.mailbox("orders@contoso.example").await;
+    let claimed = bench.claim_mailbox(mailbox).await;
+    assert!(bench.store.claim_mailbox(mailbox, &bench.node(), bench.after(60)).await.unwrap().is_none());
+    bench.finish_poll(&claimed, None).await;
+    assert_eq!(bench.store.next_mailbox_due().await.unwrap(), None, "polling is off");
+    bench.claim_mailbox(mailbox).await;
+    assert_eq!(bench.store.next_mailbox_due().await.unwrap(), None);
+    let unknown = bench.store.claim_mailbox(bench.env.new_id(), &bench.node(), bench.after(60)).await;
+    assert!(matches!(unknown, Err(StoreError::Untouched { .. })));
+}
+
+pub(crate) async fn a_finished_reading_sets_state_and_time(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let mailbox = bench.mailbox("orders@contoso.example").await;
+    let claimed = bench.claim_mailbox(mailbox).await;
+    bench.pass(2);
+    let (at, due) = (bench.env.now(), bench.after(120));
+    bench.finish_poll(&claimed, Some(due)).await;
+    let claimed = bench.claim_mailbox(mailbox).await;
+    bench.pass(5);
+    let finish = PollFinish {
+        mailbox,
+        lease: claimed.lease,
+        state: MailboxState::Failing,
+        error: Some("503 Service Unavailable".into()),
+        failures: 1,
+        next_due_at: Some(bench.after(300)),
+        events: vec![],
+    };
+    bench.store.finish_poll(finish).await.unwrap();
+    let now = bench.store.mailbox(mailbox).await.unwrap().unwrap();
+    assert_eq!((now.state, now.failures), (MailboxState::Failing, 1));
+    assert_eq!(now.last_error.as_deref(), Some("503 Service Unavailable"));
+    assert_eq!((now.last_success_at, now.next_due_at), (Some(at), Some(bench.after(300))));
+    assert_eq!(bench.store.next_mailbox_due().await.unwrap(), now.next_due_at);
+}
+
+pub(crate) async fn moving_a_mailbox_forgets_the_cursor_and_ends_the_lease(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let (here, there) = (bench.connection().await, bench.connection().await);
+    let mailbox = bench.save_mailbox(bench.env.new_id(), here, "a@contoso.example", Availability::All).await;
+    bench.collect(mailbox, bench.mail("1", "one").await).await;
+    let claimed = bench.claim_mailbox(mailbox).await;
+    assert_eq!(claimed.cursor.as_deref(), Some("next"));
+    // Other settings leave the reading alone.
+    bench.save_mailbox(mailbox, here, "A@contoso.example", Availability::nobody()).await;
+    bench.store.commit_batch(batch(&claimed, "further", vec![])).await.unwrap();
+    bench.save_mailbox(mailbox, there, "a@contoso.example", Availability::All).await;
+    let late = bench.store.commit_batch(batch(&claimed, "of the old account", vec![])).await;
+    assert!(matches!(late, Err(StoreError::LeaseLost { .. })));
+    let claimed = bench.claim_mailbox(mailbox).await;
+    assert_eq!((claimed.cursor, claimed.connection.id), (None, there));
+    assert_eq!(claimed.mailbox.state, MailboxState::New);
+}
+
+pub(crate) async fn saving_a_mailbox_touches_no_other(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let connection = bench.connection().await;
+    let one =
+        bench.save_mailbox(bench.env.new_id(), connection, "a@contoso.example", Availability::All).await;
+    let two =
+        bench.save_mailbox(bench.env.new_id(), connection, "b@contoso.example", Availability::All).await;
+    let validation = Validation { at: bench.env.now(), ok: true, words: "opened, 3 messages".into() };
+    bench.store.save_validation(one, &validation, "cli").await.unwrap();
+    let before = bench.store.mailbox(one).await.unwrap().unwrap();
+    assert_eq!(before.validation, Some(validation.clone()));
+    bench.save_mailbox(two, connection, "c@contoso.example", Availability::nobody()).await;
+    assert_eq!(bench.store.mailbox(one).await.unwrap().unwrap(), before);
+    let settings = Bench::mailbox_settings("A@Contoso.example", Availability::All);
+    let save = postroom_store::SaveMailbox { id: two, connection, settings, actor: "cli".into() };
+    let taken = bench.store.save_mailbox(save).await.unwrap_err();
+    assert_eq!(taken.to_string(), "the mailbox A@Contoso.example is already there");
+    let all = bench.store.mailboxes().await.unwrap();
+    let addresses: Vec<_> = all.iter().map(|mailbox| mailbox.address.as_str()).collect();
+    assert_eq!(addresses, ["a@contoso.example", "c@contoso.example"]);
+    assert_eq!(bench.timeline(Subject::Mailbox(one)).await, ["mailbox.saved", "mailbox.validated"]);
+    let nowhere = bench.store.save_validation(bench.env.new_id(), &validation, "cli").await;
+    assert!(matches!(nowhere, Err(StoreError::Untouched { .. })));
+}
+
+pub(crate) async fn blobs_are_kept_once_and_compared_with_their_name(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let first = bench.store.put_blob(Bytes::from_static(b"abc")).await.unwrap();
+    assert_eq!(first.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_eq!(bench.store.put_blob(Bytes::from_static(b"abc")).await.unwrap(), first);
+    assert_eq!(bench.store.blob(&first).await.unwrap(), Bytes::from_static(b"abc"));
+    let empty = bench.store.put_blob(Bytes::new()).await.unwrap();
+    assert!(bench.store.blob(&empty).await.unwrap().is_empty());
+    for (sha256, size) in [(first.sha256.as_str(), 4), ("../../../etc/passwd", 3), ("", 0), ("é", 3)] {
+        let wrong = BlobRef { sha256: sha256.into(), size };
+        assert!(matches!(bench.store.blob(&wrong).await, Err(StoreError::Contradiction { .. })), "{sha256}");
+    }
+    let missing = BlobRef { sha256: "00".repeat(32), size: 1 };
+    assert!(matches!(bench.store.blob(&missing).await, Err(StoreError::File { .. })));
+}

@@ -1,0 +1,208 @@
+//! Connections, credentials, people, and the list of events.
+
+use postroom_model::connection::{
+    AuthenticationFlow, ConnectionKind, ConnectionSettings, EmailMethod, OutgoingSettings,
+};
+use postroom_model::credential::{CredentialKind, CredentialState};
+use postroom_model::event::{Event, EventKind, Subject};
+use postroom_model::outbox::OutboxState;
+use postroom_model::people::{ApiKey, Group, Role};
+use postroom_model::{ConnectionId, ExposeSecret, SecretString, UserId};
+use postroom_store::{EventFilter, NewCredential, NewUser, SaveConnection, Session, StoreError};
+
+use crate::bench::{Bench, name};
+
+pub(crate) fn with_secret(id: ConnectionId, secret: &str) -> SaveConnection {
+    let settings = ConnectionSettings {
+        flow: AuthenticationFlow::ClientSecret,
+        ..ConnectionSettings::new(ConnectionKind::ExchangeOnline)
+    };
+    let credential = NewCredential {
+        kind: CredentialKind::ClientSecret,
+        secret: SecretString::from(secret),
+        expires_at: None,
+        key_id: Some("5a1b2c3d-0000-4000-8000-00000000c001".into()),
+    };
+    SaveConnection { id, settings, credential: Some(credential), actor: "user:admin".into() }
+}
+
+pub(crate) async fn a_connection_is_saved_changed_and_removed(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let first = bench.connection().await;
+    let second = bench.connection().await;
+    let before = bench.store.connection(first).await.unwrap().unwrap();
+    bench.pass(60);
+    let settings = ConnectionSettings { name: "Office".into(), ..before.settings.clone() };
+    let save = SaveConnection { id: first, settings, credential: None, actor: "cli".into() };
+    let saved = bench.store.save_connection(save).await.unwrap();
+    assert_eq!((saved.created_at, saved.updated_at), (before.created_at, bench.env.now()));
+    assert_eq!(bench.store.connection(first).await.unwrap(), Some(saved));
+    let ids: Vec<_> = bench.store.connections().await.unwrap().iter().map(|known| known.id).collect();
+    assert_eq!(ids, [first, second]);
+    let mailbox: postroom_model::MailboxId = bench.env.new_id();
+    bench.save_mailbox(mailbox, first, "a@contoso.example", postroom_model::mailbox::Availability::All).await;
+    assert!(matches!(bench.store.remove_connection(first, "cli").await, Err(StoreError::Taken { .. })));
+    bench.store.remove_mailbox(mailbox, "cli").await.unwrap();
+    let message = bench.accept(first, "sales@contoso.example").await;
+    assert!(matches!(bench.store.remove_connection(first, "cli").await, Err(StoreError::Taken { .. })));
+    bench.store.change_outbox(message, OutboxState::Cancelled, "cli").await.unwrap();
+    bench.store.remove_connection(first, "cli").await.unwrap();
+    assert!(matches!(bench.store.remove_connection(first, "cli").await, Err(StoreError::Untouched { .. })));
+    assert_eq!(
+        bench.timeline(Subject::Connection(first)).await,
+        ["connection.saved", "connection.saved", "connection.removed"]
+    );
+}
+
+pub(crate) async fn a_new_credential_retires_the_one_before(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let id = bench.env.new_id();
+    assert!(bench.store.credential_secret(id).await.unwrap().is_none());
+    bench.store.save_connection(with_secret(id, "first secret")).await.unwrap();
+    bench.store.save_connection(with_secret(id, "second secret")).await.unwrap();
+    let settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
+    let save = SaveConnection { id, settings, credential: None, actor: "cli".into() };
+    bench.store.save_connection(save).await.unwrap();
+    let (current, secret) = bench.store.credential_secret(id).await.unwrap().unwrap();
+    assert_eq!(secret.expose_secret(), "second secret");
+    let all = bench.store.credentials(id).await.unwrap();
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0], current);
+    assert_eq!((all[0].state, all[1].state), (CredentialState::Current, CredentialState::Retired));
+    assert_eq!(all[0].key_id.as_deref(), Some("5a1b2c3d-0000-4000-8000-00000000c001"));
+    assert_eq!(bench.timeline(Subject::Credential(current.id)).await, ["credential.stored"]);
+    bench.store.remove_connection(id, "cli").await.unwrap();
+    assert!(bench.store.credentials(id).await.unwrap().is_empty());
+}
+
+pub(crate) async fn outgoing_settings_fall_with_their_connection(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    assert_eq!(bench.store.outgoing_settings().await.unwrap(), None);
+    let (used, other) = (bench.connection().await, bench.connection().await);
+    let settings = OutgoingSettings { method: EmailMethod::ExchangeOnline, connection: Some(used) };
+    bench.store.save_outgoing_settings(&settings, "user:admin").await.unwrap();
+    bench.store.remove_connection(other, "cli").await.unwrap();
+    assert_eq!(bench.store.outgoing_settings().await.unwrap(), Some(settings));
+    bench.store.remove_connection(used, "cli").await.unwrap();
+    assert_eq!(bench.store.outgoing_settings().await.unwrap(), None);
+    let drafts = OutgoingSettings { method: EmailMethod::Outlook, connection: None };
+    bench.store.save_outgoing_settings(&drafts, "user:admin").await.unwrap();
+    assert_eq!(bench.store.outgoing_settings().await.unwrap(), Some(drafts));
+}
+
+fn new_user(id: UserId, name: &str) -> NewUser {
+    NewUser {
+        id,
+        name: name.into(),
+        display_name: name.to_uppercase(),
+        address: Some("someone@contoso.example".parse().unwrap()),
+        roles: vec![Role::User],
+        groups: vec![],
+        password_hash: None,
+        actor: "user:admin".into(),
+    }
+}
+
+pub(crate) async fn users_groups_and_names(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let group = Group { id: bench.env.new_id(), name: "Order desk".into() };
+    bench.store.save_group(&group).await.unwrap();
+    let twin = Group { id: bench.env.new_id(), ..group.clone() };
+    assert!(matches!(bench.store.save_group(&twin).await, Err(StoreError::Taken { .. })));
+    assert_eq!(bench.store.groups().await.unwrap(), [group.clone()]);
+    let (anna, bert) = (bench.env.new_id(), bench.env.new_id());
+    bench.store.save_user(new_user(bert, "bert")).await.unwrap();
+    let hash = Some("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA".to_owned());
+    let new = NewUser { groups: vec![group.id], password_hash: hash.clone(), ..new_user(anna, "anna") };
+    let saved = bench.store.save_user(new).await.unwrap();
+    assert_eq!(
+        (saved.roles.as_slice(), saved.groups.as_slice()),
+        ([Role::User].as_slice(), [group.id].as_slice())
+    );
+    let admin = vec![Role::Administrator, Role::Auditor];
+    let changed = NewUser { roles: admin.clone(), ..new_user(anna, "anna") };
+    let changed = bench.store.save_user(changed).await.unwrap();
+    assert_eq!((changed.groups.len(), changed.viewer().roles.len()), (0, 2));
+    assert_eq!(bench.store.user(anna).await.unwrap(), Some(changed.clone()));
+    assert_eq!(
+        bench.store.user_by_name("anna").await.unwrap(),
+        Some((changed, hash)),
+        "the hash was left alone"
+    );
+    assert_eq!(bench.store.user_by_name("nobody").await.unwrap(), None);
+    let names: Vec<_> = bench.store.users().await.unwrap().into_iter().map(|user| user.name).collect();
+    assert_eq!(names, ["anna", "bert"]);
+    assert!(matches!(bench.store.save_user(new_user(bert, "anna")).await, Err(StoreError::Taken { .. })));
+    assert_eq!(bench.timeline(Subject::User(anna)).await, ["user.saved", "user.saved"]);
+}
+
+pub(crate) async fn sessions_end(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let user = bench.env.new_id();
+    bench.store.save_user(new_user(user, "anna")).await.unwrap();
+    let session = |byte| Session {
+        id_hash: [byte; 32],
+        user,
+        created_at: bench.env.now(),
+        expires_at: bench.after(3_600),
+    };
+    let (one, two) = (session(1), session(2));
+    bench.store.save_session(&one).await.unwrap();
+    bench.store.save_session(&two).await.unwrap();
+    assert_eq!(bench.store.session(&[1; 32]).await.unwrap(), Some(one));
+    bench.store.end_session(&[1; 32]).await.unwrap();
+    bench.store.end_session(&[1; 32]).await.unwrap();
+    assert_eq!(bench.store.session(&[1; 32]).await.unwrap(), None);
+    bench.pass(3_600);
+    assert_eq!(bench.store.session(&[2; 32]).await.unwrap(), None);
+}
+
+pub(crate) async fn api_keys_are_revoked_once(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let key = |name: &str| ApiKey {
+        id: bench.env.new_id(),
+        name: name.into(),
+        created_at: bench.env.now(),
+        revoked_at: None,
+    };
+    let erp = key("erp");
+    bench.store.save_api_key(&erp, &[1; 32]).await.unwrap();
+    assert!(matches!(bench.store.save_api_key(&key("erp"), &[2; 32]).await, Err(StoreError::Taken { .. })));
+    bench.store.save_api_key(&key("crm"), &[2; 32]).await.unwrap();
+    assert_eq!(bench.store.api_key(&[1; 32]).await.unwrap(), Some(erp.clone()));
+    bench.store.revoke_api_key(erp.id).await.unwrap();
+    assert_eq!(bench.store.api_key(&[1; 32]).await.unwrap(), None);
+    assert!(matches!(bench.store.revoke_api_key(erp.id).await, Err(StoreError::Untouched { .. })));
+    let all = bench.store.api_keys().await.unwrap();
+    assert_eq!(all.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["crm", "erp"]);
+    assert_eq!(all[1].revoked_at, Some(bench.env.now()));
+}
+
+pub(crate) async fn events_are_listed_in_order_and_per_subject(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let subjects = [Subject::Mailbox(bench.env.new_id()), Subject::User(bench.env.new_id())];
+    let event = |subject, kind| {
+        Event::new(bench.env.new_id(), bench.env.now(), subject, kind)
+            .words("550 5.7.1 no")
+            .attempt(3)
+            .request_id(Some("req-1".into()))
+            .actor("cli")
+    };
+    let told = vec![
+        event(subjects[0], EventKind::MailboxFailing),
+        event(subjects[1], EventKind::UserSignedIn),
+        event(subjects[0], EventKind::MailboxRecovered),
+    ];
+    bench.store.append_events(told.clone()).await.unwrap();
+    let all = bench.store.events(&EventFilter::default(), 10).await.unwrap();
+    assert_eq!(all.iter().map(|stored| stored.event.clone()).collect::<Vec<_>>(), told);
+    assert!(all.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+    let filter = EventFilter { subject: None, after: all[0].sequence };
+    assert_eq!(bench.store.events(&filter, 1).await.unwrap(), all[1..2]);
+    let kinds = [EventKind::MailboxFailing, EventKind::MailboxRecovered].map(name);
+    assert_eq!(bench.timeline(subjects[0]).await, kinds);
+    // One refused, none appended.
+    let twice = vec![event(subjects[1], EventKind::UserRefused), told[0].clone()];
+    assert!(bench.store.append_events(twice).await.is_err());
+    assert_eq!(bench.store.events(&EventFilter::default(), 10).await.unwrap().len(), 3);
+}

@@ -1,0 +1,1 @@
+//! What the folder of the SQLite store promises beyond the traits.
