@@ -162,3 +162,85 @@ pub(crate) fn words(failure: &Failure) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use postroom_model::outbox::Envelope;
+
+    use super::*;
+
+    const RETRY: Decision = Decision::Retry { after: None };
+
+    fn message(env: &Env) -> OutboxMessage {
+        OutboxMessage {
+            id: env.new_id(),
+            state: OutboxState::Sending,
+            connection: env.new_id(),
+            envelope: Envelope { from: "orders@contoso.example".parse().unwrap(), to: Vec::new() },
+            message_id: "<1@contoso.example>".into(),
+            subject: String::new(),
+            size: 1,
+            accepted_at: env.now(),
+            next_attempt_at: None,
+            attempts: 1,
+            provider_id: None,
+            last_words: None,
+            submitted_by: "cli".into(),
+        }
+    }
+
+    #[test]
+    fn only_the_providers_no_or_the_end_of_the_window_is_final_and_our_own_failures_never_fail() {
+        use OutboxState::{Deferred, Failed, Held, Unknown};
+        let (env, clock) = Env::for_test(2);
+        let message = message(&env);
+        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let (provider, network, ours) = (Origin::Provider, Origin::Network, Origin::Ourselves);
+        let table = [
+            // origin, decision; not sent, unknown, still unknown: within the window, then after it
+            (provider, Decision::Fail, [Failed, Unknown, Unknown], [Failed, Unknown, Failed]),
+            (provider, RETRY, [Deferred, Unknown, Unknown], [Failed, Unknown, Failed]),
+            (provider, Decision::Hold, [Deferred, Unknown, Unknown], [Failed, Unknown, Failed]),
+            (provider, Decision::Reconcile, [Unknown, Unknown, Unknown], [Unknown, Unknown, Failed]),
+            (network, RETRY, [Deferred, Unknown, Unknown], [Failed, Unknown, Failed]),
+            (ours, Decision::Fail, [Deferred, Unknown, Unknown], [Held, Unknown, Unknown]),
+            (ours, Decision::Hold, [Deferred, Unknown, Unknown], [Held, Unknown, Unknown]),
+        ];
+        let check = |after_window: bool| {
+            for (origin, decision, within, after) in table {
+                let failure = Failure::new("send", origin, "no", decision);
+                let conclusions =
+                    [facts.not_sent(&failure), facts.unknown(&failure), facts.still_unknown(&failure)];
+                let states = conclusions.clone().map(|conclusion| conclusion.state);
+                let expected = if after_window { after } else { within };
+                assert_eq!(states, expected, "{origin:?} {decision:?} after the window: {after_window}");
+                for conclusion in conclusions {
+                    let waits = matches!(conclusion.state, Deferred | Unknown);
+                    assert_eq!(conclusion.next_attempt_at.is_some(), waits, "{conclusion:?}");
+                    assert!(conclusion.words.unwrap().contains("no"));
+                }
+            }
+        };
+        check(false);
+        clock.advance(SignedDuration::from_hours(120));
+        check(true);
+    }
+
+    #[test]
+    fn what_was_never_tried_is_never_refused_for_good() {
+        let (env, _) = Env::for_test(2);
+        let message = message(&env);
+        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let failure = Failure::new("sign in", Origin::Provider, "no", Decision::Fail);
+        assert_eq!(facts.not_tried(&failure).state, OutboxState::Deferred);
+    }
+
+    #[test]
+    fn words_are_literal_with_status_code_and_advice() {
+        let mut failure = Failure::new("send", Origin::Provider, "Access is denied.", Decision::Hold);
+        failure.status = Some(403);
+        failure.code = Some("ErrorAccessDenied".into());
+        failure.advice = Some("Grant Mail.Send".into());
+        assert_eq!(words(&failure), "403 ErrorAccessDenied Access is denied. - Grant Mail.Send");
+    }
+}

@@ -1,0 +1,94 @@
+//! Each call of the store fails in turn, before and after it was done: nothing is lost, nothing is doubled, nothing
+//! becomes `failed`, and everything recovers without help.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use postroom_engine::{Engine, EngineSettings};
+use postroom_model::inbox::InboxState;
+use postroom_model::outbox::OutboxState;
+
+use crate::faulty::{Faulty, When};
+use crate::house::{House, raw};
+use crate::provider::{Door, Step};
+
+const ORDERS: &str = "orders@contoso.example";
+
+/// Every method that the workers call.
+const METHODS: [&str; 15] = [
+    "append_events",
+    "blob",
+    "claim_mailboxes",
+    "claim_outbox",
+    "commit_batch",
+    "connection",
+    "finish_attempt",
+    "finish_poll",
+    "finish_processing",
+    "known_provider_ids",
+    "next_mailbox_due",
+    "next_outbox_due",
+    "note_provider_draft",
+    "put_blob",
+    "unprocessed",
+];
+
+/// A mail that comes in, one that goes out, and one whose outcome must be looked up, while `method` fails.
+async fn journeys(method: &'static str, when: When, times: u32) {
+    let house = House::new().await;
+    house.provider.deliver(ORDERS, "a", &raw("a"));
+    house.provider.deliver(ORDERS, "b", &raw("b"));
+    house.provider.script([Step::DropAndTimeOut]);
+    house.mailbox(ORDERS).await;
+    // Accepted through the sound store: the workers are under test here.
+    let one = house.submit(&house.engine()).await;
+    let two = house.submit_from(&house.engine(), "quotes@contoso.example").await;
+    let store = Arc::new(Faulty::new(house.store.clone(), method, when, times));
+    let settings = EngineSettings { idle_poll_ms: 20, ..EngineSettings::default() };
+    let door = Arc::new(Door(house.provider.clone()));
+    let running = house.run_engine(Engine::new(store.clone(), door, house.env.clone(), settings));
+
+    let mut begun = tokio::time::Instant::now();
+    let what = format!("{method} {when:?} x {times}");
+    let all = async || {
+        let states = [house.message(one).await.state, house.message(two).await.state];
+        let processed = house.inbox(InboxState::Processed).await.len();
+        assert!(!states.contains(&OutboxState::Failed), "{what}: {states:?}");
+        let done = states == [OutboxState::Sent; 2] && processed == 2;
+        if done { Ok(()) } else { Err(format!("{states:?}, {processed} processed")) }
+    };
+    for round in 0.. {
+        match all().await {
+            Ok(()) => break,
+            Err(last) => assert!(round < 4_000, "{what}: {last}"),
+        }
+        // Time passes only while nobody is at work, for longer than the longest wait of a finish.
+        let quiet = begun.elapsed() > Duration::from_millis(100 + 700 * u64::from(times));
+        if quiet {
+            house.clock.advance(SignedDuration::from_secs(700));
+            running.engine.nudge();
+            begun = tokio::time::Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    running.stop().await;
+    let state = house.provider.state();
+    assert_eq!(state.sent.len(), 2, "{what}: {:?}", state.sent);
+    assert!(house.inbox(InboxState::Quarantined).await.is_empty(), "{what}");
+    assert!(store.called.lock().unwrap().contains(method), "{what}: never called");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_of_the_store_fails_in_turn() {
+    for when in [When::Before, When::After] {
+        for method in METHODS {
+            journeys(method, when, 1).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_that_cannot_be_recorded_is_left_to_the_lease_and_looked_up() {
+    journeys("finish_attempt", When::Before, 4).await;
+}

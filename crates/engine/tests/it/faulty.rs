@@ -1,0 +1,140 @@
+//! A store whose calls can be told to fail, one method at a time.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postroom_model::connection::{Connection, OutgoingSettings};
+use postroom_model::credential::Credential;
+use postroom_model::event::Event;
+use postroom_model::inbox::InboxMessage;
+use postroom_model::mailbox::{Mailbox, Validation};
+use postroom_model::outbox::{IdempotencyKey, OutboxMessage, OutboxState};
+use postroom_model::people::{ApiKey, Group, User, Viewer};
+use postroom_model::record::{LogEntry, RecordRef};
+use postroom_model::*;
+use postroom_store::*;
+
+/// When a call fails: before anything was done, or after all of it, so that only the answer is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    Before,
+    After,
+}
+
+pub(crate) struct Faulty {
+    inner: Arc<dyn Store>,
+    method: &'static str,
+    when: When,
+    left: AtomicU32,
+    /// Methods that were called.
+    pub(crate) called: Mutex<HashSet<&'static str>>,
+}
+
+impl Faulty {
+    /// The next `times` calls of `method` fail.
+    pub(crate) fn new(inner: Arc<dyn Store>, method: &'static str, when: When, times: u32) -> Self {
+        Self { inner, method, when, left: AtomicU32::new(times), called: Mutex::default() }
+    }
+
+    fn check(&self, method: &'static str, when: When) -> Result<(), StoreError> {
+        self.called.lock().unwrap().insert(method);
+        let fails = method == self.method
+            && when == self.when
+            && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if fails { Err(StoreError::Full { operation: method, path: "data".into() }) } else { Ok(()) }
+    }
+}
+
+macro_rules! pass_on {
+    ($($store:ident { $(fn $name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)* })*) => {$(
+        #[async_trait]
+        impl $store for Faulty {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, StoreError> {
+                self.check(stringify!($name), When::Before)?;
+                let answer = self.inner.$name($($arg),*).await?;
+                self.check(stringify!($name), When::After)?;
+                Ok(answer)
+            })*
+        }
+    )*};
+}
+
+pass_on! {
+    BlobStore {
+        fn put_blob(content: Bytes) -> BlobRef;
+        fn blob(blob: &BlobRef) -> Bytes;
+    }
+    ConnectionStore {
+        fn save_connection(save: SaveConnection) -> Connection;
+        fn remove_connection(id: ConnectionId, actor: &str) -> ();
+        fn connection(id: ConnectionId) -> Option<Connection>;
+        fn connections() -> Vec<Connection>;
+        fn credentials(connection: ConnectionId) -> Vec<Credential>;
+        fn credential_secret(connection: ConnectionId) -> Option<(Credential, SecretString)>;
+        fn outgoing_settings() -> Option<OutgoingSettings>;
+        fn save_outgoing_settings(settings: &OutgoingSettings, actor: &str) -> ();
+    }
+    MailboxStore {
+        fn save_mailbox(save: SaveMailbox) -> Mailbox;
+        fn remove_mailbox(id: MailboxId, actor: &str) -> ();
+        fn mailbox(id: MailboxId) -> Option<Mailbox>;
+        fn mailboxes() -> Vec<Mailbox>;
+        fn mailboxes_for(viewer: &Viewer) -> Vec<Mailbox>;
+        fn save_validation(id: MailboxId, validation: &Validation, actor: &str) -> ();
+        fn claim_mailboxes(owner: &NodeId, until: Timestamp, limit: u32) -> Vec<ClaimedMailbox>;
+        fn claim_mailbox(id: MailboxId, owner: &NodeId, until: Timestamp) -> Option<ClaimedMailbox>;
+        fn finish_poll(finish: PollFinish) -> ();
+        fn next_mailbox_due() -> Option<Timestamp>;
+    }
+    OutboxStore {
+        fn accept(message: NewOutboxMessage) -> Acceptance;
+        fn idempotent(submitted_by: &str, key: &IdempotencyKey, request: &[u8; 32]) -> Option<Acceptance>;
+        fn claim_outbox(owner: &NodeId, until: Timestamp, limit: u32) -> Vec<ClaimedMessage>;
+        fn note_provider_draft(id: OutboxMessageId, lease: &Lease, provider_id: &str, event: Event) -> ();
+        fn extend_outbox_lease(id: OutboxMessageId, lease: &Lease, until: Timestamp) -> ();
+        fn finish_attempt(finish: FinishAttempt) -> ();
+        fn change_outbox(id: OutboxMessageId, to: OutboxState, actor: &str) -> OutboxMessage;
+        fn outbox_message(id: OutboxMessageId) -> Option<OutboxMessage>;
+        fn outbox_raw(id: OutboxMessageId) -> Bytes;
+        fn outbox(filter: &OutboxFilter, page: Page) -> Vec<OutboxMessage>;
+        fn outbox_counts() -> Vec<(OutboxState, u64)>;
+        fn next_outbox_due() -> Option<Timestamp>;
+        fn end_all_leases() -> u64;
+    }
+    InboxStore {
+        fn known_provider_ids(mailbox: MailboxId, provider_ids: &[String]) -> HashSet<String>;
+        fn commit_batch(batch: CollectedBatch) -> CommitReport;
+        fn unprocessed(limit: u32) -> Vec<StoredMessage>;
+        fn finish_processing(id: InboxMessageId, processed: Processed) -> ();
+        fn reprocess(viewer: &Viewer, id: InboxMessageId, actor: &str) -> ();
+        fn inbox(viewer: &Viewer, filter: &InboxFilter, page: Page) -> Vec<InboxMessage>;
+        fn inbox_count(viewer: &Viewer, filter: &InboxFilter) -> u64;
+        fn inbox_message(viewer: &Viewer, id: InboxMessageId) -> Option<InboxMessage>;
+        fn inbox_raw(viewer: &Viewer, id: InboxMessageId) -> Option<Bytes>;
+        fn file_on_record(viewer: &Viewer, id: InboxMessageId, record: &RecordRef, actor: &str) -> LogEntry;
+        fn log_entries(viewer: &Viewer, record: &RecordRef) -> Vec<LogEntry>;
+        fn records_of(viewer: &Viewer, id: InboxMessageId) -> Vec<LogEntry>;
+    }
+    EventStore {
+        fn append_events(events: Vec<Event>) -> ();
+        fn events(filter: &EventFilter, limit: u32) -> Vec<StoredEvent>;
+    }
+    PeopleStore {
+        fn save_user(user: NewUser) -> User;
+        fn users() -> Vec<User>;
+        fn user(id: UserId) -> Option<User>;
+        fn user_by_name(name: &str) -> Option<(User, Option<String>)>;
+        fn save_group(group: &Group) -> ();
+        fn groups() -> Vec<Group>;
+        fn save_session(session: &Session) -> ();
+        fn session(id_hash: &[u8; 32]) -> Option<Session>;
+        fn end_session(id_hash: &[u8; 32]) -> ();
+        fn save_api_key(key: &ApiKey, key_hash: &[u8; 32]) -> ();
+        fn api_key(key_hash: &[u8; 32]) -> Option<ApiKey>;
+        fn api_keys() -> Vec<ApiKey>;
+        fn revoke_api_key(id: ApiKeyId) -> ();
+    }
+}

@@ -1,0 +1,11 @@
+//! The engine against a real store and a scripted provider. Time stands still until a test moves it; tests wait for
+//! facts in the store, never for a while.
+
+mod collector;
+mod faults;
+mod faulty;
+mod house;
+mod intake;
+mod outbox;
+mod provider;
+mod router;

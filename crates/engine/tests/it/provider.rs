@@ -1,0 +1,286 @@
+//! A provider that does what a script says, and remembers what was asked of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use postroom_model::connection::Connection;
+use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::{EmailAddress, Timestamp};
+use postroom_transport::{
+    Changes, Receipt, Reconciled, RemoteMessage, SendJob, SendNotes, SendOutcome, Sender, Source, Transports,
+};
+use tokio::sync::Semaphore;
+
+/// What the provider does with one message that is handed to it. Without a step it takes it.
+pub(crate) enum Step {
+    /// Takes it, and the answer is lost.
+    DeliverAndTimeOut,
+    /// Does not take it, and the answer is lost; the draft stays.
+    DropAndTimeOut,
+    /// Refuses the draft.
+    Refuse(Failure),
+    /// Never answers: before there is a draft, before the draft is noted, after it was sent.
+    HangBeforeDraft,
+    HangBeforeNote,
+    HangAfterSend,
+    /// Answers after [`Provider::gate`] was opened.
+    WaitAtGate,
+    /// A fault in the transport.
+    Panic,
+}
+
+/// One mailbox at the provider.
+#[derive(Default)]
+pub(crate) struct Folder {
+    pub(crate) messages: Vec<(String, Timestamp, Vec<u8>)>,
+    pub(crate) page_size: usize,
+    /// Answers to the next calls of `changes`, before any is answered in earnest.
+    pub(crate) refusals: VecDeque<Failure>,
+    /// Messages whose fetching fails, each time.
+    pub(crate) broken: BTreeMap<String, Failure>,
+    /// Messages that are listed and gone.
+    pub(crate) gone: Vec<String>,
+    pub(crate) cursor_lost: bool,
+    /// Neither lists nor opens.
+    pub(crate) closed: Option<Failure>,
+    /// Lists, and does not open.
+    pub(crate) probe_refusal: Option<Failure>,
+    pub(crate) hangs: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) steps: VecDeque<Step>,
+    pub(crate) lookups: VecDeque<Reconciled>,
+    /// Draft id to `Message-ID`.
+    pub(crate) drafts: BTreeMap<String, String>,
+    pub(crate) drafts_made: u32,
+    /// `Message-ID` of what left, in order.
+    pub(crate) sent: Vec<String>,
+    /// What was asked, in order.
+    pub(crate) calls: Vec<String>,
+    /// Refuses to make senders.
+    pub(crate) no_sender: Option<Failure>,
+    pub(crate) folders: BTreeMap<String, Folder>,
+}
+
+pub(crate) struct Provider {
+    state: Mutex<State>,
+    pub(crate) gate: Semaphore,
+}
+
+impl Provider {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), gate: Semaphore::new(0) })
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(crate) fn script(&self, steps: impl IntoIterator<Item = Step>) {
+        self.state().steps.extend(steps);
+    }
+
+    pub(crate) fn called(&self, call: &str) -> usize {
+        self.state().calls.iter().filter(|known| *known == call).count()
+    }
+
+    fn call(&self, call: impl Into<String>) {
+        self.state().calls.push(call.into());
+    }
+
+    /// The folder of an address.
+    pub(crate) fn folder<T>(&self, address: &str, change: impl FnOnce(&mut Folder) -> T) -> T {
+        let mut state = self.state();
+        let folder = state
+            .folders
+            .entry(address.to_owned())
+            .or_insert_with(|| Folder { page_size: 10, ..Folder::default() });
+        change(folder)
+    }
+
+    /// Puts a message into a mailbox.
+    pub(crate) fn deliver(&self, address: &str, id: &str, raw: &[u8]) {
+        self.folder(address, |folder| {
+            let second = 1_795_000_000 + i64::try_from(folder.messages.len()).unwrap();
+            let at = Timestamp::from_second(second).unwrap();
+            folder.messages.push((id.to_owned(), at, raw.to_vec()));
+        });
+    }
+}
+
+/// A refusal by the provider.
+pub(crate) fn refusal(status: u16, words: &str, decision: Decision) -> Failure {
+    let mut failure = Failure::new("send", Origin::Provider, words, decision);
+    failure.status = Some(status);
+    failure.request_id = Some("request-1".into());
+    failure
+}
+
+/// No answer.
+pub(crate) fn time_out() -> Failure {
+    Failure::new("send", Origin::Network, "no answer within 60 seconds", Decision::Reconcile)
+}
+
+/// The handle that is given to the engine.
+pub(crate) struct Door(pub(crate) Arc<Provider>);
+
+#[async_trait]
+impl Transports for Door {
+    async fn sender(&self, _: &Connection) -> Result<Box<dyn Sender>, Failure> {
+        match self.0.state().no_sender.clone() {
+            Some(failure) => Err(failure),
+            None => Ok(Box::new(FakeSender(self.0.clone()))),
+        }
+    }
+
+    async fn source(&self, _: &Connection, mailbox: &EmailAddress) -> Result<Box<dyn Source>, Failure> {
+        Ok(Box::new(FakeSource(self.0.clone(), mailbox.to_string())))
+    }
+}
+
+struct FakeSender(Arc<Provider>);
+
+impl FakeSender {
+    /// Sends the draft: it moves from the drafts to the sent messages.
+    fn deliver(&self, draft: &str, job: &SendJob) -> SendOutcome {
+        let mut state = self.0.state();
+        state.drafts.remove(draft);
+        state.sent.push(job.message_id.clone());
+        SendOutcome::Sent(Receipt {
+            provider_id: Some(draft.to_owned()),
+            words: "202 Accepted".into(),
+            request_id: Some("request-2".into()),
+        })
+    }
+}
+
+#[async_trait]
+impl Sender for FakeSender {
+    async fn send(&self, job: &SendJob, notes: &dyn SendNotes) -> SendOutcome {
+        self.0.call("send");
+        let step = self.0.state().steps.pop_front();
+        match step {
+            Some(Step::HangBeforeDraft) => return std::future::pending().await,
+            Some(Step::Refuse(failure)) => return SendOutcome::NotSent(failure),
+            Some(Step::Panic) => panic!("the transport has a fault"),
+            Some(Step::WaitAtGate) => self.0.gate.acquire().await.unwrap().forget(),
+            _ => {}
+        }
+        let draft = match &job.provider_id {
+            Some(draft) if self.0.state().drafts.contains_key(draft) => draft.clone(),
+            _ => {
+                let draft = {
+                    let mut state = self.0.state();
+                    state.drafts_made += 1;
+                    let draft = format!("draft-{}", state.drafts_made);
+                    state.drafts.insert(draft.clone(), job.message_id.clone());
+                    draft
+                };
+                if matches!(step, Some(Step::HangBeforeNote)) {
+                    self.0.call("hang before note");
+                    return std::future::pending().await;
+                }
+                if let Err(failure) = notes.draft_created(&draft).await {
+                    return SendOutcome::NotSent(failure);
+                }
+                draft
+            }
+        };
+        match step {
+            Some(Step::DropAndTimeOut) => SendOutcome::Unknown(time_out()),
+            Some(Step::DeliverAndTimeOut) => {
+                self.deliver(&draft, job);
+                SendOutcome::Unknown(time_out())
+            }
+            Some(Step::HangAfterSend) => {
+                self.deliver(&draft, job);
+                self.0.call("hang after send");
+                std::future::pending().await
+            }
+            _ => self.deliver(&draft, job),
+        }
+    }
+
+    async fn reconcile(&self, job: &SendJob) -> Reconciled {
+        self.0.call("reconcile");
+        let mut state = self.0.state();
+        if let Some(answer) = state.lookups.pop_front() {
+            return answer;
+        }
+        if state.sent.contains(&job.message_id) {
+            let words = "found among the sent messages".into();
+            return Reconciled::Sent(Receipt { words, ..Receipt::default() });
+        }
+        let draft = state.drafts.iter().find(|(_, message_id)| **message_id == job.message_id);
+        Reconciled::NotSent { draft: draft.map(|(draft, _)| draft.clone()) }
+    }
+
+    fn max_message_bytes(&self) -> u64 {
+        3_000_000
+    }
+}
+
+struct FakeSource(Arc<Provider>, String);
+
+#[async_trait]
+impl Source for FakeSource {
+    async fn changes(&self, cursor: Option<&str>) -> Result<Changes, Failure> {
+        self.0.call(format!("changes {} since {}", self.1, cursor.unwrap_or("0")));
+        if self.0.folder(&self.1, |folder| folder.hangs) {
+            return std::future::pending().await;
+        }
+        self.0.folder(&self.1, |folder| {
+            if let Some(failure) = folder.refusals.pop_front().or_else(|| folder.closed.clone()) {
+                return Err(failure);
+            }
+            let resync = std::mem::take(&mut folder.cursor_lost);
+            let start: usize = cursor.filter(|_| !resync).and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+            let end = (start + folder.page_size).min(folder.messages.len());
+            let messages = folder.messages[start..end].iter().map(|(id, at, _)| RemoteMessage {
+                provider_id: id.clone(),
+                message_id: Some(format!("<{id}@fabrikam.example>")),
+                received_at: *at,
+            });
+            Ok(Changes {
+                messages: messages.collect(),
+                removed: Vec::new(),
+                cursor: end.to_string(),
+                more: end < folder.messages.len(),
+                resync,
+            })
+        })
+    }
+
+    async fn fetch(&self, provider_id: &str, limit: u64) -> Result<Option<Bytes>, Failure> {
+        self.0.call(format!("fetch {provider_id}"));
+        self.0.folder(&self.1, |folder| {
+            if let Some(failure) = folder.broken.get(provider_id) {
+                return Err(failure.clone());
+            }
+            if folder.gone.iter().any(|gone| gone == provider_id) {
+                return Ok(None);
+            }
+            let found = folder.messages.iter().find(|(id, ..)| id == provider_id);
+            match found {
+                Some((_, _, raw)) if u64::try_from(raw.len()).unwrap() > limit => {
+                    let words = format!("the message has more than {limit} bytes");
+                    Err(Failure::new("fetch", Origin::Ourselves, words, Decision::Fail))
+                }
+                Some((_, _, raw)) => Ok(Some(raw.clone().into())),
+                None => Ok(None),
+            }
+        })
+    }
+
+    async fn probe(&self) -> Result<String, Failure> {
+        self.0.call(format!("probe {}", self.1));
+        self.0.folder(&self.1, |folder| match folder.closed.as_ref().or(folder.probe_refusal.as_ref()) {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(format!("{} messages", folder.messages.len())),
+        })
+    }
+}
