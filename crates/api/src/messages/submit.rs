@@ -39,12 +39,6 @@ pub(crate) async fn submit(
     let key = idempotency_key(&parts.headers)?;
     let body = body::read(body, state.max_request_bytes).await?;
     let idempotency = key.map(|key| (key, request_hash(&parts.headers, &body)));
-    // A repeat is answered before anything is judged: settings may have changed since, the answer may not.
-    if let Some((key, hash)) = &idempotency
-        && let Some(earlier) = state.store.idempotent(&program.submitter, key, hash).await?
-    {
-        return answer(earlier);
-    }
     let submitter = Submitter { name: program.submitter, idempotency };
     let intake = state.engine.intake();
     let acceptance = match form {
