@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use postroom_entra::http::HttpSettings;
@@ -33,6 +34,9 @@ use crate::app::App;
 use crate::commands::serve::{Server, stop_signal};
 use crate::config::Config;
 use crate::output::{self, hinted};
+
+/// The longest any single fact is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the steps share: the tenant, the product, and what was learned on the way.
 struct Stage {
