@@ -79,6 +79,21 @@ async fn the_draft_of_an_earlier_attempt_is_sent_and_no_second_one_made() {
 }
 
 #[tokio::test]
+async fn a_draft_that_had_left_already_is_sent() {
+    for (draft, sent) in [(false, true), (true, false)] {
+        let stub = graph(move |seen| match seen.line().as_str() {
+            SEND => refused(400, "ErrorInvalidRequest"),
+            GET => Reply::json(200, &json!({"id":"D1","isDraft":draft})),
+            line => panic!("{line}"),
+        })
+        .await;
+        let outcome = send(&stub, &job(Some("D1"))).await;
+        assert_eq!(matches!(outcome, SendOutcome::Sent(_)), sent, "{outcome:?}");
+        assert_eq!(matches!(outcome, SendOutcome::NotSent(_)), !sent, "{outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_sent_when_the_draft_cannot_be_written_down() {
     let stub = answering(Reply::empty(202)).await;
     let notes = Notes { broken: true, ..Notes::default() };
@@ -188,6 +203,7 @@ async fn what_became_of_it() {
     };
     let by_id = |draft: bool| Some(Reply::json(200, &message("D1", draft)));
     let gone = || Some(refused(404, "ErrorItemNotFound"));
+    let malformed = Some(refused(400, "ErrorInvalidIdMalformed"));
     let lookup = async |stub: Stub, id: Option<&str>| sender(&stub).await.reconcile(&job(id)).await;
     let waiting = |id: Option<&str>| Reconciled::NotSent { draft: id.map(str::to_owned) };
 
@@ -199,7 +215,7 @@ async fn what_became_of_it() {
         "{sent:?}"
     );
     // The id is gone, or there never was one: by Message-ID.
-    for (reply, id) in [(gone(), Some("D1")), (None, None)] {
+    for (reply, id) in [(gone(), Some("D1")), (malformed, Some("D1")), (None, None)] {
         let sent = lookup(of(reply.clone(), vec![message("S1", false)], vec![]).await, id).await;
         assert!(
             matches!(&sent, Reconciled::Sent(receipt) if receipt.provider_id.as_deref() == Some("S1")),
