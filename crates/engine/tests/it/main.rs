@@ -1,7 +1,6 @@
 //! The engine against a real store and a scripted provider. Time stands still until a test moves it; tests wait for
 //! facts in the store, never for a while.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
-#![allow(clippy::result_large_err)] // a failure is as large as the contract makes it
 
 mod collector;
 mod faults;
