@@ -54,7 +54,6 @@ pub(crate) async fn answer(
         (&Method::POST, ["sendMail"] | ["messages", _, "send"]) => SEND,
         (&Method::GET, ["messages" | "mailFolders", ..]) => READ,
         (_, ["messages" | "mailFolders", ..]) => CHANGE,
-        (&Method::POST, ["translateExchangeIds"]) => READ,
         _ => return Err(Refusal::no_route(call)),
     };
     if !caller.has(need) {
