@@ -90,6 +90,10 @@ async fn dispatch(tenant: &Arc<Tenant>, call: &Call) -> Response {
             Ok(response) => response,
             Err(refusal) => refusal.into_response(tenant, call),
         },
+        ["_upload", session] => {
+            let response = uploaded(tenant, call, session).await;
+            response.unwrap_or_else(|refusal| refusal.into_response(tenant, call))
+        }
         [first, rest @ ..] => {
             let response = entra::answer(tenant, call, first, rest).await;
             call.wait().await;
@@ -97,6 +101,18 @@ async fn dispatch(tenant: &Arc<Tenant>, call: &Call) -> Response {
         }
         [] => Refusal::no_route(call).into_response(tenant, call),
     }
+}
+
+/// One piece of an upload session.
+async fn uploaded(tenant: &Tenant, call: &Call, session: &str) -> Answer {
+    if call.body.len() > MAX_GRAPH_BODY {
+        return Err(too_large_refusal());
+    }
+    let mut tx = tenant.begin().await?;
+    let response = Box::pin(mail::upload(tenant, &mut tx, call, session)).await?;
+    tx.commit().await?;
+    call.wait().await;
+    Ok(response)
 }
 
 /// One Graph request in one transaction: committed with an answer, rolled back with a refusal.
