@@ -1,8 +1,10 @@
 //! A request as the areas see it: path decoded and taken apart, body read, query split.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, header};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::answer::Refusal;
@@ -22,12 +24,30 @@ pub(crate) struct Call {
     pub(crate) host: String,
     /// The answer's `request-id`.
     pub(crate) request_id: String,
+    /// How long a fault holds the answer back.
+    pub(crate) delay: Duration,
 }
+
+/// What stands as it is in a path segment (RFC 3986 section 2.3); `$` for Graph's own words.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'$');
 
 impl Call {
     /// The path as a slice that `match` can take apart.
     pub(crate) fn segments(&self) -> Vec<&str> {
         self.path.iter().map(String::as_str).collect()
+    }
+
+    /// The address that was asked, without its query.
+    pub(crate) fn address(&self) -> String {
+        let encoded = self.path.iter().map(|segment| utf8_percent_encode(segment, SEGMENT).to_string());
+        format!("{}/{}", self.base, encoded.collect::<Vec<_>>().join("/"))
+    }
+
+    /// Holds the answer back as long as a fault asks.
+    pub(crate) async fn wait(&self) {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
     }
 
     /// A header as text.

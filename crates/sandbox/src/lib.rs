@@ -8,12 +8,14 @@
 //!
 //! | module | what is inside |
 //! |---|---|
-//! | `server` | the listener, the log of requests, faults, and the way from a request to its area |
+//! | `line` | the listener, whose connections can be cut |
+//! | `server` | bounds, faults, the log of requests, and the way from a request to its area |
+//! | `faults` | what goes wrong on request |
 //! | `call`, `answer` | a request as the areas see it; answers and errors in Graph's shape |
 //! | `odata` | `$select`, `$filter`, `$top` and their kin |
 //! | `entra` | token endpoint, discovery, signing keys, checking of tokens |
 //! | `directory` | organization, applications, service principals, role assignments, users |
-//! | `mail` | messages, folders, sending, delivery, delta |
+//! | `mail` | messages, folders, sending, delivery, attachments and upload sessions, delta |
 //! | `control` | the endpoints under `/_sandbox/` |
 //! | `state` | one SQLite database: schema, start content, settings |
 //!

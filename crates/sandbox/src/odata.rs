@@ -122,8 +122,8 @@ pub(crate) fn meets(object: &Value, clauses: &[Clause]) -> Result<bool, Refusal>
         }
         let equal = match have {
             Some(Value::String(text)) => text.eq_ignore_ascii_case(&clause.value),
-            Some(other) => other.to_string() == clause.value,
-            None => false,
+            Some(Value::Bool(flag)) => clause.value.parse() == Ok(*flag),
+            _ => false,
         };
         if !equal {
             return Ok(false);

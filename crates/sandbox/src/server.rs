@@ -22,6 +22,8 @@ use crate::{control, directory, entra, mail};
 const MAX_BODY: usize = 64 * 1024 * 1024;
 /// Largest Graph request (<https://learn.microsoft.com/graph/outlook-large-attachments>: about 4 MB in total).
 const MAX_GRAPH_BODY: usize = 4 * 1024 * 1024;
+/// Requests an application may have under way at one mailbox.
+const MAX_CONCURRENT: u32 = 4;
 /// Longest wait a fault can ask for.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Requests remembered for `/_sandbox/requests`.
@@ -45,10 +47,12 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY).await;
     let too_large = body.is_err();
-    let call = read(&tenant, head, body.unwrap_or_default());
+    let mut call = read(&tenant, head, body.unwrap_or_default());
     let path = format!("/{}", call.path.join("/"));
     let inner = path.starts_with("/_sandbox/");
     let fault = if inner { None } else { faults::take(&tenant, call.method.as_str(), &path) };
+    call.delay =
+        fault.as_ref().map_or(Duration::ZERO, |fault| Duration::from_millis(fault.delay_ms)).min(MAX_DELAY);
     let mut response = match fault {
         _ if too_large => too_large_refusal().into_response(&tenant, &call),
         Some(fault) => faulty(&tenant, &call, &fault, &switch).await,
@@ -74,6 +78,7 @@ fn read(tenant: &Tenant, head: Parts, body: Bytes) -> Call {
         base: format!("http://{host}"),
         host,
         request_id: random_guid(&tenant.env),
+        delay: Duration::ZERO,
     }
 }
 
@@ -85,9 +90,29 @@ async fn dispatch(tenant: &Arc<Tenant>, call: &Call) -> Response {
             Ok(response) => response,
             Err(refusal) => refusal.into_response(tenant, call),
         },
-        [first, rest @ ..] => entra::answer(tenant, call, first, rest).await,
+        ["_upload", session] => {
+            let response = uploaded(tenant, call, session).await;
+            response.unwrap_or_else(|refusal| refusal.into_response(tenant, call))
+        }
+        [first, rest @ ..] => {
+            let response = entra::answer(tenant, call, first, rest).await;
+            call.wait().await;
+            response
+        }
         [] => Refusal::no_route(call).into_response(tenant, call),
     }
+}
+
+/// One piece of an upload session.
+async fn uploaded(tenant: &Tenant, call: &Call, session: &str) -> Answer {
+    if call.body.len() > MAX_GRAPH_BODY {
+        return Err(too_large_refusal());
+    }
+    let mut tx = tenant.begin().await?;
+    let response = Box::pin(mail::upload(tenant, &mut tx, call, session)).await?;
+    tx.commit().await?;
+    call.wait().await;
+    Ok(response)
 }
 
 /// One Graph request in one transaction: committed with an answer, rolled back with a refusal.
@@ -96,6 +121,7 @@ async fn graph(tenant: &Arc<Tenant>, call: &Call, rest: &[&str]) -> Answer {
     if call.body.len() > MAX_GRAPH_BODY {
         return Err(too_large_refusal());
     }
+    let _slot = Slot::take(tenant, &caller.app_id, rest)?;
     let mut tx = tenant.begin().await?;
     let response = match rest {
         ["users", user, area @ ..] if !area.is_empty() => {
@@ -110,7 +136,42 @@ async fn graph(tenant: &Arc<Tenant>, call: &Call, rest: &[&str]) -> Answer {
         _ => Box::pin(directory::answer(tenant, &mut tx, call, &caller, rest)).await?,
     };
     tx.commit().await?;
+    call.wait().await;
     Ok(response)
+}
+
+/// One of the few requests an application may have under way at a mailbox.
+struct Slot<'a> {
+    tenant: &'a Tenant,
+    key: (String, String),
+}
+
+impl<'a> Slot<'a> {
+    /// Takes a slot, or refuses as the service does (<https://learn.microsoft.com/graph/throttling-limits>).
+    fn take(tenant: &'a Tenant, app_id: &str, path: &[&str]) -> Result<Option<Self>, Refusal> {
+        let ["users", user, _, ..] = path else { return Ok(None) };
+        let key = (app_id.to_owned(), user.to_ascii_lowercase());
+        let mut busy = tenant.busy();
+        let count = busy.entry(key.clone()).or_default();
+        if *count >= MAX_CONCURRENT {
+            let (code, message) = faults::words(429);
+            return Err(Refusal::new(429, code, message).header(header::RETRY_AFTER, "1"));
+        }
+        *count += 1;
+        Ok(Some(Self { tenant, key }))
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut busy = self.tenant.busy();
+        if let Some(count) = busy.get_mut(&self.key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                busy.remove(&self.key);
+            }
+        }
+    }
 }
 
 fn too_large_refusal() -> Refusal {
@@ -121,8 +182,8 @@ fn too_large_refusal() -> Refusal {
 async fn faulty(tenant: &Arc<Tenant>, call: &Call, fault: &Fault, switch: &Switch) -> Response {
     let work_first = fault.after || (fault.status.is_none() && !fault.cut);
     let worked = if work_first { Some(Box::pin(dispatch(tenant, call)).await) } else { None };
-    if fault.delay_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(fault.delay_ms).min(MAX_DELAY)).await;
+    if worked.is_none() {
+        call.wait().await;
     }
     if fault.cut {
         switch.cut();
@@ -132,6 +193,9 @@ async fn faulty(tenant: &Arc<Tenant>, call: &Call, fault: &Fault, switch: &Switc
         (None, Some(response)) => response,
         (status, _) => {
             let status = status.unwrap_or(500);
+            if !call.path.first().is_some_and(|first| first == "v1.0" || first == "beta") {
+                return entra::fault(tenant, call, status, fault.retry_after);
+            }
             let (code, message) = faults::words(status);
             let mut refusal = Refusal::new(status, code, message);
             if let Some(seconds) = fault.retry_after {

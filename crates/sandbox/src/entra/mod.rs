@@ -9,7 +9,7 @@ mod token;
 
 use std::sync::Arc;
 
-use axum::http::Method;
+use axum::http::{Method, header};
 use axum::response::Response;
 
 use crate::answer::Refusal;
@@ -18,8 +18,15 @@ use crate::state::{DOMAIN, Tenant};
 
 use errors::EntraError;
 
+/// Largest request to Entra; a token request has a few kilobytes.
+const MAX_BODY: usize = 256 * 1024;
+
 /// Answers everything below `/{tenant}/`, and `/common/…`.
 pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, first: &str, rest: &[&str]) -> Response {
+    if call.body.len() > MAX_BODY {
+        return Refusal::new(413, "RequestEntityTooLarge", "The request is too large.")
+            .into_response(tenant, call);
+    }
     let result = match (&call.method, rest) {
         (&Method::POST, ["oauth2", "v2.0", "token"]) => token::issue(tenant, call, first).await,
         (&Method::GET, ["v2.0", ".well-known", "openid-configuration"]) => {
@@ -33,6 +40,18 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, first: &str, rest:
         _ => return Refusal { status: 404, ..Refusal::no_route(call) }.into_response(tenant, call),
     };
     result.unwrap_or_else(|error| error.into_response(tenant, call))
+}
+
+/// A fault in Entra's own shape.
+pub(crate) fn fault(tenant: &Tenant, call: &Call, status: u16, retry_after: Option<u32>) -> Response {
+    let number = if status == 429 { 90_055 } else { 90_033 };
+    let error = EntraError::new(status, number, "temporarily_unavailable")
+        .text("A transient error has occurred. Please try again.");
+    let mut response = error.into_response(tenant, call);
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 /// What `{tenant}` in a path names.

@@ -86,6 +86,56 @@ pub(super) fn get(call: &Call, stored: &Stored, immutable: bool, wanted: &str, b
     Ok(json_answer(200, &Value::Object(object)))
 }
 
+/// The newest attachment of a draft, as the answer to adding it.
+pub(super) fn last(stored: &Stored, immutable: bool) -> Answer {
+    let parsed =
+        mime::parse(stored.raw.as_deref().unwrap_or_default()).ok_or_else(Refusal::item_not_found)?;
+    let (index, part) = parsed.attachments().enumerate().last().ok_or_else(Refusal::item_not_found)?;
+    Ok(json_answer(201, &Value::Object(view(stored, stored.id(immutable), index, part))))
+}
+
+/// An attachment of the JSON form, checked.
+pub(super) struct Item {
+    pub(super) name: String,
+    pub(super) kind: String,
+    /// Content id; only of inline parts.
+    pub(super) cid: Option<String>,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Item {
+    /// Reads a `fileAttachment`.
+    pub(super) fn read(item: &Value) -> Result<Self, Refusal> {
+        let bad = |what: &str| {
+            Refusal::new(
+                400,
+                "ErrorPropertyValidationFailure",
+                format!("The attachment's '{what}' is not valid."),
+            )
+        };
+        let odata = item["@odata.type"].as_str().unwrap_or("#microsoft.graph.fileAttachment");
+        if !odata.eq_ignore_ascii_case("#microsoft.graph.fileAttachment") {
+            return Err(bad("@odata.type"));
+        }
+        let clean =
+            |text: &&str| !text.is_empty() && text.len() <= 255 && !text.chars().any(char::is_control);
+        let name = item["name"].as_str().filter(clean).ok_or_else(|| bad("name"))?;
+        let kind_ok = |kind: &&str| {
+            kind.len() <= 255 && kind.contains('/') && kind.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let kind = item["contentType"].as_str().filter(kind_ok).unwrap_or("application/octet-stream");
+        let bytes = item["contentBytes"].as_str().and_then(|text| STANDARD.decode(text).ok());
+        let graphic = |cid: &&str| !cid.is_empty() && cid.bytes().all(|byte| byte.is_ascii_graphic());
+        let cid = item["contentId"].as_str().filter(graphic).filter(|_| item["isInline"] == true);
+        Ok(Self {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            cid: cid.map(|cid| cid.trim_matches(['<', '>']).to_owned()),
+            bytes: bytes.ok_or_else(|| bad("contentBytes"))?,
+        })
+    }
+}
+
 /// Adds the attachments of the JSON form to a message being written.
 pub(super) fn written<'x>(
     mut builder: MessageBuilder<'x>,
@@ -96,37 +146,10 @@ pub(super) fn written<'x>(
         return Err(Refusal::new(400, "ErrorInvalidRequest", "The message has too many attachments."));
     }
     for item in items {
-        let bad = |what: &str| {
-            Refusal::new(
-                400,
-                "ErrorPropertyValidationFailure",
-                format!("The attachment's '{what}' is not valid."),
-            )
-        };
-        if item["@odata.type"]
-            .as_str()
-            .is_some_and(|kind| !kind.eq_ignore_ascii_case("#microsoft.graph.fileAttachment"))
-        {
-            return Err(bad("@odata.type"));
-        }
-        let clean = |text: &str| text.len() <= 255 && !text.chars().any(char::is_control);
-        let name = item["name"]
-            .as_str()
-            .filter(|name| clean(name) && !name.is_empty())
-            .ok_or_else(|| bad("name"))?;
-        let kind = item["contentType"].as_str().unwrap_or("application/octet-stream");
-        let kind_ok = kind.len() <= 255 && kind.bytes().all(|b| b.is_ascii_graphic()) && kind.contains('/');
-        let kind = if kind_ok { kind } else { "application/octet-stream" };
-        let bytes = item["contentBytes"].as_str().and_then(|text| STANDARD.decode(text).ok());
-        let bytes = bytes.ok_or_else(|| bad("contentBytes"))?;
-        let cid = item["contentId"]
-            .as_str()
-            .filter(|cid| !cid.is_empty() && cid.bytes().all(|b| b.is_ascii_graphic()));
-        builder = match (item["isInline"] == true, cid) {
-            (true, Some(cid)) => {
-                builder.inline(kind.to_owned(), cid.trim_matches(['<', '>']).to_owned(), bytes)
-            }
-            _ => builder.attachment(kind.to_owned(), name.to_owned(), bytes),
+        let item = Item::read(item)?;
+        builder = match item.cid {
+            Some(cid) => builder.inline(item.kind, cid, item.bytes),
+            None => builder.attachment(item.kind, item.name, item.bytes),
         };
     }
     Ok(builder)

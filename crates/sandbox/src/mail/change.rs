@@ -95,10 +95,9 @@ fn content(stored: &mut Stored, json: &Map<String, Value>) -> Result<(), Refusal
             None => headers::without(&raw, field),
         };
     }
-    if let Some(from) = json.get("from") {
-        if let Some(list) = mime::written_list("from", &json!([from]))? {
-            raw = headers::replaced(&raw, "From", &mime::header_text(&list, "From"));
-        }
+    let from = json.get("from").map(|from| mime::written_list("from", &json!([from]))).transpose()?.flatten();
+    if let Some(from) = from {
+        raw = headers::replaced(&raw, "From", &mime::header_text(&from, "From"));
     }
     if json.contains_key("subject") {
         let subject = mail_builder::headers::text::Text::new(mime::subject(json.get("subject")));

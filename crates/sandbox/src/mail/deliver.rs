@@ -32,7 +32,9 @@ impl Envelope {
                 .collect()
         };
         let own = |address: &String| address.eq_ignore_ascii_case(&mailbox.address);
-        if !addresses(message.from()).iter().chain(&addresses(message.sender())).all(own) {
+        let from = addresses(message.from());
+        // A `From` that cannot be read is nobody's.
+        if from.is_empty() || !from.iter().chain(&addresses(message.sender())).all(own) {
             return Err(Refusal::new(
                 403,
                 "ErrorSendAsDenied",

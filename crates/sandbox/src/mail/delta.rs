@@ -179,12 +179,10 @@ async fn removals(desk: &mut Desk<'_>, cursor: &Cursor, size: u32) -> Result<Vec
 /// The token is unknown or has expired: the client must begin again.
 fn lost(desk: &Desk<'_>, token: &str) -> Refusal {
     let shown: String = token.chars().take(24).collect();
-    let fresh =
-        format!("{}/{}", desk.call.base, desk.call.path.join("/").replace('=', "%3D").replace('@', "%40"));
     Refusal::new(
         410,
         "SyncStateNotFound",
         format!("The sync state generation is not found; the sync state identified using the request token '{shown}' is not found."),
     )
-    .header(header::LOCATION, fresh)
+    .header(header::LOCATION, desk.call.address())
 }

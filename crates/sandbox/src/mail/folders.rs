@@ -54,10 +54,9 @@ pub(super) async fn list(desk: &mut Desk<'_>, parent: Option<&str>) -> Answer {
     }
     let mut answer = json!({"@odata.context": context(desk), "value": value});
     if more {
-        let path = call.path.join("/").replace('=', "%3D").replace('@', "%40");
         let hidden = if hidden { "includeHiddenFolders=true&" } else { "" };
-        answer["@odata.nextLink"] =
-            json!(format!("{}/{path}?{hidden}%24top={top}&%24skip={}", call.base, skip + top));
+        let skip = skip + top;
+        answer["@odata.nextLink"] = json!(format!("{}?{hidden}%24top={top}&%24skip={skip}", call.address()));
     }
     Ok(json_answer(200, &answer))
 }

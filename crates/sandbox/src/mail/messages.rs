@@ -140,15 +140,12 @@ pub(super) async fn list(desk: &mut Desk<'_>, folder: Option<&str>) -> Answer {
 
 /// The same request with a larger `$skip`.
 fn next_link(desk: &Desk<'_>, skip: u64) -> String {
-    let mut url =
-        format!("{}/{}?", desk.call.base, desk.call.path.join("/").replace('=', "%3D").replace('@', "%40"));
     let mut pairs = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in desk.call.query.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("$skip")) {
         pairs.append_pair(name, value);
     }
     pairs.append_pair("$skip", &skip.to_string());
-    url.push_str(&pairs.finish());
-    url
+    format!("{}?{}", desk.call.address(), pairs.finish())
 }
 
 /// `@odata.context` of messages in this mailbox.

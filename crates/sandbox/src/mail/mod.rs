@@ -11,6 +11,7 @@ mod messages;
 mod mime;
 mod send;
 mod store;
+mod upload;
 mod view;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::state::Tenant;
 
 pub(crate) use deliver::drop_in;
 pub(crate) use store::mailbox;
+pub(crate) use upload::answer as upload;
 
 use store::Mailbox;
 
@@ -54,7 +56,6 @@ pub(crate) async fn answer(
         (&Method::POST, ["sendMail"] | ["messages", _, "send"]) => SEND,
         (&Method::GET, ["messages" | "mailFolders", ..]) => READ,
         (_, ["messages" | "mailFolders", ..]) => CHANGE,
-        (&Method::POST, ["translateExchangeIds"]) => READ,
         _ => return Err(Refusal::no_route(call)),
     };
     if !caller.has(need) {
@@ -90,6 +91,10 @@ async fn route(desk: &mut Desk<'_>, path: &[&str]) -> Answer {
         (&Method::POST, ["messages", id, "permanentDelete"]) => change::purge(desk, id).await,
         (&Method::GET, ["messages", id, "attachments", rest @ ..]) => {
             messages::attachments(desk, id, rest).await
+        }
+        (&Method::POST, ["messages", id, "attachments"]) => upload::add(desk, id).await,
+        (&Method::POST, ["messages", id, "attachments", "createUploadSession"]) => {
+            upload::open(desk, id).await
         }
         (&Method::GET, ["mailFolders"]) => folders::list(desk, None).await,
         (&Method::POST, ["mailFolders"]) => folders::create(desk, "msgfolderroot").await,

@@ -108,6 +108,13 @@ pub(super) async fn message(db: &mut SqliteConnection, mailbox: &str, id: &str) 
     row.map(|row| Stored::read(&row)).ok_or_else(Refusal::item_not_found)
 }
 
+/// A message by its number in the database.
+pub(super) async fn by_seq(db: &mut SqliteConnection, seq: i64) -> Result<Stored, Refusal> {
+    let query = format!("SELECT {COLUMNS}, raw FROM message WHERE seq = ?");
+    let row = sqlx::query(sqlx::AssertSqlSafe(query)).bind(seq).fetch_optional(db).await?;
+    row.map(|row| Stored::read(&row)).ok_or_else(Refusal::item_not_found)
+}
+
 /// A message about to be stored.
 pub(super) struct Arrival<'a> {
     pub(super) mailbox: &'a str,

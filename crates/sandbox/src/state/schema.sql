@@ -83,3 +83,16 @@ CREATE TABLE IF NOT EXISTS outside (
   raw BLOB NOT NULL,
   created_at INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS upload (
+  id TEXT PRIMARY KEY,
+  message INTEGER NOT NULL REFERENCES message (seq) ON DELETE CASCADE,
+  item TEXT NOT NULL, -- JSON: the attachment without its bytes
+  size INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS upload_chunk (
+  upload TEXT NOT NULL REFERENCES upload (id) ON DELETE CASCADE,
+  start INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (upload, start)
+) STRICT;

@@ -89,3 +89,40 @@ async fn what_is_printed_of_the_start_hides_the_passwords() {
     let shown = format!("{ready:?}");
     assert!(!shown.contains(&ready.admin.password) && !shown.contains(&ready.users[0].password), "{shown}");
 }
+
+#[tokio::test]
+async fn a_fifth_request_at_the_same_mailbox_is_throttled() {
+    let world = World::new().await;
+    let token = world.token_with(MAIL).await;
+    let path = "/v1.0/users/u1@contoso.example/mailFolders/inbox";
+    world.fault(json!({"path_contains": "/mailFolders/inbox", "count": 5, "delay_ms": 300})).await;
+    let five = std::array::from_fn::<_, 5, _>(|_| world.call(&token, Method::GET, path, Value::Null));
+    let [a, b, c, d, e] = five;
+    let (a, b, c, d, e) = tokio::join!(a, b, c, d, e);
+    let mut statuses = [a.0, b.0, c.0, d.0, e.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 200, 429]);
+    assert_eq!(world.call(&token, Method::GET, path, Value::Null).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_fault_at_the_token_endpoint_has_the_shape_of_entra() {
+    let world = World::new().await;
+    world.fault(json!({"path_contains": "/oauth2/v2.0/token", "status": 503, "retry_after": 3})).await;
+    let (status, body) = world.ask("contoso.example", &[("grant_type", "client_credentials")]).await;
+    assert_eq!((status.as_u16(), body["error"].as_str()), (503, Some("temporarily_unavailable")));
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_read() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new().await;
+    let mut line = tokio::net::TcpStream::connect(world.sandbox.address()).await.unwrap();
+    let head = "POST /_sandbox/deliver?to=u1%40contoso.example HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n\
+         Transfer-Encoding: chunked\r\n\r\n";
+    let body = "8\r\nFrom: a@\r\n12\r\nb.example\r\n\r\nhello\r\n0\r\n\r\n";
+    line.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    line.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+}

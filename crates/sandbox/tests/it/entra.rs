@@ -83,7 +83,8 @@ async fn every_refusal_has_the_status_and_number_of_entra() {
     };
     let ours = world.tenant().to_owned();
     let other = "11111111-2222-4333-8444-555555555555";
-    let cases: [(&str, Vec<(String, String)>, u16, &str, u64); 16] = [
+    type Case<'a> = (&'a str, Vec<(String, String)>, u16, &'static str, u64);
+    let cases: [Case<'_>; 16] = [
         (&ours, changed("grant_type", None), 400, "invalid_request", 900_144),
         (&ours, changed("client_id", None), 400, "invalid_request", 900_144),
         (&ours, changed("scope", None), 400, "invalid_request", 900_144),

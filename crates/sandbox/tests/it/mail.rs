@@ -259,3 +259,82 @@ async fn an_unknown_address_of_the_tenant_comes_back_as_undeliverable() {
     let inbox = world.get(&token, "/v1.0/users/orders@contoso.example/mailFolders/inbox/messages").await;
     assert!(text(&inbox["value"][0]["subject"]).starts_with("Undeliverable: "), "{inbox}");
 }
+
+#[tokio::test]
+async fn attachments_join_a_draft_in_one_call_or_piece_by_piece() {
+    let world = World::new().await;
+    let token = world.token_with(MAIL).await;
+    let path = "/v1.0/users/orders@contoso.example/messages";
+    let draft = json!({"subject": "s", "body": {"contentType": "html", "content": "<p>text</p>"},
+        "toRecipients": [{"emailAddress": {"address": "u1@contoso.example"}}]});
+    let (_, draft) = world.call(&token, Method::POST, path, draft).await;
+    let one = format!("{path}/{}", encoded(&draft["id"]));
+    let small = json!({"@odata.type": "#microsoft.graph.fileAttachment", "name": "small.txt",
+        "contentType": "text/plain", "contentBytes": "aGVsbG8="});
+    let (status, added) = world.call(&token, Method::POST, &format!("{one}/attachments"), small).await;
+    assert_eq!((status, added["name"].as_str()), (201, Some("small.txt")), "{added}");
+
+    let session = json!({"AttachmentItem": {"attachmentType": "file", "name": "scan.pdf", "size": 5_000_000,
+        "contentType": "application/pdf"}});
+    let open = format!("{one}/attachments/createUploadSession");
+    let (status, session) = world.call(&token, Method::POST, &open, session).await;
+    assert_eq!((status, &session["nextExpectedRanges"]), (201, &json!(["0-"])), "{session}");
+    let put = |range: &str, length: usize| {
+        let request = world.client.put(text(&session["uploadUrl"])).header("Content-Range", range.to_owned());
+        answer(request.body(vec![7_u8; length]))
+    };
+    assert_eq!(put("bytes 1-3/5000000", 3).await.0, 416);
+    let (status, body) = put("bytes 0-2999999/5000000", 3_000_000).await;
+    assert_eq!((status, &body["NextExpectedRanges"]), (200, &json!(["3000000"])));
+    assert_eq!(put("bytes 3000000-4999999/5000000", 2_000_000).await.0, 201);
+    assert_eq!(put("bytes 0-1/5000000", 2).await.0, 404);
+
+    assert_eq!(answer(world.request(&token, Method::POST, &format!("{one}/send"))).await.0, 202);
+    let inbox = world.get(&token, "/v1.0/users/u1@contoso.example/mailFolders/inbox/messages").await;
+    let mail = &inbox["value"][0];
+    assert!(text(&mail["body"]["content"]).contains("<p>text</p>"), "{}", mail["body"]);
+    let list = format!(
+        "/v1.0/users/u1@contoso.example/messages/{}/attachments?$select=name,size",
+        encoded(&mail["id"])
+    );
+    let list = world.get(&token, &list).await;
+    let parts: Vec<_> = list["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| (p["name"].as_str().unwrap(), p["size"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(parts, [("small.txt", 5), ("scan.pdf", 5_000_000)]);
+}
+
+#[tokio::test]
+async fn a_persons_token_opens_the_persons_mailbox_only() {
+    let world = World::new().await;
+    let app = world.app(&[]).await;
+    let user = world.sandbox.ready().users.iter().find(|user| user.address.starts_with("u1@")).unwrap();
+    let form = [
+        ("grant_type", "password"),
+        ("client_id", app.id.as_str()),
+        ("client_secret", app.secret.as_str()),
+        ("scope", "https://graph.microsoft.com/Mail.Read offline_access"),
+        ("username", user.address.as_str()),
+        ("password", user.password.as_str()),
+    ];
+    let (_, body) = world.ask(world.tenant(), &form).await;
+    let token = text(&body["access_token"]);
+    assert_eq!(body["scope"], "Mail.Read");
+    assert_eq!(world.get(&token, "/v1.0/me/messages").await["value"], json!([]));
+    let other = "/v1.0/users/u2@contoso.example/messages";
+    let (status, body) = world.call(&token, Method::GET, other, Value::Null).await;
+    assert_eq!((status, code(&body)), (403, "ErrorAccessDenied"));
+}
+
+#[tokio::test]
+async fn a_message_nested_without_end_is_kept_and_read_by_its_header() {
+    let world = World::new().await;
+    let token = world.token_with(MAIL).await;
+    let nested = "Content-Type: message/rfc822\r\n\r\n".repeat(20_000);
+    world.deliver("u1@contoso.example", &format!("Subject: deep\r\nFrom: a@b.example\r\n{nested}")).await;
+    let list = world.get(&token, "/v1.0/users/u1@contoso.example/messages").await;
+    assert_eq!(list["value"][0]["subject"], "deep");
+}
