@@ -66,7 +66,7 @@ impl Drop for Process {
 pub(crate) struct World {
     folder: tempfile::TempDir,
     pub(crate) http: reqwest::Client,
-    pub(crate) sandbox: Process,
+    _sandbox: Process,
     pub(crate) ready: Value,
     pub(crate) application_id: String,
     pub(crate) secret: String,
@@ -83,8 +83,14 @@ impl World {
         command.arg("--data").arg(folder.path().join("tenant"));
         let sandbox = Process::start(command, folder.path().join("tenant.log"));
         let ready = ready_json(&ready_file).await;
-        let mut world =
-            Self { folder, http, sandbox, ready, application_id: String::new(), secret: String::new() };
+        let mut world = Self {
+            folder,
+            http,
+            _sandbox: sandbox,
+            ready,
+            application_id: String::new(),
+            secret: String::new(),
+        };
         world.register().await;
         world
     }

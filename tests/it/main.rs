@@ -9,6 +9,8 @@
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
+#![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
+
 mod bad_input;
 mod crash;
 mod foreign;

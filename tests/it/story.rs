@@ -65,9 +65,12 @@ async fn by_command_line_a_connection_is_checked_and_a_message_is_sent_without_a
     assert_eq!(sent["state"], "sent");
     assert_eq!(world.left(sent["message_id"].as_str().unwrap()).await, 1);
     let shown = world.ok(&["outbox", "show", sent["id"].as_str().unwrap()]).await;
-    for words in
-        ["Accepted and stored", "Attempt begun (attempt 1)", "Draft created at the provider", "Sent (attempt 1): 202"]
-    {
+    for words in [
+        "Accepted and stored",
+        "Attempt begun (attempt 1)",
+        "Draft created at the provider",
+        "Sent (attempt 1): 202",
+    ] {
         assert!(shown.contains(words), "`{words}` is missing:\n{shown}");
     }
 }
