@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the test command of this project. Installs what the tests need and is missing (when it
 //! may), runs formatting, lints, documentation and every test, and ends with the test runner's closing lines.
 //!
-//! To add a step: a function that returns `Ok(())` or says what failed and what to do, named in [`test`].
+//! To add a step: a function that returns `Ok(())` or says what failed and what to do, named in [`test()`].
 
 mod bans;
 mod prerequisites;

@@ -3,7 +3,7 @@
 //! This crate only wires: configuration ([`config`]), the parts behind it ([`app`]), one file per command
 //! ([`commands`]), and the demonstration ([`demo`]) that walks the whole set-up guide.
 //!
-//! To add a command: a file under `commands/` with its arguments and `run`, a variant of [`cli::Command`].
+//! To add a command: a file under `commands/` with its arguments and `run`, a variant of `Command` in [`cli`].
 
 mod app;
 mod cli;
