@@ -152,6 +152,24 @@ event_kinds! {
     ConnectionChecked = "connection.checked", "Checked";
     /// A credential was stored.
     CredentialStored = "credential.stored", "Credential stored";
+    /// A second credential stands ready.
+    CredentialStaged = "credential.staged", "Next credential staged";
+    /// The next credential became the current one.
+    CredentialSwitched = "credential.switched", "Switched to the next credential";
+    /// A credential was taken out of use, and its secret erased.
+    CredentialRetired = "credential.retired", "Credential retired";
+    /// A credential ends soon; the words say in how many days.
+    CredentialExpiring = "credential.expiring", "Credential ends soon";
+    /// A credential was renewed without anybody doing anything.
+    CredentialRenewed = "credential.renewed", "Credential renewed";
+    /// The renewal failed; the words say why and what to do.
+    CredentialRenewalFailed = "credential.renewal-failed", "Credential could not be renewed";
+    /// The application can open a mailbox that it must not open.
+    ScopeExceeded = "scope.exceeded", "The application can open more than it should";
+    /// What must be refused is refused again.
+    ScopeHeld = "scope.held", "What must be refused is refused";
+    /// A set-up began, went on, ended or was undone; the words say what.
+    SetupStep = "setup.step", "Set-up";
     /// A user was added or changed.
     UserSaved = "user.saved", "User saved";
     /// A user signed in.

@@ -6,7 +6,7 @@
 //!
 //! | module | what is inside |
 //! |---|---|
-//! | [`env`] | [`Clock`] and [`Random`], and the only place that reads the system's |
+//! | [`env`](mod@env) | [`Clock`] and [`Random`], and the only place that reads the system's |
 //! | [`id`] | one type per kind of id, from one macro |
 //! | [`address`] | e-mail addresses and host names that cannot be wrong |
 //! | [`problem`] | what validation finds: errors block saving, warnings do not |

@@ -1,24 +1,10 @@
-//! Connections, their credentials, and the outgoing settings.
+//! Connections and the outgoing settings.
 
 use async_trait::async_trait;
+use postroom_model::ConnectionId;
 use postroom_model::connection::{Connection, ConnectionSettings, OutgoingSettings};
-use postroom_model::credential::{Credential, CredentialKind};
-use postroom_model::{ConnectionId, SecretString, Timestamp};
 
-use crate::StoreError;
-
-/// A credential to be stored as the connection's current one; the one before it is retired.
-#[derive(Debug)]
-pub struct NewCredential {
-    /// What it is.
-    pub kind: CredentialKind,
-    /// The secret; sealed before it is written.
-    pub secret: SecretString,
-    /// When it stops working, where known.
-    pub expires_at: Option<Timestamp>,
-    /// Microsoft's id of it, where known.
-    pub key_id: Option<String>,
-}
+use crate::{NewCredential, StoreError};
 
 /// A connection to be added or changed.
 #[derive(Debug)]
@@ -60,21 +46,6 @@ pub trait ConnectionStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Database`].
     async fn connections(&self) -> Result<Vec<Connection>, StoreError>;
-
-    /// All credentials of a connection, without their secrets, newest first.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    async fn credentials(&self, connection: ConnectionId) -> Result<Vec<Credential>, StoreError>;
-
-    /// The current credential with its secret, to sign in with; none when nothing is stored.
-    ///
-    /// # Errors
-    /// [`StoreError::Key`] when it was sealed with another key.
-    async fn credential_secret(
-        &self,
-        connection: ConnectionId,
-    ) -> Result<Option<(Credential, SecretString)>, StoreError>;
 
     /// How mail leaves by default; none before anybody saved it.
     ///

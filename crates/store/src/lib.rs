@@ -8,7 +8,7 @@
 //! - Every write checks how many rows it touched ([`StoreError::Untouched`]).
 //! - Work is claimed with a [`Lease`]; a finish whose lease is no longer held is refused ([`StoreError::LeaseLost`]).
 //! - No read of mail without a [`Viewer`](postroom_model::people::Viewer): availability is part of the query.
-//! - No secret leaves except by [`ConnectionStore::credential_secret`], as a type that cannot be printed.
+//! - No secret leaves except by [`CredentialStore::credential_secret`] and [`CredentialStore::secret_of`], as a type that cannot be printed.
 //!
 //! # Parts
 //!
@@ -16,7 +16,7 @@
 //! |---|---|
 //! | [`error`] | [`StoreError`]: what can go wrong, and which of it is the disk's |
 //! | [`blobs`] | raw messages by content |
-//! | [`connections`], [`mailboxes`], [`people`], [`outbox`], [`inbox`], [`events`] | one trait each, with its parameters |
+//! | [`connections`], [`credentials`], [`journals`], [`mailboxes`], [`people`], [`outbox`], [`inbox`], [`events`] | one trait each, with its parameters |
 //! | [`seal`] | the key file and the sealing of secrets (AES-256-GCM-SIV) |
 //! | [`sqlite`] | the traits on SQLite |
 //!
@@ -28,9 +28,11 @@
 
 pub mod blobs;
 pub mod connections;
+pub mod credentials;
 pub mod error;
 pub mod events;
 pub mod inbox;
+pub mod journals;
 pub mod mailboxes;
 pub mod outbox;
 pub mod people;
@@ -43,12 +45,14 @@ use postroom_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use blobs::{BlobRef, BlobStore};
-pub use connections::{ConnectionStore, NewCredential, SaveConnection};
+pub use connections::{ConnectionStore, SaveConnection};
+pub use credentials::{CredentialStore, NewCredential};
 pub use error::StoreError;
 pub use events::{EventFilter, EventStore, StoredEvent};
 pub use inbox::{
     CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, StoredMessage,
 };
+pub use journals::JournalStore;
 pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, SaveMailbox};
 pub use outbox::{Acceptance, ClaimedMessage, FinishAttempt, NewOutboxMessage, OutboxFilter, OutboxStore};
 pub use people::{NewUser, PeopleStore, Session};
@@ -57,12 +61,28 @@ pub use sqlite::{SqliteOptions, SqliteStore};
 
 /// Everything that is kept. Held as `Arc<dyn Store>`; no logic crate knows which engine is behind it.
 pub trait Store:
-    BlobStore + ConnectionStore + MailboxStore + OutboxStore + InboxStore + EventStore + PeopleStore
+    BlobStore
+    + ConnectionStore
+    + CredentialStore
+    + JournalStore
+    + MailboxStore
+    + OutboxStore
+    + InboxStore
+    + EventStore
+    + PeopleStore
 {
 }
 
 impl<T> Store for T where
-    T: BlobStore + ConnectionStore + MailboxStore + OutboxStore + InboxStore + EventStore + PeopleStore
+    T: BlobStore
+        + ConnectionStore
+        + CredentialStore
+        + JournalStore
+        + MailboxStore
+        + OutboxStore
+        + InboxStore
+        + EventStore
+        + PeopleStore
 {
 }
 

@@ -27,7 +27,14 @@ CREATE TABLE credentials (
     sealed     BLOB -- NULL once retired: what is used no more is not kept
 ) STRICT;
 CREATE UNIQUE INDEX credentials_current ON credentials (connection) WHERE state = 'current';
+CREATE UNIQUE INDEX credentials_next ON credentials (connection) WHERE state = 'next';
 CREATE INDEX credentials_connection ON credentials (connection, sequence);
+
+-- What a procedure of several steps must remember when it is cut off. Never a secret.
+CREATE TABLE journals (
+    name    TEXT NOT NULL PRIMARY KEY,
+    content TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE mailboxes (
     sequence         INTEGER PRIMARY KEY,

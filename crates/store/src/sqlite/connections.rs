@@ -1,19 +1,17 @@
-//! Connections, their credentials, and the outgoing settings.
+//! Connections and the outgoing settings.
 
 use async_trait::async_trait;
+use postroom_model::ConnectionId;
 use postroom_model::connection::{Connection, OutgoingSettings};
-use postroom_model::credential::Credential;
 use postroom_model::event::{EventKind, Subject};
-use postroom_model::{ConnectionId, CredentialId, SecretString};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::events::append;
 use super::fault::{Fault, one_row};
-use super::rows::{Cells, key, micros, to_json, to_word};
-use crate::seal::Place;
-use crate::{ConnectionStore, NewCredential, SaveConnection, StoreError};
+use super::rows::{Cells, key, micros, to_json};
+use crate::{ConnectionStore, SaveConnection, StoreError};
 
 pub(super) fn connection(row: &SqliteRow) -> Result<Connection, Fault> {
     let cells = Cells::new("connections", row);
@@ -23,23 +21,6 @@ pub(super) fn connection(row: &SqliteRow) -> Result<Connection, Fault> {
         created_at: cells.time("created_at")?,
         updated_at: cells.time("updated_at")?,
     })
-}
-
-fn credential(row: &SqliteRow) -> Result<Credential, Fault> {
-    let cells = Cells::new("credentials", row);
-    Ok(Credential {
-        id: cells.id("id")?,
-        connection: cells.id("connection")?,
-        kind: cells.word("kind")?,
-        state: cells.word("state")?,
-        expires_at: cells.opt_time("expires_at")?,
-        key_id: cells.opt_text("key_id")?,
-        created_at: cells.time("created_at")?,
-    })
-}
-
-fn place(row: &[u8]) -> Place<'_> {
-    Place { table: "credentials", column: "sealed", row }
 }
 
 /// One connection, read where the caller is.
@@ -69,45 +50,10 @@ impl SqliteStore {
         let event = self.event(Subject::Connection(save.id), EventKind::ConnectionSaved);
         append(&mut transaction, &event.actor(&save.actor)).await?;
         if let Some(new) = &save.credential {
-            self.write_credential(&mut transaction, save, new).await?;
+            self.put_current(&mut transaction, save.id, new, &save.actor).await?;
         }
         transaction.commit().await?;
         Ok(saved)
-    }
-
-    /// The credential before is retired, and its secret erased: nothing asks for it any more.
-    async fn write_credential(
-        &self,
-        db: &mut SqliteConnection,
-        save: &SaveConnection,
-        new: &NewCredential,
-    ) -> Result<(), Fault> {
-        // The key file may have been made anew since this process opened the folder.
-        super::open::compare_key(db, &self.sealer).await?;
-        let id: CredentialId = self.env.new_id();
-        let row = key(id.as_uuid());
-        let sealed = self.sealer.seal(place(&row), &new.secret)?;
-        sqlx::query(
-            "UPDATE credentials SET state = 'retired', sealed = NULL WHERE connection = ? AND state = 'current'",
-        )
-        .bind(key(save.id.as_uuid()))
-        .execute(&mut *db)
-        .await?;
-        sqlx::query(
-            "INSERT INTO credentials (id, connection, kind, state, expires_at, key_id, created_at, sealed)
-             VALUES (?, ?, ?, 'current', ?, ?, ?, ?)",
-        )
-        .bind(row)
-        .bind(key(save.id.as_uuid()))
-        .bind(to_word("credentials", &new.kind)?)
-        .bind(new.expires_at.map(micros))
-        .bind(&new.key_id)
-        .bind(micros(self.env.now()))
-        .bind(sealed)
-        .execute(&mut *db)
-        .await?;
-        let event = self.event(Subject::Credential(id), EventKind::CredentialStored);
-        append(db, &event.actor(&save.actor)).await
     }
 
     async fn delete_connection(&self, id: ConnectionId, actor: &str) -> Result<(), Fault> {
@@ -175,40 +121,6 @@ impl ConnectionStore for SqliteStore {
             rows.iter().map(connection).collect()
         };
         self.tell("list connections", work.await)
-    }
-
-    async fn credentials(&self, connection: ConnectionId) -> Result<Vec<Credential>, StoreError> {
-        let work = async {
-            let rows = sqlx::query(
-                "SELECT id, connection, kind, state, expires_at, key_id, created_at FROM credentials
-                 WHERE connection = ? ORDER BY sequence DESC",
-            )
-            .bind(key(connection.as_uuid()))
-            .fetch_all(&self.readers)
-            .await?;
-            rows.iter().map(credential).collect()
-        };
-        self.tell("list credentials", work.await)
-    }
-
-    async fn credential_secret(
-        &self,
-        connection: ConnectionId,
-    ) -> Result<Option<(Credential, SecretString)>, StoreError> {
-        let work = async {
-            let row = sqlx::query(
-                "SELECT * FROM credentials WHERE connection = ? AND state = 'current' AND sealed IS NOT NULL",
-            )
-            .bind(key(connection.as_uuid()))
-            .fetch_optional(&self.readers)
-            .await?;
-            let Some(row) = row else { return Ok(None) };
-            let credential = credential(&row)?;
-            let sealed = Cells::new("credentials", &row).bytes("sealed")?.unwrap_or_default();
-            let secret = self.sealer.open(place(credential.id.as_uuid().as_bytes()), &sealed)?;
-            Ok(Some((credential, secret)))
-        };
-        self.tell("read a credential", work.await)
     }
 
     async fn outgoing_settings(&self) -> Result<Option<OutgoingSettings>, StoreError> {

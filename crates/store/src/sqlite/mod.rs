@@ -18,9 +18,11 @@
 
 mod blobs;
 mod connections;
+mod credentials;
 mod events;
 mod fault;
 mod inbox;
+mod journals;
 mod mailboxes;
 mod open;
 mod outbox;

@@ -1,0 +1,256 @@
+//! Credentials, each sealed under its own row.
+
+use async_trait::async_trait;
+use postroom_model::credential::Credential;
+use postroom_model::event::{Event, EventKind, Subject};
+use postroom_model::{ConnectionId, CredentialId, SecretString, Timestamp};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::events::append;
+use super::fault::{Fault, one_row};
+use super::rows::{Cells, key, micros, to_word};
+use crate::seal::Place;
+use crate::{CredentialStore, NewCredential, StoreError};
+
+fn credential(row: &SqliteRow) -> Result<Credential, Fault> {
+    let cells = Cells::new("credentials", row);
+    Ok(Credential {
+        id: cells.id("id")?,
+        connection: cells.id("connection")?,
+        kind: cells.word("kind")?,
+        state: cells.word("state")?,
+        expires_at: cells.opt_time("expires_at")?,
+        key_id: cells.opt_text("key_id")?,
+        created_at: cells.time("created_at")?,
+    })
+}
+
+fn place(row: &[u8]) -> Place<'_> {
+    Place { table: "credentials", column: "sealed", row }
+}
+
+impl SqliteStore {
+    /// Stores a credential as the current one. The one before is retired, and its secret erased: nothing asks for it
+    /// any more.
+    pub(super) async fn put_current(
+        &self,
+        db: &mut SqliteConnection,
+        connection: ConnectionId,
+        new: &NewCredential,
+        actor: &str,
+    ) -> Result<(), Fault> {
+        self.retire(db, connection, "current").await?;
+        let stored = self.insert(db, connection, new, "current").await?;
+        let event = self.event(Subject::Credential(stored.id), EventKind::CredentialStored);
+        append(db, &event.actor(actor)).await
+    }
+
+    /// Retires what is in `state`, if anything is.
+    async fn retire(
+        &self,
+        db: &mut SqliteConnection,
+        connection: ConnectionId,
+        state: &str,
+    ) -> Result<(), Fault> {
+        sqlx::query(
+            "UPDATE credentials SET state = 'retired', sealed = NULL WHERE connection = ? AND state = ?",
+        )
+        .bind(key(connection.as_uuid()))
+        .bind(state)
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+
+    async fn insert(
+        &self,
+        db: &mut SqliteConnection,
+        connection: ConnectionId,
+        new: &NewCredential,
+        state: &str,
+    ) -> Result<Credential, Fault> {
+        // The key file may have been made anew since this process opened the folder.
+        super::open::compare_key(db, &self.sealer).await?;
+        let id: CredentialId = self.env.new_id();
+        let row = key(id.as_uuid());
+        let sealed = self.sealer.seal(place(&row), &new.secret)?;
+        let inserted = sqlx::query(
+            "INSERT INTO credentials (id, connection, kind, state, expires_at, key_id, created_at, sealed)
+             SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8 FROM connections WHERE id = ?2
+             RETURNING *",
+        )
+        .bind(row)
+        .bind(key(connection.as_uuid()))
+        .bind(to_word("credentials", &new.kind)?)
+        .bind(state)
+        .bind(new.expires_at.map(micros))
+        .bind(&new.key_id)
+        .bind(micros(self.env.now()))
+        .bind(sealed)
+        .fetch_optional(&mut *db)
+        .await?;
+        let Some(inserted) = inserted else {
+            let subject = format!("connection {connection}");
+            return Err(StoreError::Untouched { operation: "store a credential", subject }.into());
+        };
+        credential(&inserted)
+    }
+
+    async fn stage(
+        &self,
+        connection: ConnectionId,
+        new: &NewCredential,
+        actor: &str,
+    ) -> Result<Credential, Fault> {
+        let mut transaction = self.begin().await?;
+        self.retire(&mut transaction, connection, "next").await?;
+        let staged = self.insert(&mut transaction, connection, new, "next").await?;
+        self.told(&mut transaction, staged.id, EventKind::CredentialStaged, actor).await?;
+        transaction.commit().await?;
+        Ok(staged)
+    }
+
+    async fn switch(&self, connection: ConnectionId, actor: &str) -> Result<Credential, Fault> {
+        let mut transaction = self.begin().await?;
+        let before: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT id FROM credentials WHERE connection = ? AND state = 'current'")
+                .bind(key(connection.as_uuid()))
+                .fetch_optional(&mut *transaction)
+                .await?;
+        self.retire(&mut transaction, connection, "current").await?;
+        let row = sqlx::query(
+            "UPDATE credentials SET state = 'current' WHERE connection = ? AND state = 'next' RETURNING *",
+        )
+        .bind(key(connection.as_uuid()))
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(row) = row else {
+            let subject = format!("the next credential of connection {connection}");
+            return Err(StoreError::Untouched { operation: "switch the credential", subject }.into());
+        };
+        let switched = credential(&row)?;
+        if let Some(before) = before.and_then(|id| uuid::Uuid::from_slice(&id).ok()) {
+            self.told(&mut transaction, before.into(), EventKind::CredentialRetired, actor).await?;
+        }
+        self.told(&mut transaction, switched.id, EventKind::CredentialSwitched, actor).await?;
+        transaction.commit().await?;
+        Ok(switched)
+    }
+
+    async fn told(
+        &self,
+        db: &mut SqliteConnection,
+        id: CredentialId,
+        kind: EventKind,
+        actor: &str,
+    ) -> Result<(), Fault> {
+        let event: Event = self.event(Subject::Credential(id), kind);
+        append(db, &event.actor(actor)).await
+    }
+}
+
+#[async_trait]
+impl CredentialStore for SqliteStore {
+    async fn credentials(&self, connection: ConnectionId) -> Result<Vec<Credential>, StoreError> {
+        let work = async {
+            let rows = sqlx::query(
+                "SELECT id, connection, kind, state, expires_at, key_id, created_at FROM credentials
+                 WHERE connection = ? ORDER BY sequence DESC",
+            )
+            .bind(key(connection.as_uuid()))
+            .fetch_all(&self.readers)
+            .await?;
+            rows.iter().map(credential).collect()
+        };
+        self.tell("list credentials", work.await)
+    }
+
+    async fn credential_secret(
+        &self,
+        connection: ConnectionId,
+    ) -> Result<Option<(Credential, SecretString)>, StoreError> {
+        let work = async {
+            let row = sqlx::query(
+                "SELECT * FROM credentials WHERE connection = ? AND state = 'current' AND sealed IS NOT NULL",
+            )
+            .bind(key(connection.as_uuid()))
+            .fetch_optional(&self.readers)
+            .await?;
+            let Some(row) = row else { return Ok(None) };
+            let credential = credential(&row)?;
+            let sealed = Cells::new("credentials", &row).bytes("sealed")?.unwrap_or_default();
+            let secret = self.sealer.open(place(credential.id.as_uuid().as_bytes()), &sealed)?;
+            Ok(Some((credential, secret)))
+        };
+        self.tell("read a credential", work.await)
+    }
+
+    async fn stage_credential(
+        &self,
+        connection: ConnectionId,
+        credential: NewCredential,
+        actor: &str,
+    ) -> Result<Credential, StoreError> {
+        self.tell("stage a credential", self.stage(connection, &credential, actor).await)
+    }
+
+    async fn switch_credential(
+        &self,
+        connection: ConnectionId,
+        actor: &str,
+    ) -> Result<Credential, StoreError> {
+        self.tell("switch the credential", self.switch(connection, actor).await)
+    }
+
+    async fn retire_credential(&self, id: CredentialId, actor: &str) -> Result<(), StoreError> {
+        let work = async {
+            let mut transaction = self.begin().await?;
+            let done = sqlx::query(
+                "UPDATE credentials SET state = 'retired', sealed = NULL WHERE id = ? AND state = 'next'",
+            )
+            .bind(key(id.as_uuid()))
+            .execute(&mut *transaction)
+            .await?;
+            one_row(done.rows_affected(), "retire a credential", || format!("next credential {id}"))?;
+            self.told(&mut transaction, id, EventKind::CredentialRetired, actor).await?;
+            Ok(transaction.commit().await?)
+        };
+        self.tell("retire a credential", work.await)
+    }
+
+    async fn secret_of(&self, id: CredentialId) -> Result<Option<SecretString>, StoreError> {
+        let work = async {
+            let row = sqlx::query("SELECT sealed FROM credentials WHERE id = ? AND sealed IS NOT NULL")
+                .bind(key(id.as_uuid()))
+                .fetch_optional(&self.readers)
+                .await?;
+            let Some(row) = row else { return Ok(None) };
+            let sealed = Cells::new("credentials", &row).bytes("sealed")?.unwrap_or_default();
+            Ok(Some(self.sealer.open(place(id.as_uuid().as_bytes()), &sealed)?))
+        };
+        self.tell("read a credential", work.await)
+    }
+
+    async fn learn_credential(
+        &self,
+        id: CredentialId,
+        expires_at: Option<Timestamp>,
+        key_id: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let work = async {
+            let done = sqlx::query(
+                "UPDATE credentials SET expires_at = coalesce(?2, expires_at), key_id = coalesce(?3, key_id)
+                 WHERE id = ?1",
+            )
+            .bind(key(id.as_uuid()))
+            .bind(expires_at.map(micros))
+            .bind(key_id)
+            .execute(&self.writer)
+            .await?;
+            Ok(one_row(done.rows_affected(), "learn of a credential", || format!("credential {id}"))?)
+        };
+        self.tell("learn of a credential", work.await)
+    }
+}
