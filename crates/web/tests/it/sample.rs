@@ -34,7 +34,8 @@ pub const SECRET: &str = "nQ3~invented.value_for-tests";
 const LETTER: &str = include_str!("letter.eml");
 const NOTE: &str = "From: Bob Lind <bob@fabrikam.example>\r\nTo: hr@contoso.example\r\nSubject: Sick note\r\n\
     Date: Mon, 23 Nov 2026 08:30:00 +0000\r\nMessage-ID: <note@fabrikam.example>\r\n\r\nBack on Thursday.\r\n";
-const BROKEN: &str = "From: machine@fabrikam.example\r\nSubject: Scan\r\nMessage-ID: <scan@fabrikam.example>\r\n\r\nx\r\n";
+const BROKEN: &str =
+    "From: machine@fabrikam.example\r\nSubject: Scan\r\nMessage-ID: <scan@fabrikam.example>\r\n\r\nx\r\n";
 
 /// Transports that lead nowhere.
 struct Nowhere;
@@ -72,7 +73,8 @@ impl Checker for Told {
             send.verdict = Verdict::Fail;
             send.got = "403 ErrorSendAsDenied".into();
             send.cause = Some("Exchange has granted reading but not sending.".into());
-            send.next_step = Some("Ask the Exchange administrator for the role Application Mail.Send.".into());
+            send.next_step =
+                Some("Ask the Exchange administrator for the role Application Mail.Send.".into());
         }
         let rungs = vec![
             rung("shapes", "Settings", Verdict::Pass, "Read the settings.", secret.into()),
