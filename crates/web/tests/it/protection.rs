@@ -69,9 +69,10 @@ async fn an_error_is_a_page_and_for_htmx_a_fragment_aimed_at_the_notice() {
     let part = browser.part("/inbox/0198c5b0-7a52-7c3e-8a44-3f0f3c1f2a10").await;
     assert_eq!((part.status, part.header("hx-retarget")), (StatusCode::NOT_FOUND, "#notice"));
     assert!(!part.has("<!doctype html>") && part.has("role=\"alert\""));
-    for path in ["/inbox/4711", "/assets/../Cargo.toml", "/assets/vendor/htmx/LICENSE"] {
+    for path in ["/inbox/4711", "/assets/../Cargo.toml", "/assets/vendor/htmx/LICENSE", "/inbox/%ff"] {
         let page = browser.get(path).await;
-        assert!(page.status.is_client_error(), "{path}: {}", page.status);
+        assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(page.has("There is nothing here."), "{path}");
     }
 }
 
