@@ -1,2 +1,97 @@
-//! x
-fn main() {}
+//! `cargo xtask test`: the test command of this project. Installs what the tests need and is missing (when it
+//! may), runs formatting, lints, documentation and every test, and ends with the test runner's closing lines.
+//!
+//! To add a step: a function that returns `Ok(())` or says what failed and what to do, named in [`test()`].
+
+mod bans;
+mod prerequisites;
+
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  test    everything that must hold: format, lints, bans, documentation, all tests
+  bans    compare Cargo.lock with the bans of deny.toml
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["test"] => test(),
+        ["bans"] => bans::check(),
+        _ => {
+            say(USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Talk goes to stderr; stdout belongs to the tools that are run.
+#[expect(clippy::print_stderr, reason = "the one place where xtask talks")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+fn test() -> Result<()> {
+    prerequisites::ensure()?;
+    cargo("formatting", &["fmt", "--all", "--check"], &[])?;
+    bans::check()?;
+    cargo("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])?;
+    cargo(
+        "documentation",
+        &["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"],
+        &[("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")],
+    )?;
+    cargo("documentation tests", &["test", "--workspace", "--doc", "--locked"], &[])?;
+    // Last, so that the run ends with the runner's own closing lines. Tests marked `ignored` need something
+    // foreign that `prerequisites` has just made sure of.
+    if runs("cargo", &["nextest", "--version"]) {
+        let arguments =
+            ["nextest", "run", "--workspace", "--locked", "--run-ignored", "all", "--no-fail-fast"];
+        cargo("tests", &arguments, &[])
+    } else {
+        let arguments =
+            ["test", "--workspace", "--all-targets", "--locked", "--no-fail-fast", "--", "--include-ignored"];
+        cargo("tests", &arguments, &[])
+    }
+}
+
+/// Runs cargo with its output shown, and says how long the step took.
+fn cargo(step: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    say(&format!("\n== {step}: cargo {}", arguments.join(" ")));
+    let begin = Instant::now();
+    let status = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .status()
+        .with_context(|| format!("run cargo {}", arguments.join(" ")))?;
+    if !status.success() {
+        bail!("{step} failed (cargo {})", arguments.join(" "));
+    }
+    if step != "tests" {
+        say(&format!("== {step}: {:.0} s", begin.elapsed().as_secs_f64()));
+    }
+    Ok(())
+}
+
+/// Whether a program is there and answers with success.
+fn runs(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}

@@ -10,14 +10,9 @@ use postroom_model::draft::{Draft, MAX_RECIPIENTS};
 use postroom_model::outbox::{Envelope, IdempotencyKey};
 use postroom_model::{EmailAddress, Env, Problems};
 use postroom_store::{Acceptance, NewOutboxMessage, Store, StoreError};
+use postroom_transport::graph::MAX_MIME_BYTES;
 
 use crate::Nudges;
-
-/// Largest raw message that Exchange Online takes by Microsoft Graph: about 4 MB as base64.
-///
-/// Asked here by kind, and not from `Sender::max_message_bytes`: making a sender needs the credential, and a message
-/// must be accepted while the credential is missing or expired.
-const EXCHANGE_ONLINE_BYTES: u64 = 3_000_000;
 
 /// Who hands a message in, and under which key.
 #[derive(Debug, Clone)]
@@ -206,10 +201,13 @@ impl Intake {
 }
 
 /// The largest raw message that is accepted for a connection, in bytes.
+///
+/// The transport's limit is asked by kind, and not from `Sender::max_message_bytes`: making a sender needs the
+/// credential, and a message must be accepted while the credential is missing or expired.
 fn limit(connection: &Connection) -> u64 {
     let settings = &connection.settings;
     match settings.kind {
-        ConnectionKind::ExchangeOnline => settings.max_size_bytes().min(EXCHANGE_ONLINE_BYTES),
+        ConnectionKind::ExchangeOnline => settings.max_size_bytes().min(MAX_MIME_BYTES),
         ConnectionKind::Exchange | ConnectionKind::Imap | ConnectionKind::Smtp => settings.max_size_bytes(),
     }
 }

@@ -33,7 +33,8 @@ pub struct SafeHtml {
     pub blocked_remote: u32,
 }
 
-/// Cleans HTML. None when it is beyond the limits (512 kB, 512 levels): then the text is shown.
+/// Cleans HTML. None when it is beyond the limits (512 kB, 512 levels, 100,000 elements or pieces of text): then the
+/// text is shown.
 pub fn clean(html: &str) -> Option<SafeHtml> {
     if !measure::within_limits(html) {
         return None;

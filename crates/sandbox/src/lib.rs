@@ -1,1 +1,216 @@
-//! x
+//! A Microsoft 365 tenant on your own machine: Entra and Microsoft Graph on one HTTP listener, with the real
+//! paths, shapes and refusals, so that every command of Postroom works with no network, no tenant and no account.
+//!
+//! It is a counterpart to test against, not a mail server: passwords are kept readable, TLS is absent, and
+//! `/_sandbox/` lets a test drop mail into a mailbox or break the next answer. Listen on loopback.
+//!
+//! # Parts
+//!
+//! | module | what is inside |
+//! |---|---|
+//! | `line` | the listener, whose connections can be cut |
+//! | `server` | bounds, faults, the log of requests, and the way from a request to its area |
+//! | `faults` | what goes wrong on request |
+//! | `call`, `answer` | a request as the areas see it; answers and errors in Graph's shape |
+//! | `odata` | `$select`, `$filter`, `$top` and their kin |
+//! | `entra` | token endpoint, discovery, signing keys, checking of tokens |
+//! | `directory` | organization, applications, service principals, role assignments, users |
+//! | `mail` | messages, folders, sending, delivery, attachments and upload sessions, delta |
+//! | `control` | the endpoints under `/_sandbox/` |
+//! | `state` | one SQLite database: schema, start content, settings |
+//!
+//! # How to add one more endpoint
+//!
+//! Find the area's `mod.rs` (`mail/mod.rs` for anything below `/users/{id}/`), add one arm to its `match` on
+//! method and path, and write the function it calls: it gets the tenant, one open transaction and the call, and
+//! returns an answer or a `Refusal`. The transaction is committed when the answer is one, and rolled back when it
+//! is a refusal. Paths arrive decoded, so an arm is written in plain words. Then a test in `tests/it/`.
+
+mod answer;
+mod call;
+mod control;
+mod directory;
+mod entra;
+mod faults;
+mod line;
+mod mail;
+mod odata;
+mod server;
+mod state;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postroom_model::Env;
+use serde::Serialize;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long a stopping sandbox waits for requests under way.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a sandbox is started with.
+#[derive(Debug, Clone)]
+pub struct SandboxOptions {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Folder of its data, made when missing; none keeps everything in memory.
+    pub data: Option<PathBuf>,
+    /// Clock and chance.
+    pub env: Env,
+}
+
+/// Why a sandbox could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The folder of the data cannot be made.
+    #[error("cannot make the data folder {path}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The database cannot be opened, or holds something else.
+    #[error("cannot {action} in the sandbox's database")]
+    Database {
+        /// What was being done.
+        action: &'static str,
+        /// The database's reason.
+        source: sqlx::Error,
+    },
+    /// The signing key cannot be made or read.
+    #[error("cannot {0} the key that signs tokens")]
+    Key(&'static str),
+}
+
+/// What a client needs to use the sandbox.
+#[derive(Clone, Serialize)]
+pub struct Ready {
+    /// Base address of Entra.
+    pub authority: String,
+    /// Base address of Graph, without version.
+    pub graph: String,
+    /// The tenant.
+    pub tenant_id: String,
+    /// Who may change the directory.
+    pub admin: Admin,
+    /// The mailboxes besides the administrator's.
+    pub users: Vec<SandboxUser>,
+    /// The tenant's domain.
+    pub domain: String,
+}
+
+/// The administrator's sign-in. Made for this sandbox, so it may be shown.
+#[derive(Clone, Serialize)]
+pub struct Admin {
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: String,
+}
+
+/// A user with a mailbox.
+#[derive(Clone, Serialize)]
+pub struct SandboxUser {
+    /// Address, also the user principal name.
+    pub address: String,
+    /// Name shown to people.
+    pub display_name: String,
+    /// Password for the password grant.
+    pub password: String,
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<&str> = self.users.iter().map(|user| user.address.as_str()).collect();
+        f.debug_struct("Ready")
+            .field("authority", &self.authority)
+            .field("graph", &self.graph)
+            .field("tenant_id", &self.tenant_id)
+            .field("admin", &self.admin)
+            .field("users", &addresses)
+            .field("domain", &self.domain)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SandboxUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SandboxUser").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// A running sandbox. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Sandbox {
+    ready: Ready,
+    address: SocketAddr,
+    stop: CancellationToken,
+    served: Option<JoinHandle<()>>,
+    tenant: Arc<state::Tenant>,
+}
+
+impl Sandbox {
+    /// Binds, prepares the tenant and serves it in a background task.
+    ///
+    /// # Errors
+    /// [`SandboxError`] when the address is taken, or the data cannot be opened.
+    pub async fn start(options: SandboxOptions) -> Result<Sandbox, SandboxError> {
+        let refuse = |source| SandboxError::Listen { address: options.listen, source };
+        let listener = tokio::net::TcpListener::bind(options.listen).await.map_err(refuse)?;
+        let address = listener.local_addr().map_err(refuse)?;
+        let control = address.ip().is_loopback();
+        let tenant = Arc::new(state::Tenant::open(options.data, options.env, control).await?);
+        let ready = tenant.ready(&format!("http://{address}")).await?;
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(server::serve(listener, Arc::clone(&tenant), stop.clone()));
+        tracing::info!(%address, tenant = %ready.tenant_id, "sandbox is ready");
+        Ok(Sandbox { ready, address, stop, served: Some(served), tenant })
+    }
+
+    /// What a client needs to use it.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, waits for the requests under way, closes the database.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(mut served) = self.served.take()
+            && tokio::time::timeout(STOP_PATIENCE, &mut served).await.is_err()
+        {
+            tracing::warn!("requests were still under way when the sandbox stopped");
+            served.abort();
+        }
+        self.tenant.close().await;
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -109,6 +109,13 @@ pub struct Page {
     pub offset: u32,
 }
 
+impl Page {
+    /// The limit that is kept, whatever was asked for.
+    pub(crate) fn bounded_limit(self) -> u32 {
+        self.limit.clamp(1, 500)
+    }
+}
+
 impl Default for Page {
     fn default() -> Self {
         Self { limit: 50, offset: 0 }

@@ -18,7 +18,6 @@
 //! 3. Run the conformance suite against it.
 
 // `Failure` is what the traits answer with; it is passed up, not stored, so its size does not matter.
-#![allow(clippy::result_large_err)]
 
 pub mod graph;
 pub mod wire;

@@ -14,16 +14,17 @@
 //! | failure | what is done |
 //! |---|---|
 //! | gone meanwhile | passed over |
-//! | no answer, too many requests, or a provider's passing trouble | the reading ends; the mailbox is failing and read again later |
+//! | a missing right, or too many requests | the reading ends; the mailbox is failing and read again later |
 //! | larger than `max_collect_bytes`, or refused for good | a placeholder is stored in its place, once the mailbox has proven readable by a probe |
-//! | a provider's trouble with this message, in more than [`reading::PATIENCE`] readings in a row | the same |
+//! | any other trouble of the provider | the reading ends; after 5 failed readings in a row: a placeholder |
+//! | no answer | the reading ends; after 10 failed readings in a row: a placeholder |
 //!
 //! A placeholder is a small message of our own under the provider's id. The router puts it into quarantine with the
 //! reason, so a person sees it; the mail itself stays at the provider, untouched. It never blocks the next one.
 //!
 //! # How long a reading may take
 //!
-//! A reading holds its mailbox for [`reading::LEASE_FACTOR`] leases, because a page with large attachments takes its
+//! A reading holds its mailbox for five leases (`lease_seconds`), because a page with large attachments takes its
 //! time and the store cannot extend this lease. When half of it is over after a page, the reading gives way: the
 //! mailbox is due again at once, and others get their turn.
 

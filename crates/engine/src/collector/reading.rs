@@ -19,10 +19,14 @@ use crate::{Engine, own_failure};
 
 /// How many leases of the outbox a reading may take.
 pub(super) const LEASE_FACTOR: i32 = 5;
-/// Failed readings in a row after which a provider's trouble with a single message counts as that message's own.
-pub(super) const PATIENCE: u32 = 5;
-/// Status of a provider that wants fewer requests: never a message's own.
-const TOO_MANY_REQUESTS: u16 = 429;
+/// Failed readings in a row after which a provider's trouble with a single message counts as that message's own:
+/// about an hour at the usual interval.
+const PATIENCE: u32 = 5;
+/// The same for a line that is cut: about six hours.
+const PATIENCE_WITH_THE_NETWORK: u32 = 10;
+/// Statuses about rights and load, which may concern fetching and leave the probe alone: an application that may
+/// read headers only, for instance.
+const NEVER_A_MESSAGES_OWN: [u16; 3] = [401, 403, 429];
 
 /// Reads a claimed mailbox and ends the claim. Gives the number of messages not known before.
 pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32, Failure> {
@@ -203,13 +207,15 @@ impl Reading<'_> {
 
 /// Whether a failure to fetch is about this message and would come again each time.
 fn may_be_the_messages_own(failure: &Failure, failures_before: u32) -> bool {
+    if failure.status.is_some_and(|status| NEVER_A_MESSAGES_OWN.contains(&status)) {
+        return false;
+    }
     match (failure.origin, failure.decision()) {
         // By contract of the source: larger than the limit.
         (Origin::Ourselves, _) | (Origin::Provider, Decision::Fail) => true,
-        (Origin::Provider, Decision::Retry { .. }) => {
-            failures_before >= PATIENCE && failure.status != Some(TOO_MANY_REQUESTS)
-        }
-        (Origin::Provider, Decision::Hold | Decision::Reconcile) | (Origin::Network, _) => false,
+        (Origin::Provider, _) => failures_before >= PATIENCE,
+        // A message so large that the line is cut each time must not block the mailbox for ever either.
+        (Origin::Network, _) => failures_before >= PATIENCE_WITH_THE_NETWORK,
     }
 }
 
@@ -273,5 +279,33 @@ async fn finish(engine: &Engine, claimed: &ClaimedMailbox, finish: PollFinish) {
             error = chain(&error),
             "the end of the reading was not recorded"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_failure_it_is() {
+        let (provider, network, ours) = (Origin::Provider, Origin::Network, Origin::Ourselves);
+        let retry = Decision::Retry { after: None };
+        // origin, decision, status: failed readings before it counts as the message's own; none for never
+        for (origin, decision, status, from) in [
+            (ours, Decision::Hold, None, Some(0)),
+            (provider, Decision::Fail, Some(400), Some(0)),
+            (provider, Decision::Hold, Some(400), Some(5)),
+            (provider, retry, Some(500), Some(5)),
+            (network, retry, None, Some(10)),
+            (provider, retry, Some(429), None),
+            (provider, Decision::Hold, Some(403), None),
+            (provider, Decision::Fail, Some(403), None),
+            (provider, Decision::Hold, Some(401), None),
+        ] {
+            let mut failure = Failure::new("fetch", origin, "no", decision);
+            failure.status = status;
+            let first = (0..100).find(|failures| may_be_the_messages_own(&failure, *failures));
+            assert_eq!(first, from, "{failure:?}");
+        }
     }
 }

@@ -26,7 +26,8 @@ const FINISH_WAITS: [Duration; 3] =
 /// Makes one attempt and ends it.
 pub(super) async fn run(engine: Engine, claimed: ClaimedMessage) {
     let attempt = Attempt::new(engine, claimed);
-    let conclusion = match AssertUnwindSafe(attempt.under_lease(attempt.make())).catch_unwind().await {
+    let made = AssertUnwindSafe(attempt.under_lease(attempt.make())).catch_unwind().await;
+    let conclusion = match made.map(Option::flatten) {
         Ok(Some(conclusion)) => conclusion,
         Ok(None) => {
             tracing::warn!(message = %attempt.claimed.message.id, "the lease was lost; whoever took over goes on");
@@ -84,29 +85,36 @@ impl Attempt {
         *self.provider_id.lock().unwrap_or_else(PoisonError::into_inner) = provider_id;
     }
 
-    /// Looks up when there is something to look up, then sends.
-    async fn make(&self) -> Conclusion {
+    /// Looks up when there is something to look up, then sends. None when the lease was lost.
+    async fn make(&self) -> Option<Conclusion> {
         let (sender, mut job) = match self.prepare().await {
             Ok(ready) => ready,
-            Err(failure) => return self.our_fault(&failure),
+            Err(failure) => return Some(self.our_fault(&failure)),
         };
         // A draft at the provider may have been sent by hand, or by an attempt whose end was never written down.
         if self.uncertain.load(Ordering::SeqCst) || job.provider_id.is_some() {
             match self.look_up(&*sender, &job).await {
-                LookedUp::Concluded(conclusion) => return conclusion,
+                LookedUp::Concluded(conclusion) => return Some(conclusion),
                 LookedUp::NotSent { draft } => {
                     self.know_provider_id(draft.clone());
                     job.provider_id = draft;
                 }
             }
+            // Whoever took over meanwhile has seen the same draft: a draft that is sent is not noted again, so
+            // nothing else would stop the second of the two.
+            match self.extend_lease().await {
+                Ok(()) => {}
+                Err(StoreError::LeaseLost { .. }) => return None,
+                Err(error) => return Some(self.our_fault(&own_failure("extend the lease", &error))),
+            }
         }
         self.uncertain.store(true, Ordering::SeqCst);
-        match tokio::time::timeout(PROVIDER_LIMIT, sender.send(&job, &Notes(self))).await {
+        Some(match tokio::time::timeout(PROVIDER_LIMIT, sender.send(&job, &Notes(self))).await {
             Ok(SendOutcome::Sent(receipt)) => self.facts().sent(receipt),
             Ok(SendOutcome::NotSent(failure)) => self.facts().not_sent(&failure),
             Ok(SendOutcome::Unknown(failure)) => self.facts().unknown(&failure),
             Err(_) => self.facts().unknown(&no_answer("send")),
-        }
+        })
     }
 
     /// Everything that is needed before the provider is asked.
@@ -197,25 +205,37 @@ impl Attempt {
     }
 
     /// Runs `work` and moves the end of the lease while it runs. None when the lease was lost; then `work` is dropped.
+    ///
+    /// Both are polled side by side: `work` may hold the store's one writing connection, which the extension needs.
     async fn under_lease<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.keep_lease() => None,
+        }
+    }
+
+    /// Extends the lease every third of it. Ends when it is lost.
+    async fn keep_lease(&self) {
         let third = self.engine.settings.lease() / 3;
         loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return Some(done),
-                () = tokio::time::sleep(third) => {}
-            }
-            let until = self.engine.after(self.engine.lease());
-            let id = self.claimed.message.id;
-            match self.engine.store.extend_outbox_lease(id, &self.lease(), until).await {
-                Ok(()) => self.lease.lock().unwrap_or_else(PoisonError::into_inner).until = until,
-                Err(StoreError::LeaseLost { .. }) => return None,
+            tokio::time::sleep(third).await;
+            match self.extend_lease().await {
+                Ok(()) => {}
+                Err(StoreError::LeaseLost { .. }) => return,
                 Err(error) => {
-                    tracing::warn!(message = %id, error = chain(&error), "the lease could not be extended")
+                    let id = self.claimed.message.id;
+                    tracing::warn!(message = %id, error = chain(&error), "the lease could not be extended");
                 }
             }
         }
+    }
+
+    async fn extend_lease(&self) -> Result<(), StoreError> {
+        let until = self.engine.after(self.engine.lease());
+        self.engine.store.extend_outbox_lease(self.claimed.message.id, &self.lease(), until).await?;
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner).until = until;
+        Ok(())
     }
 
     async fn finish(&self, conclusion: Conclusion) {

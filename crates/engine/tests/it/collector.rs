@@ -169,13 +169,13 @@ async fn a_message_that_is_gone_or_cannot_be_had_does_not_block_the_next() {
 async fn a_refusal_for_the_whole_mailbox_sets_no_message_apart() {
     let house = House::new().await;
     house.provider.deliver(ORDERS, "a", &raw("a"));
-    let denied = || refusal(403, "Access is denied", Decision::Fail);
+    let denied = || refusal(404, "The mailbox is gone", Decision::Fail);
     house.provider.folder(ORDERS, |folder| folder.broken.insert("a".into(), denied()));
     let mailbox = house.mailbox(ORDERS).await;
     let engine = house.engine();
     // The list still comes from a cache; the mailbox itself does not open any more.
     house.provider.folder(ORDERS, |folder| folder.probe_refusal = Some(denied()));
-    assert_eq!(engine.collect_now(mailbox).await.unwrap_err().words, "Access is denied");
+    assert_eq!(engine.collect_now(mailbox).await.unwrap_err().words, "The mailbox is gone");
     house.provider.folder(ORDERS, |folder| {
         folder.broken.clear();
         folder.probe_refusal = None;

@@ -69,10 +69,9 @@ async fn a_time_out_before_delivery_sends_the_very_draft_that_waits() {
     house.becomes(id, OutboxState::Unknown).await;
     house.pass(&running, 12);
     house.becomes(id, OutboxState::Sent).await;
+    running.stop().await;
     let state = house.provider.state();
     assert_eq!((state.sent.len(), state.drafts_made, state.drafts.len()), (1, 1, 0));
-    drop(state);
-    running.stop().await;
 }
 
 #[tokio::test]

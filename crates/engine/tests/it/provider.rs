@@ -145,10 +145,12 @@ impl Transports for Door {
 struct FakeSender(Arc<Provider>);
 
 impl FakeSender {
-    /// Sends the draft: it moves from the drafts to the sent messages.
+    /// Sends the draft: it moves from the drafts to the sent messages. A draft that is gone cannot be sent.
     fn deliver(&self, draft: &str, job: &SendJob) -> SendOutcome {
         let mut state = self.0.state();
-        state.drafts.remove(draft);
+        if state.drafts.remove(draft).is_none() {
+            return SendOutcome::NotSent(refusal(404, "The draft is gone", Decision::Retry { after: None }));
+        }
         state.sent.push(job.message_id.clone());
         SendOutcome::Sent(Receipt {
             provider_id: Some(draft.to_owned()),
@@ -171,8 +173,8 @@ impl Sender for FakeSender {
             _ => {}
         }
         let draft = match &job.provider_id {
-            Some(draft) if self.0.state().drafts.contains_key(draft) => draft.clone(),
-            _ => {
+            Some(draft) => draft.clone(),
+            None => {
                 let draft = {
                     let mut state = self.0.state();
                     state.drafts_made += 1;

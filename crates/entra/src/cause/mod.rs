@@ -1,7 +1,7 @@
 //! Numbers and codes of Microsoft turned into a cause, the field it is about, and the next step with this
 //! connection's ids filled in.
 //!
-//! One table, [`table`]. How to add one more: a row there, in the order of the numbers.
+//! One table, in `table.rs`. How to add one more: a row there, in the order of the numbers.
 
 mod table;
 

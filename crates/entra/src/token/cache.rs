@@ -59,9 +59,10 @@ impl Slot {
 }
 
 impl State {
-    /// A token that needs no renewal.
+    /// A token that needs no renewal. After a failed renewal `renew_at` may lie behind its end.
     fn fresh(&self, now: Timestamp) -> Option<AccessToken> {
-        self.token.as_ref().filter(|(_, renew_at)| now < *renew_at).map(|(token, _)| token.clone())
+        let (token, renew_at) = self.token.as_ref()?;
+        (now < *renew_at && now < token.expires_at()).then(|| token.clone())
     }
 
     /// A token that still works.

@@ -13,6 +13,9 @@ use super::{MAX_DEPTH, MAX_HTML};
 
 /// Most elements of one document: a long newsletter has some thousands.
 const MAX_ELEMENTS: usize = 100_000;
+/// Most pieces of text, one for each entity and each stretch between them: sticking them together takes the square of
+/// their number, and half a megabyte of `&` five seconds.
+const MAX_TEXTS: usize = 100_000;
 /// Bytes fed before the measure is looked at.
 const PIECE: usize = 2_048;
 
@@ -38,6 +41,7 @@ pub(super) fn within_limits(html: &str) -> bool {
 struct Depths {
     nodes: RefCell<Vec<Node>>,
     deepest: Cell<usize>,
+    texts: Cell<usize>,
 }
 
 struct Node {
@@ -50,13 +54,15 @@ impl Default for Depths {
     fn default() -> Self {
         let document =
             Node { name: QualName::new(None, ns!(), local_name!("")), depth: 0, integration_point: false };
-        Self { nodes: RefCell::new(vec![document]), deepest: Cell::new(0) }
+        Self { nodes: RefCell::new(vec![document]), deepest: Cell::new(0), texts: Cell::new(0) }
     }
 }
 
 impl Depths {
     fn beyond(&self) -> bool {
-        self.deepest.get() > MAX_DEPTH || self.nodes.borrow().len() > MAX_ELEMENTS
+        self.deepest.get() > MAX_DEPTH
+            || self.nodes.borrow().len() > MAX_ELEMENTS
+            || self.texts.get() > MAX_TEXTS
     }
 
     fn add(&self, name: QualName, integration_point: bool) -> usize {
@@ -70,13 +76,15 @@ impl Depths {
     }
 
     fn set_depth(&self, child: &NodeOrText<usize>, depth: usize) {
-        if let NodeOrText::AppendNode(child) = child {
-            if let Some(node) = self.nodes.borrow_mut().get_mut(*child) {
-                // What moved up keeps the depth it once had: misnested elements count as they were written.
-                node.depth = node.depth.max(depth);
-            }
-            self.deepest.set(self.deepest.get().max(depth));
+        let NodeOrText::AppendNode(child) = child else {
+            self.texts.set(self.texts.get() + 1);
+            return;
+        };
+        if let Some(node) = self.nodes.borrow_mut().get_mut(*child) {
+            // What moved up keeps the depth it once had: misnested elements count as they were written.
+            node.depth = node.depth.max(depth);
         }
+        self.deepest.set(self.deepest.get().max(depth));
     }
 }
 
@@ -187,6 +195,7 @@ mod tests {
             "<table><tr><td>".repeat(5_000),
             "<svg><g>".repeat(5_000),
             format!("{formatting}{}", "<p>x".repeat(100_000)),
+            "&".repeat(500_000),
             "x".repeat(MAX_HTML + 1),
         ] {
             assert!(!within_limits(&bomb), "{}", &bomb[..40]);

@@ -32,6 +32,10 @@ macro_rules! select_mailboxes {
     };
 }
 
+pub(super) const DUE: &str =
+    "SELECT id FROM mailboxes WHERE claimable_at <= ? ORDER BY claimable_at, sequence LIMIT ?";
+pub(super) const NEXT_DUE: &str = "SELECT min(claimable_at) FROM mailboxes WHERE claimable_at IS NOT NULL";
+
 fn mailbox(row: &SqliteRow) -> Result<Mailbox, Fault> {
     let cells = Cells::new("mailboxes", row);
     let availability = if cells.int("available_to_all")? == 1 {
@@ -109,6 +113,34 @@ async fn write_sets(
     Ok(())
 }
 
+/// Where another account is meant from now on: the cursor and the provider's ids are worthless (an id may even come
+/// back for another mail), and a reading in progress must not commit. The messages stay.
+async fn forget_other_account(
+    db: &mut SqliteConnection,
+    save: &SaveMailbox,
+    address: &EmailAddress,
+) -> Result<(), Fault> {
+    let moved = sqlx::query(
+        "UPDATE mailboxes SET cursor = NULL, state = ?, last_error = NULL, failures = 0,
+             lease_owner = NULL, lease_until = NULL
+         WHERE id = ? AND (connection <> ? OR address_key <> ?)",
+    )
+    .bind(MailboxState::New.as_str())
+    .bind(key(save.id.as_uuid()))
+    .bind(key(save.connection.as_uuid()))
+    .bind(address.normalized())
+    .execute(&mut *db)
+    .await?
+    .rows_affected();
+    if moved > 0 {
+        sqlx::query("DELETE FROM provider_messages WHERE mailbox = ?")
+            .bind(key(save.id.as_uuid()))
+            .execute(db)
+            .await?;
+    }
+    Ok(())
+}
+
 fn subject(id: MailboxId) -> impl FnOnce() -> String {
     move || format!("mailbox {id}")
 }
@@ -132,16 +164,12 @@ impl SqliteStore {
             }
         })?;
         let polled = settings.polling_interval.resolve(connection.settings.polling_interval).is_some();
-        // Where another account is meant, the cursor is worthless and a reading in progress must not commit.
+        forget_other_account(&mut transaction, save, &address).await?;
         sqlx::query(
             "INSERT INTO mailboxes (id, connection, address, address_key, user_name, polling_interval,
                                     available_to_all, state, next_due_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (id) DO UPDATE SET
-                 cursor = iif(connection = ?2 AND address_key = ?4, cursor, NULL),
-                 state = iif(connection = ?2 AND address_key = ?4, state, ?8),
-                 lease_owner = iif(connection = ?2 AND address_key = ?4, lease_owner, NULL),
-                 lease_until = iif(connection = ?2 AND address_key = ?4, lease_until, NULL),
                  connection = ?2, address = ?3, address_key = ?4, user_name = ?5, polling_interval = ?6,
                  available_to_all = ?7, next_due_at = ?9",
         )
@@ -304,13 +332,11 @@ impl MailboxStore for SqliteStore {
     ) -> Result<Vec<ClaimedMailbox>, StoreError> {
         let work = async {
             let mut transaction = self.begin().await?;
-            let due = sqlx::query(
-                "SELECT id FROM mailboxes WHERE claimable_at <= ? ORDER BY claimable_at, sequence LIMIT ?",
-            )
-            .bind(micros(self.env.now()))
-            .bind(limit)
-            .fetch_all(&mut *transaction)
-            .await?;
+            let due = sqlx::query(DUE)
+                .bind(micros(self.env.now()))
+                .bind(limit)
+                .fetch_all(&mut *transaction)
+                .await?;
             let mut claimed = Vec::with_capacity(due.len());
             for row in &due {
                 let id = Cells::new("mailboxes", row).id("id")?;
@@ -349,10 +375,7 @@ impl MailboxStore for SqliteStore {
 
     async fn next_mailbox_due(&self) -> Result<Option<Timestamp>, StoreError> {
         let work = async {
-            let due: Option<i64> =
-                sqlx::query_scalar("SELECT min(claimable_at) FROM mailboxes WHERE claimable_at IS NOT NULL")
-                    .fetch_one(&self.readers)
-                    .await?;
+            let due: Option<i64> = sqlx::query_scalar(NEXT_DUE).fetch_one(&self.readers).await?;
             Ok(due.map(|due| time("mailboxes", due)).transpose()?)
         };
         self.tell("ask when the next mailbox is due", work.await)

@@ -77,3 +77,6 @@ impl SqliteStore {
         result.map_err(|fault| fault.during(operation, &self.folder))
     }
 }
+
+#[cfg(test)]
+mod tests;

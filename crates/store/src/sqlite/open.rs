@@ -64,7 +64,11 @@ async fn on_disk<T: Send + 'static>(
 
 fn lock_folder(folder: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::of_file("open the folder", folder, source);
+    let is_new = !folder.exists();
     make_private_folder(folder).map_err(failed)?;
+    if is_new && let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
+        sync_folder(above)?;
+    }
     let path = folder.join("postroom.lock");
     let failed = |source| StoreError::of_file("lock", &path, source);
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
@@ -142,7 +146,11 @@ async fn migrate(writer: &SqlitePool) -> Result<(), Fault> {
     let migrator = Migrator::with_migrations(migrations.into());
     // One transaction round all of them: half a schema is never seen, and a second process waits.
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    migrator.run(&mut *transaction).await.map_err(|error| sqlx::Error::Migrate(Box::new(error)))?;
+    // Not `run`: its future is not `Send`, and a store is opened on any task.
+    migrator
+        .run_direct(None, &mut *transaction, false)
+        .await
+        .map_err(|error| sqlx::Error::Migrate(Box::new(error)))?;
     Ok(transaction.commit().await?)
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Bench {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) env: Env,
     pub(crate) clock: Arc<ManualClock>,
-    _kept: Box<dyn Any + Send>,
+    _kept: Box<dyn Any + Send + Sync>,
 }
 
 /// A bench on SQLite in a folder that goes with it.

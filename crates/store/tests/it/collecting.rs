@@ -204,6 +204,9 @@ pub(crate) async fn moving_a_mailbox_forgets_the_cursor_and_ends_the_lease(make:
     let claimed = bench.claim_mailbox(mailbox).await;
     assert_eq!((claimed.cursor, claimed.connection.id), (None, there));
     assert_eq!(claimed.mailbox.state, MailboxState::New);
+    let ids = ["1".to_owned()];
+    assert!(bench.store.known_provider_ids(mailbox, &ids).await.unwrap().is_empty(), "of the other account");
+    assert_eq!(bench.store.unprocessed(10).await.unwrap().len(), 1, "what was collected stays");
 }
 
 pub(crate) async fn saving_a_mailbox_touches_no_other(make: impl AsyncFn() -> Bench) {

@@ -215,7 +215,7 @@ pub(crate) async fn filing_twice_gives_the_first_entry(make: impl AsyncFn() -> B
     assert_eq!(first.from, "Buyer <buyer@fabrikam.example>");
     assert_eq!(first.to, "orders@contoso.example, sales@contoso.example");
     let case = bench.store.file_on_record(&viewer, id, &"case:1".parse().unwrap(), "cli").await.unwrap();
-    assert_eq!(bench.store.log_entries(&viewer, &record).await.unwrap(), [first.clone()]);
+    assert_eq!(bench.store.log_entries(&viewer, &record).await.unwrap(), std::slice::from_ref(&first));
     assert_eq!(bench.store.records_of(&viewer, id).await.unwrap(), [first, case]);
     let told = bench.timeline(Subject::InboxMessage(id)).await;
     assert_eq!(told[2..], ["inbox.filed", "inbox.filed"]);

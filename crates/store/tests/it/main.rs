@@ -3,6 +3,8 @@
 //! A test of the suite takes a closure that makes a bench: a store of its own with a clock that stands still. To run
 //! the suite on another engine: one more line at `on_every_engine`.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may say that something must be there, as tests may")]
+
 mod availability;
 mod bench;
 mod collecting;

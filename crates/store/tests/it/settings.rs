@@ -109,7 +109,7 @@ pub(crate) async fn users_groups_and_names(make: impl AsyncFn() -> Bench) {
     bench.store.save_group(&group).await.unwrap();
     let twin = Group { id: bench.env.new_id(), ..group.clone() };
     assert!(matches!(bench.store.save_group(&twin).await, Err(StoreError::Taken { .. })));
-    assert_eq!(bench.store.groups().await.unwrap(), [group.clone()]);
+    assert_eq!(bench.store.groups().await.unwrap(), std::slice::from_ref(&group));
     let (anna, bert) = (bench.env.new_id(), bench.env.new_id());
     bench.store.save_user(new_user(bert, "bert")).await.unwrap();
     let hash = Some("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA".to_owned());

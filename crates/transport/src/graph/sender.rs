@@ -87,9 +87,21 @@ impl GraphSender {
                     Reconciled::StillUnknown(failure)
                 }
             }),
-            Err(error) if error.is_item_not_found() => self.search(job).await,
+            Err(error) if error.is_item_not_found() || error.code() == Some("ErrorInvalidIdMalformed") => {
+                self.search(job).await
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the draft of an earlier attempt is no longer a draft. Graph answers 400 to sending a message that
+    /// was sent, and does not document the code, so after any 400 the message itself is asked.
+    async fn has_left(&self, job: &SendJob, error: &GraphError) -> bool {
+        let Some(id) = job.provider_id.as_deref().filter(|_| error.status() == Some(400)) else {
+            return false;
+        };
+        let found = self.client.get_message(job.envelope.from.as_str(), id, "id,isDraft").await;
+        found.is_ok_and(|found| found.is_draft == Some(false))
     }
 }
 
@@ -116,6 +128,9 @@ impl Sender for GraphSender {
                 request_id: accepted.request_id,
             }),
             Err(error) if may_be_sent(&error) => unknown(&error, &operation(job)),
+            Err(error) if self.has_left(job, &error).await => {
+                SendOutcome::Sent(receipt(draft, "no longer a draft: an earlier attempt had sent it"))
+            }
             Err(error) => SendOutcome::NotSent(error.failure(&operation(job))),
         }
     }

@@ -76,6 +76,10 @@ impl Filtered {
         format!("SELECT {columns} FROM {} WHERE {}", self.from, self.conditions.join(" AND "))
     }
 
+    fn page(&self) -> String {
+        format!("{} ORDER BY {} LIMIT ?8 OFFSET ?9", self.text(message_columns!()), self.order)
+    }
+
     fn bind<'q>(&self, text: String, viewer: &Viewer, filter: &InboxFilter) -> Bound<'q> {
         // Every piece of the text is a constant of this file; what people typed is bound.
         for_viewer(sqlx::query(AssertSqlSafe(text)), viewer)
@@ -96,11 +100,10 @@ impl SqliteStore {
         page: Page,
     ) -> Result<Vec<InboxMessage>, Fault> {
         let filtered = Filtered::new(filter);
-        let text =
-            format!("{} ORDER BY {} LIMIT ?8 OFFSET ?9", filtered.text(message_columns!()), filtered.order);
+        let text = filtered.page();
         let rows = filtered
             .bind(text, viewer, filter)
-            .bind(page.limit)
+            .bind(page.bounded_limit())
             .bind(page.offset)
             .fetch_all(&self.readers)
             .await?;
@@ -141,6 +144,13 @@ impl SqliteStore {
         let row = for_viewer(query, viewer).bind(key(id.as_uuid())).fetch_optional(&self.readers).await?;
         row.as_ref().map(|row: &SqliteRow| Cells::new("inbox", row).raw()).transpose()
     }
+}
+
+/// The text of a list, for a look at its plan.
+#[cfg(test)]
+pub(in crate::sqlite) fn list_for_plan(of_one_mailbox: bool) -> String {
+    let mailbox = of_one_mailbox.then(|| uuid::Uuid::nil().into());
+    Filtered::new(&InboxFilter { mailbox, ..InboxFilter::default() }).page()
 }
 
 #[cfg(test)]

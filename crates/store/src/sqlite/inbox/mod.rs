@@ -6,6 +6,9 @@ mod process;
 mod records;
 mod threads;
 
+#[cfg(test)]
+pub(super) use list::list_for_plan;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use postroom_model::inbox::{InboxMessage, Summary};
@@ -35,6 +38,9 @@ macro_rules! message_columns {
 }
 
 use message_columns;
+
+pub(super) const UNPROCESSED: &str = "SELECT id, raw_sha256, raw_size, received_at FROM inbox
+     WHERE state = 'stored' ORDER BY received_at, sequence LIMIT ?";
 
 fn message(row: &SqliteRow) -> Result<InboxMessage, Fault> {
     let cells = Cells::new("inbox", row);
@@ -78,13 +84,7 @@ impl InboxStore for SqliteStore {
 
     async fn unprocessed(&self, limit: u32) -> Result<Vec<StoredMessage>, StoreError> {
         let work = async {
-            let rows = sqlx::query(
-                "SELECT id, raw_sha256, raw_size, received_at FROM inbox WHERE state = 'stored'
-                 ORDER BY received_at, sequence LIMIT ?",
-            )
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await?;
+            let rows = sqlx::query(UNPROCESSED).bind(limit).fetch_all(&self.readers).await?;
             let stored = |row| {
                 let cells = Cells::new("inbox", row);
                 let (id, raw) = (cells.id("id")?, cells.raw()?);

@@ -28,6 +28,22 @@ macro_rules! lane_is_open {
     };
 }
 
+/// Of the due ones in open lanes the first of each lane: a lane may be open for several deferred ones.
+pub(in crate::sqlite) const CLAIM: &str = concat!(
+    "SELECT * FROM (
+         SELECT m.*, row_number() OVER (PARTITION BY m.connection, m.sender ORDER BY m.due_at, m.sequence) AS place
+         FROM outbox m WHERE m.due_at <= ?1 AND ",
+    lane_is_open!(),
+    ") WHERE place = 1 ORDER BY due_at, sequence LIMIT ?2"
+);
+
+pub(in crate::sqlite) const NEXT_DUE: &str = concat!(
+    "SELECT m.due_at FROM outbox m WHERE m.due_at IS NOT NULL
+     AND (m.state = 'sending' AND m.lease_until > ?1 OR (",
+    lane_is_open!(),
+    ")) ORDER BY m.due_at, m.sequence LIMIT 1"
+);
+
 impl SqliteStore {
     pub(super) async fn write_claims(
         &self,
@@ -36,19 +52,8 @@ impl SqliteStore {
         limit: u32,
     ) -> Result<Vec<ClaimedMessage>, Fault> {
         let mut transaction = self.begin().await?;
-        // Of the due ones in open lanes the first of each lane: a lane may be open for several deferred ones.
-        let due = sqlx::query(concat!(
-            "SELECT * FROM (
-                 SELECT m.*, row_number() OVER (PARTITION BY m.connection, m.sender ORDER BY m.due_at, m.sequence)
-                        AS place
-                 FROM outbox m WHERE m.due_at <= ?1 AND ",
-            lane_is_open!(),
-            ") WHERE place = 1 ORDER BY due_at, sequence LIMIT ?2"
-        ))
-        .bind(micros(self.env.now()))
-        .bind(limit)
-        .fetch_all(&mut *transaction)
-        .await?;
+        let due =
+            sqlx::query(CLAIM).bind(micros(self.env.now())).bind(limit).fetch_all(&mut *transaction).await?;
         let mut claimed = Vec::with_capacity(due.len());
         for row in &due {
             claimed.push(self.claim(&mut transaction, row, owner, until).await?);
@@ -90,14 +95,7 @@ impl SqliteStore {
     /// When the first message in an open lane is due, or a running lease ends. One in a closed lane waits for what
     /// closes it.
     pub(super) async fn first_due(&self) -> Result<Option<i64>, Fault> {
-        Ok(sqlx::query_scalar(concat!(
-            "SELECT m.due_at FROM outbox m WHERE m.due_at IS NOT NULL
-             AND (m.state = 'sending' AND m.lease_until > ?1 OR (",
-            lane_is_open!(),
-            ")) ORDER BY m.due_at, m.sequence LIMIT 1"
-        ))
-        .bind(micros(self.env.now()))
-        .fetch_optional(&self.readers)
-        .await?)
+        let now = micros(self.env.now());
+        Ok(sqlx::query_scalar(NEXT_DUE).bind(now).fetch_optional(&self.readers).await?)
     }
 }

@@ -3,6 +3,9 @@
 mod accept;
 mod claim;
 
+#[cfg(test)]
+pub(super) use claim::{CLAIM, NEXT_DUE};
+
 use async_trait::async_trait;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::outbox::{IdempotencyKey, OutboxMessage, OutboxState};
@@ -197,7 +200,7 @@ impl SqliteStore {
             }
             None => sqlx::query("SELECT * FROM outbox ORDER BY sequence DESC LIMIT ? OFFSET ?"),
         };
-        let rows = query.bind(page.limit).bind(page.offset).fetch_all(&self.readers).await?;
+        let rows = query.bind(page.bounded_limit()).bind(page.offset).fetch_all(&self.readers).await?;
         rows.iter().map(message).collect()
     }
 

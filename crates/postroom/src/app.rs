@@ -1,0 +1,115 @@
+//! The wiring: configuration to store, transports and engine.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use postroom_engine::Engine;
+use postroom_entra::http::HttpSettings;
+use postroom_entra::token::TokenClient;
+use postroom_model::connection::Connection;
+use postroom_model::credential::Credential;
+use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::people::User;
+use postroom_model::{ConnectionId, Env, SecretString};
+use postroom_store::sqlite::SqliteOptions;
+use postroom_store::{KeyFile, SqliteStore, Store};
+use postroom_transport::{Credentials, Wire};
+
+use crate::config::Config;
+use crate::output::hinted;
+
+/// Everything a command works with.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) env: Env,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) engine: Engine,
+}
+
+impl App {
+    /// Opens the data folder; makes it, and its key, on the first run.
+    pub(crate) async fn open(config: Config, env: Env) -> anyhow::Result<Self> {
+        let options = SqliteOptions {
+            folder: config.data_dir.clone(),
+            key_file: KeyFile(config.key_file()),
+            env: env.clone(),
+        };
+        let store: Arc<dyn Store> = Arc::new(
+            SqliteStore::open(options)
+                .await
+                .with_context(|| format!("open the data folder {}", config.data_dir.display()))?,
+        );
+        let http = postroom_entra::http::client(&HttpSettings::default())?;
+        let tokens = Arc::new(TokenClient::new(http.clone(), env.clone()));
+        let credentials = Arc::new(StoredCredentials(store.clone()));
+        let wire = Arc::new(Wire::new(http, tokens, credentials, env.clone()));
+        let engine = Engine::new(store.clone(), wire, env.clone(), config.engine_settings());
+        Ok(Self { config, env, store, engine })
+    }
+
+    /// The connection of this name or id; the only one when none is named.
+    pub(crate) async fn connection(&self, named: Option<&str>) -> anyhow::Result<Connection> {
+        let mut all = self.store.connections().await?;
+        let Some(named) = named else {
+            return match all.len() {
+                1 => Ok(all.remove(0)),
+                0 => Err(hinted("there is no connection yet", "`postroom connection save --help` makes one")),
+                _ => Err(hinted("there are several connections", "name one with --connection")),
+            };
+        };
+        let wanted = |connection: &Connection| {
+            connection.settings.display_name().eq_ignore_ascii_case(named)
+                || connection.id.to_string() == named
+        };
+        all.into_iter().find(wanted).ok_or_else(|| {
+            hinted(format!("there is no connection `{named}`"), "`postroom connection list` shows them")
+        })
+    }
+
+    /// The user of this name.
+    pub(crate) async fn user(&self, name: &str) -> anyhow::Result<User> {
+        let found = self.store.user_by_name(name).await?;
+        found
+            .map(|(user, _)| user)
+            .ok_or_else(|| hinted(format!("there is no user `{name}`"), "`postroom user list` shows them"))
+    }
+}
+
+/// Credentials out of the store, opened at the moment they are needed.
+struct StoredCredentials(Arc<dyn Store>);
+
+#[async_trait]
+impl Credentials for StoredCredentials {
+    async fn current(&self, connection: ConnectionId) -> Result<Option<(Credential, SecretString)>, Failure> {
+        self.0.credential_secret(connection).await.map_err(|error| {
+            let words = format!("the stored credential could not be opened: {error}");
+            Failure::new("open the credential", Origin::Ourselves, words, Decision::Retry { after: None })
+        })
+    }
+}
+
+/// The right to be the one process that works on a data folder. Held until dropped.
+pub(crate) struct FolderLock(#[expect(dead_code, reason = "the lock lives as long as the file")] File);
+
+impl FolderLock {
+    /// The lock, or none while another process holds it.
+    pub(crate) fn try_take(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let path = folder.join("serve.lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("open the lock file {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("lock {}", path.display()))
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The command line: words and dispatch.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::commands;
+use crate::config::{Config, LogFormat};
+use crate::{output, system};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, and everything asked about is well
+  1  something failed, or a check or a message did
+  2  the command line or the configuration is wrong";
+
+/// The mail room between business software and Microsoft 365, Exchange, IMAP and SMTP.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Configuration file [default: postroom.toml in the working folder, if there is one]
+    #[arg(long, global = true, env = "POSTROOM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Folder of the data; wins over the configuration
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Walk the whole set-up guide on a tenant of your own machine, and look at the result
+    Demo(commands::demo::DemoArguments),
+    /// Run the product: page, API, outbox, collector
+    Serve(commands::serve::ServeArguments),
+    /// Test a connection, rung by rung, until it says OK!
+    Check(commands::check::CheckArguments),
+    /// Send a message through the outbox
+    Send(commands::send::SendArguments),
+    /// Show, file or collect received mail
+    Inbox(commands::inbox::InboxArguments),
+    /// Show messages on their way out, and what became of them
+    Outbox(commands::outbox::OutboxArguments),
+    /// Make, list and revoke the keys of programs
+    Apikey(commands::apikey::ApikeyArguments),
+    /// Add and list users and groups
+    User(commands::user::UserArguments),
+    /// Save, list and remove connections
+    Connection(commands::connection::ConnectionArguments),
+    /// Add, list, validate and remove mailboxes
+    Mailbox(commands::mailbox::MailboxArguments),
+    /// Check and show the configuration
+    Config(commands::config::ConfigArguments),
+    /// Run a Microsoft 365 tenant on your own machine
+    Sandbox(commands::sandbox::SandboxArguments),
+}
+
+/// The command line asks for something that cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+/// Runs the command.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let env = system::env();
+    // Commands that need no data folder.
+    match arguments.command {
+        Command::Sandbox(sandbox) => return commands::sandbox::run(sandbox, arguments.data, env).await,
+        Command::Demo(demo) => return commands::demo::run(demo, arguments.data, env).await,
+        Command::Config(config) => return commands::config::run(&config, arguments.config.as_deref()),
+        _ => {}
+    }
+    let mut config = Config::load(arguments.config.as_deref(), std::env::vars())?;
+    if let Some(folder) = arguments.data {
+        config.data_dir = folder;
+    }
+    let serving = matches!(arguments.command, Command::Serve(_));
+    start_log(&config, serving)?;
+    let app = App::open(config, env).await?;
+    match arguments.command {
+        Command::Serve(serve) => commands::serve::run(app, serve).await,
+        Command::Check(check) => commands::check::run(&app, check).await,
+        Command::Send(send) => commands::send::run(&app, send).await,
+        Command::Inbox(inbox) => commands::inbox::run(&app, inbox).await,
+        Command::Outbox(outbox) => commands::outbox::run(&app, outbox).await,
+        Command::Apikey(apikey) => commands::apikey::run(&app, apikey).await,
+        Command::User(user) => commands::user::run(&app, user).await,
+        Command::Connection(connection) => commands::connection::run(&app, connection).await,
+        Command::Mailbox(mailbox) => commands::mailbox::run(&app, mailbox).await,
+        Command::Sandbox(_) | Command::Demo(_) | Command::Config(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The server logs as configured; other commands only warn, because their words are their output.
+fn start_log(config: &Config, serving: bool) -> anyhow::Result<()> {
+    let level = if serving { config.log.level.as_str() } else { "warn" };
+    let filter: EnvFilter = level.parse()?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match config.log.format {
+        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => {
+            builder.with_ansi(std::env::var_os("NO_COLOR").is_none() && is_terminal()).try_init()
+        }
+    };
+    if let Err(error) = started {
+        output::talk(format!("warning: the log could not be started: {error}"));
+    }
+    Ok(())
+}
+
+fn is_terminal() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stderr())
+}

@@ -1,0 +1,230 @@
+//! `postroom connection`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use postroom_model::connection::{
+    AuthenticationFlow, Cloud, Connection, ConnectionKind, ConnectionSettings, EmailMethod, Endpoints,
+    OutgoingSettings, SecretField, TlsMode,
+};
+use postroom_model::credential::CredentialKind;
+use postroom_model::{PollingInterval, Problems, SecretString, Severity, Timestamp};
+use postroom_store::{NewCredential, SaveConnection};
+use url::Url;
+
+use super::{ACTOR, read_secret};
+use crate::app::App;
+use crate::cli::UsageError;
+use crate::output;
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectionArguments {
+    #[command(subcommand)]
+    command: ConnectionCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConnectionCommand {
+    /// Add a connection, or change the one of that name; what is not given stays as it is
+    Save(Box<SaveArguments>),
+    /// List connections
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a connection that no mailbox uses
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct SaveArguments {
+    /// Name of the connection
+    #[arg(long)]
+    name: String,
+    /// exchange-online, exchange, imap or smtp
+    #[arg(long)]
+    kind: Option<ConnectionKind>,
+    /// Server address
+    #[arg(long)]
+    server: Option<String>,
+    /// Port; 0 is the standard port
+    #[arg(long)]
+    port: Option<u16>,
+    /// implicit, starttls or plain
+    #[arg(long)]
+    tls: Option<TlsMode>,
+    /// Directory (tenant) ID
+    #[arg(long)]
+    tenant_id: Option<String>,
+    /// Application (client) ID
+    #[arg(long)]
+    application_id: Option<String>,
+    /// Authentication flow: client-secret, certificate, federated or password
+    #[arg(long)]
+    flow: Option<AuthenticationFlow>,
+    /// User name, for SMTP, IMAP and Exchange
+    #[arg(long)]
+    user_name: Option<String>,
+    /// File with the client secret or password, - for standard input. Never on the command line, where others see it
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// When the secret stops working, such as 2027-05-22T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    secret_expires: Option<Timestamp>,
+    /// Polling interval in minutes, such as 60,00; 0 is off
+    #[arg(long, value_name = "MINUTES")]
+    polling_interval: Option<PollingInterval>,
+    /// Maximum size for files in e-mail, in MB
+    #[arg(long, value_name = "MB")]
+    max_size: Option<u32>,
+    /// Address of the sign-in service, for a cloud of one's own such as the sandbox
+    #[arg(long, requires = "graph")]
+    authority: Option<Url>,
+    /// Address of Microsoft Graph, for a cloud of one's own such as the sandbox
+    #[arg(long, requires = "authority")]
+    graph: Option<Url>,
+    /// Send through this connection by default
+    #[arg(long)]
+    outgoing: bool,
+}
+
+pub(crate) async fn run(app: &App, arguments: ConnectionArguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        ConnectionCommand::Save(save) => save_connection(app, *save).await?,
+        ConnectionCommand::List { json } => list(app, json).await?,
+        ConnectionCommand::Remove { name } => {
+            let connection = app.connection(Some(&name)).await?;
+            app.store.remove_connection(connection.id, ACTOR).await?;
+            output::talk(format!("removed {name}"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn save_connection(app: &App, mut save: SaveArguments) -> anyhow::Result<()> {
+    let all = app.store.connections().await?;
+    let existing = all.into_iter().find(|one| one.settings.display_name().eq_ignore_ascii_case(&save.name));
+    let secret = save.secret_file.take().map(|path| read_secret(&path)).transpose()?;
+    let expires_at = save.secret_expires;
+    let outgoing = save.outgoing;
+    let settings = merged(existing.as_ref(), save)?.trimmed();
+    let stored = match &existing {
+        Some(connection) => app.store.credential_secret(connection.id).await?.is_some(),
+        None => false,
+    };
+    let field = match &secret {
+        Some(text) => SecretField::Typed(text),
+        None if stored => SecretField::Stored,
+        None => SecretField::Missing,
+    };
+    let problems = settings.validate(field);
+    show(&problems);
+    problems.into_result().context("the connection is not saved")?;
+    let kind = settings.kind;
+    let flow = settings.flow;
+    let connection = app
+        .store
+        .save_connection(SaveConnection {
+            id: existing.map_or_else(|| app.env.new_id(), |connection| connection.id),
+            settings,
+            credential: secret.map(|secret| credential(kind, flow, secret, expires_at)),
+            actor: ACTOR.to_owned(),
+        })
+        .await?;
+    if outgoing {
+        use_for_sending(app, &connection).await?;
+    }
+    app.engine.nudge();
+    output::talk(format!("saved {}", connection.settings.display_name()));
+    output::data(connection.id.to_string());
+    Ok(())
+}
+
+/// What was stored, with what was given laid over it.
+fn merged(existing: Option<&Connection>, save: SaveArguments) -> anyhow::Result<ConnectionSettings> {
+    let mut settings = match (existing, save.kind) {
+        (Some(connection), _) => connection.settings.clone(),
+        (None, Some(kind)) => ConnectionSettings::new(kind),
+        (None, None) => return Err(UsageError("a new connection needs --kind".to_owned()).into()),
+    };
+    settings.name = save.name;
+    settings.kind = save.kind.unwrap_or(settings.kind);
+    settings.server = save.server.unwrap_or(settings.server);
+    settings.port = save.port.unwrap_or(settings.port);
+    settings.tls = save.tls.unwrap_or(settings.tls);
+    settings.tenant_id = save.tenant_id.unwrap_or(settings.tenant_id);
+    settings.application_id = save.application_id.unwrap_or(settings.application_id);
+    settings.flow = save.flow.unwrap_or(settings.flow);
+    settings.user_name = save.user_name.unwrap_or(settings.user_name);
+    settings.polling_interval = save.polling_interval.unwrap_or(settings.polling_interval);
+    settings.max_size_mb = save.max_size.unwrap_or(settings.max_size_mb);
+    if let (Some(authority), Some(graph)) = (save.authority, save.graph) {
+        settings.cloud = Cloud::Custom(Endpoints { authority, graph });
+    }
+    Ok(settings)
+}
+
+/// The kind of credential that a flow of a kind of connection signs in with.
+pub(crate) fn credential(
+    kind: ConnectionKind,
+    flow: AuthenticationFlow,
+    secret: SecretString,
+    expires_at: Option<Timestamp>,
+) -> NewCredential {
+    let kind = match (kind, flow) {
+        (ConnectionKind::ExchangeOnline, AuthenticationFlow::ClientSecret) => CredentialKind::ClientSecret,
+        (ConnectionKind::ExchangeOnline, AuthenticationFlow::Certificate) => CredentialKind::Certificate,
+        (ConnectionKind::ExchangeOnline, AuthenticationFlow::Federated) => CredentialKind::FederatedToken,
+        _ => CredentialKind::Password,
+    };
+    NewCredential { kind, secret, expires_at, key_id: None }
+}
+
+async fn use_for_sending(app: &App, connection: &Connection) -> anyhow::Result<()> {
+    let kind = connection.settings.kind;
+    let method = EmailMethod::ALL.into_iter().find(|method| method.connection_kind() == Some(kind));
+    let Some(method) = method else {
+        return Err(UsageError(format!("nothing can be sent through {}", kind.label())).into());
+    };
+    let settings = OutgoingSettings { method, connection: Some(connection.id) };
+    app.store.save_outgoing_settings(&settings, ACTOR).await?;
+    Ok(())
+}
+
+/// Problems as talk, errors first.
+pub(super) fn show(problems: &Problems) {
+    for problem in problems.iter() {
+        let word = if problem.severity == Severity::Error { "error" } else { "warning" };
+        output::talk(format!("{word}: {} ({})", problem.message, problem.field));
+        if let Some(hint) = &problem.hint {
+            output::talk(format!("  hint: {hint}"));
+        }
+    }
+}
+
+async fn list(app: &App, json: bool) -> anyhow::Result<()> {
+    let connections = app.store.connections().await?;
+    if json {
+        return output::json(&connections);
+    }
+    let outgoing = app.store.outgoing_settings().await?.and_then(|settings| settings.connection);
+    let rows = connections.into_iter().map(|connection| {
+        let settings = &connection.settings;
+        let sends = if outgoing == Some(connection.id) { "sends by default" } else { "" };
+        [
+            settings.display_name().to_owned(),
+            settings.kind.as_str().to_owned(),
+            format!("{}:{}", settings.server, settings.effective_port()),
+            settings.flow.as_str().to_owned(),
+            sends.to_owned(),
+        ]
+    });
+    output::table(["NAME", "KIND", "SERVER", "FLOW", ""], rows.collect());
+    Ok(())
+}

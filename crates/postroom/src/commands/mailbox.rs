@@ -1,0 +1,156 @@
+//! `postroom mailbox`.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use postroom_model::mailbox::{Availability, MailType, Mailbox, MailboxSettings};
+use postroom_model::people::Role;
+use postroom_model::{EmailAddress, PollingInterval};
+use postroom_store::SaveMailbox;
+
+use super::connection::show;
+use super::{ACTOR, user};
+use crate::app::App;
+use crate::output::{self, hinted};
+
+#[derive(Debug, Args)]
+pub(crate) struct MailboxArguments {
+    #[command(subcommand)]
+    command: MailboxCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum MailboxCommand {
+    /// Add a mailbox, or change the one of that address
+    Add(AddArguments),
+    /// List mailboxes
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Open a mailbox and read one header
+    Validate {
+        /// Its address
+        address: EmailAddress,
+    },
+    /// Remove a mailbox
+    Remove {
+        /// Its address
+        address: EmailAddress,
+    },
+}
+
+#[derive(Debug, Args)]
+struct AddArguments {
+    /// E-mail address
+    address: String,
+    /// Connection it is on; not needed when there is only one
+    #[arg(long)]
+    connection: Option<String>,
+    /// Type, such as customer-order; can be given several times
+    #[arg(long = "type", value_name = "TYPE", required = true)]
+    types: Vec<MailType>,
+    /// Available to all [default, except for Personnel, when no group, role or user is named]
+    #[arg(long, conflicts_with_all = ["groups", "roles", "users"])]
+    all: bool,
+    /// Available to this group; can be given several times
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Available to this role; can be given several times
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<Role>,
+    /// Available to this user; can be given several times
+    #[arg(long = "user", value_name = "USER")]
+    users: Vec<String>,
+    /// Polling interval in minutes, such as 60,00; 0 is off [default: the connection's]
+    #[arg(long, value_name = "MINUTES", default_value = "")]
+    polling_interval: PollingInterval,
+}
+
+pub(crate) async fn run(app: &App, arguments: MailboxArguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        MailboxCommand::Add(add) => add_mailbox(app, add).await?,
+        MailboxCommand::List { json } => list(app, json).await?,
+        MailboxCommand::Remove { address } => {
+            let mailbox = find(app, &address).await?;
+            app.store.remove_mailbox(mailbox.id, ACTOR).await?;
+            output::talk(format!("removed {address}"));
+        }
+        MailboxCommand::Validate { address } => {
+            let mailbox = find(app, &address).await?;
+            let validation = app.engine.validate_mailbox(mailbox.id, ACTOR).await?;
+            output::data(&validation.words);
+            return Ok(if validation.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The mailbox of this address.
+pub(super) async fn find(app: &App, address: &EmailAddress) -> anyhow::Result<Mailbox> {
+    let all = app.store.mailboxes().await?;
+    all.into_iter()
+        .find(|mailbox| mailbox.address == *address)
+        .ok_or_else(|| hinted(format!("there is no mailbox {address}"), "`postroom mailbox list` shows them"))
+}
+
+async fn add_mailbox(app: &App, add: AddArguments) -> anyhow::Result<()> {
+    let connection = app.connection(add.connection.as_deref()).await?;
+    let mut settings = MailboxSettings::new(add.address.trim(), add.types.iter().copied());
+    settings.polling_interval = add.polling_interval;
+    settings.availability = availability(app, &add, &settings).await?;
+    let problems = settings.validate();
+    show(&problems);
+    problems.into_result().context("the mailbox is not saved")?;
+    let all = app.store.mailboxes().await?;
+    let address: EmailAddress = settings.address.parse()?;
+    let same = |mailbox: &&Mailbox| mailbox.connection == connection.id && mailbox.address == address;
+    let id = all.iter().find(same).map_or_else(|| app.env.new_id(), |mailbox| mailbox.id);
+    let save = SaveMailbox { id, connection: connection.id, settings, actor: ACTOR.to_owned() };
+    let mailbox = app.store.save_mailbox(save).await?;
+    app.engine.nudge();
+    output::talk(format!("saved {}", mailbox.address));
+    output::data(mailbox.id.to_string());
+    Ok(())
+}
+
+async fn availability(
+    app: &App,
+    add: &AddArguments,
+    settings: &MailboxSettings,
+) -> anyhow::Result<Availability> {
+    if add.all {
+        return Ok(Availability::All);
+    }
+    if add.groups.is_empty() && add.roles.is_empty() && add.users.is_empty() {
+        return Ok(Availability::default_for(&settings.types));
+    }
+    let mut users = std::collections::BTreeSet::new();
+    for name in &add.users {
+        users.insert(app.user(name).await?.id);
+    }
+    let groups = user::group_ids(app, &add.groups).await?.into_iter().collect();
+    Ok(Availability::Only { groups, roles: add.roles.iter().copied().collect(), users })
+}
+
+async fn list(app: &App, json: bool) -> anyhow::Result<()> {
+    let mailboxes = app.store.mailboxes().await?;
+    if json {
+        return output::json(&mailboxes);
+    }
+    let rows = mailboxes.into_iter().map(|mailbox| {
+        let types: Vec<_> = mailbox.settings.types.iter().map(|kind| kind.label()).collect();
+        let available = if mailbox.settings.availability == Availability::All { "all" } else { "some" };
+        [
+            mailbox.address.to_string(),
+            types.join(", "),
+            available.to_owned(),
+            mailbox.state.as_str().to_owned(),
+            mailbox.last_error.unwrap_or_default(),
+        ]
+    });
+    output::table(["E-MAIL", "TYPE", "AVAILABLE", "STATE", "REASON"], rows.collect());
+    Ok(())
+}

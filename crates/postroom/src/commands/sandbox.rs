@@ -1,0 +1,102 @@
+//! `postroom sandbox`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use postroom_model::{EmailAddress, Env};
+use postroom_sandbox::{Sandbox, SandboxOptions};
+use url::Url;
+
+use super::serve::{stop_signal, write_ready_file};
+use crate::output;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct SandboxArguments {
+    #[command(subcommand)]
+    command: Option<SandboxCommand>,
+    /// Address and port; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8365")]
+    listen: SocketAddr,
+    /// File that gets one JSON object once the tenant listens
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum SandboxCommand {
+    /// Drop foreign mail into a mailbox of a running tenant
+    Deliver {
+        /// Address of the mailbox
+        #[arg(long)]
+        to: EmailAddress,
+        /// Address of the tenant
+        #[arg(long, default_value = "http://127.0.0.1:8365", value_name = "URL")]
+        url: Url,
+        /// Files with one raw message each
+        #[arg(required = true, value_name = "FILE.eml")]
+        files: Vec<PathBuf>,
+    },
+}
+
+pub(crate) async fn run(
+    arguments: SandboxArguments,
+    data: Option<PathBuf>,
+    env: Env,
+) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Some(SandboxCommand::Deliver { to, url, files }) => {
+            let http = postroom_entra::http::client(&postroom_entra::http::HttpSettings::default())?;
+            for file in files {
+                let raw = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+                deliver(&http, &url, &to, raw)
+                    .await
+                    .with_context(|| format!("deliver {}", file.display()))?;
+                output::talk(format!("delivered {} to {to}", file.display()));
+            }
+        }
+        None => serve(arguments.listen, data, arguments.ready_file, env).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Drops one raw message into a mailbox of the tenant at `url`.
+pub(crate) async fn deliver(
+    http: &reqwest::Client,
+    url: &Url,
+    to: &EmailAddress,
+    raw: Vec<u8>,
+) -> anyhow::Result<()> {
+    let mut address = url.join("/_sandbox/deliver")?;
+    address.query_pairs_mut().append_pair("to", to.as_str());
+    let answer = http.post(address).body(raw).send().await.context("reach the tenant")?;
+    let status = answer.status();
+    if !status.is_success() {
+        let words = answer.text().await.unwrap_or_default();
+        anyhow::bail!("the tenant answered {status}: {}", words.chars().take(300).collect::<String>());
+    }
+    Ok(())
+}
+
+async fn serve(
+    listen: SocketAddr,
+    data: Option<PathBuf>,
+    ready_file: Option<PathBuf>,
+    env: Env,
+) -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(SandboxOptions { listen, data, env })
+        .await
+        .with_context(|| format!("start the tenant on {listen}"))?;
+    let ready = sandbox.ready();
+    output::talk(format!("a Microsoft 365 tenant listens on http://{}", sandbox.address()));
+    match ready_file {
+        Some(path) => write_ready_file(&path, ready)?,
+        None => output::json(ready)?,
+    }
+    stop_signal().await?;
+    sandbox.stop().await;
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! `postroom.toml`, the environment, and what is checked in them. Every key is in [`REFERENCE`], which is also what
+//! `postroom config show` prints; a test holds the two together.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use postroom_engine::EngineSettings;
+use serde::Deserialize;
+
+/// The file as it is documented: every key with its default.
+pub(crate) const REFERENCE: &str = include_str!("../postroom.toml");
+
+/// What can be configured. Missing keys take their defaults; unknown keys are errors.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) listen: SocketAddr,
+    pub(crate) secure_cookies: bool,
+    pub(crate) log: Log,
+    pub(crate) limits: Limits,
+    pub(crate) engine: Engine,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("postroom-data"),
+            key_file: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8025)),
+            secure_cookies: false,
+            log: Log::default(),
+            limits: Limits::default(),
+            engine: Engine::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) level: String,
+    pub(crate) format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    pub(crate) max_request_mb: u32,
+    pub(crate) max_collect_mb: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_request_mb: 50, max_collect_mb: 150 }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Engine {
+    pub(crate) send_parallel: u32,
+    pub(crate) collect_parallel: u32,
+    pub(crate) idle_poll_ms: u64,
+    pub(crate) lease_seconds: u32,
+    pub(crate) retry_window_hours: u32,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        let defaults = EngineSettings::default();
+        Self {
+            send_parallel: defaults.send_parallel,
+            collect_parallel: defaults.collect_parallel,
+            idle_poll_ms: defaults.idle_poll_ms,
+            lease_seconds: defaults.lease_seconds,
+            retry_window_hours: defaults.retry_window_hours,
+        }
+    }
+}
+
+/// Why the configuration is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("read the configuration file {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// `postroom.toml:3:1: key `lisen`: unknown field ...`
+    #[error("{place}: key `{key}`: {message}")]
+    Wrong { place: String, key: String, message: String },
+}
+
+impl Config {
+    /// Reads the file named by `path`, or `postroom.toml` in the working folder when there is one, and lays the
+    /// `POSTROOM_*` variables over it.
+    pub(crate) fn load(
+        path: Option<&Path>,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let default = Path::new("postroom.toml");
+        let file = path.or_else(|| default.exists().then_some(default));
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?,
+            None => String::new(),
+        };
+        let name = file.map_or_else(|| "defaults".to_owned(), |path| path.display().to_string());
+        let mut config: Self = toml::from_str(&text).map_err(|error| wrong(&name, &text, &error))?;
+        config.apply(variables)?;
+        config.check(&name, &text)?;
+        Ok(config)
+    }
+
+    /// Each variable is the key in capitals, sections joined with an underscore: `POSTROOM_LOG_LEVEL`.
+    fn apply(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), ConfigError> {
+        for (name, value) in variables {
+            let Some(key) = name.strip_prefix("POSTROOM_") else { continue };
+            let fail = |message: String| ConfigError::Wrong {
+                place: "environment".to_owned(),
+                key: name.clone(),
+                message,
+            };
+            match key {
+                "DATA_DIR" => self.data_dir = PathBuf::from(value),
+                "KEY_FILE" => self.key_file = Some(PathBuf::from(value)),
+                "LISTEN" => self.listen = parse(&value).map_err(fail)?,
+                "SECURE_COOKIES" => self.secure_cookies = parse(&value).map_err(fail)?,
+                "LOG_LEVEL" => self.log.level = value,
+                "LOG_FORMAT" => {
+                    self.log.format = match value.as_str() {
+                        "text" => LogFormat::Text,
+                        "json" => LogFormat::Json,
+                        _ => return Err(fail(format!("`{value}` is neither text nor json"))),
+                    }
+                }
+                "LIMITS_MAX_REQUEST_MB" => self.limits.max_request_mb = parse(&value).map_err(fail)?,
+                "LIMITS_MAX_COLLECT_MB" => self.limits.max_collect_mb = parse(&value).map_err(fail)?,
+                "ENGINE_SEND_PARALLEL" => self.engine.send_parallel = parse(&value).map_err(fail)?,
+                "ENGINE_COLLECT_PARALLEL" => self.engine.collect_parallel = parse(&value).map_err(fail)?,
+                "ENGINE_IDLE_POLL_MS" => self.engine.idle_poll_ms = parse(&value).map_err(fail)?,
+                "ENGINE_LEASE_SECONDS" => self.engine.lease_seconds = parse(&value).map_err(fail)?,
+                "ENGINE_RETRY_WINDOW_HOURS" => {
+                    self.engine.retry_window_hours = parse(&value).map_err(fail)?
+                }
+                // Names the file itself; read by the command line.
+                "CONFIG" => {}
+                _ => {
+                    return Err(fail(
+                        "there is no such setting; `postroom config show` lists them".to_owned(),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, name: &str, text: &str) -> Result<(), ConfigError> {
+        let ranges = [
+            ("max_request_mb", u64::from(self.limits.max_request_mb), 1, 500),
+            ("max_collect_mb", u64::from(self.limits.max_collect_mb), 1, 500),
+            ("send_parallel", u64::from(self.engine.send_parallel), 1, 256),
+            ("collect_parallel", u64::from(self.engine.collect_parallel), 1, 256),
+            ("idle_poll_ms", self.engine.idle_poll_ms, 50, 600_000),
+            ("lease_seconds", u64::from(self.engine.lease_seconds), 10, 3_600),
+            ("retry_window_hours", u64::from(self.engine.retry_window_hours), 1, 720),
+        ];
+        for (key, value, least, most) in ranges {
+            if !(least..=most).contains(&value) {
+                let message = format!("{value} is outside {least} to {most}");
+                return Err(ConfigError::Wrong {
+                    place: place_of(name, text, key),
+                    key: key.to_owned(),
+                    message,
+                });
+            }
+        }
+        if self.log.level.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            let message = format!("`{}` is not a log filter such as info or postroom=debug", self.log.level);
+            return Err(ConfigError::Wrong {
+                place: place_of(name, text, "level"),
+                key: "level".to_owned(),
+                message,
+            });
+        }
+        Ok(())
+    }
+
+    /// Where the key is: as configured, else in the data folder.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.key_file.clone().unwrap_or_else(|| self.data_dir.join("postroom.key"))
+    }
+
+    pub(crate) fn engine_settings(&self) -> EngineSettings {
+        EngineSettings {
+            send_parallel: self.engine.send_parallel,
+            collect_parallel: self.engine.collect_parallel,
+            idle_poll_ms: self.engine.idle_poll_ms,
+            lease_seconds: self.engine.lease_seconds,
+            retry_window_hours: self.engine.retry_window_hours,
+            max_collect_bytes: u64::from(self.limits.max_collect_mb) * 1_000_000,
+        }
+    }
+}
+
+fn parse<T: std::str::FromStr>(value: &str) -> Result<T, String>
+where
+    T::Err: std::fmt::Display,
+{
+    value.trim().parse().map_err(|error| format!("`{value}`: {error}"))
+}
+
+/// Where the parser stopped, and the key on that line.
+fn wrong(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+    let offset = error.span().map_or(0, |span| span.start.min(text.len()));
+    let before = text.get(..offset).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = offset - before.rfind('\n').map_or(0, |at| at + 1) + 1;
+    let key = text.lines().nth(line - 1).unwrap_or_default();
+    let key = key.split('=').next().unwrap_or_default().trim().to_owned();
+    let message = error.message().lines().collect::<Vec<_>>().join(" ");
+    ConfigError::Wrong { place: format!("{name}:{line}:{column}"), key, message }
+}
+
+/// File and line of a key, or the file alone when a default or a variable set it.
+fn place_of(name: &str, text: &str, key: &str) -> String {
+    let at = text.lines().position(|line| line.split('=').next().is_some_and(|word| word.trim() == key));
+    at.map_or_else(|| name.to_owned(), |index| format!("{name}:{}:1", index + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("postroom.toml");
+        std::fs::write(&path, text).unwrap();
+        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(Some(&path), owned.collect::<Vec<_>>().into_iter())
+    }
+
+    fn said(text: &str, variables: &[(&str, &str)]) -> String {
+        let error = load(text, variables).unwrap_err().to_string();
+        error.rsplit_once('/').map_or(error.clone(), |(_, rest)| rest.to_owned())
+    }
+
+    #[test]
+    fn the_documented_file_is_the_defaults() {
+        let documented = load(REFERENCE, &[]).unwrap();
+        assert_eq!(format!("{documented:?}"), format!("{:?}", Config::default()));
+        // Every key of the structure is documented: the line of each stands in the file, as it is or commented out.
+        for key in ["data_dir", "key_file", "listen", "secure_cookies", "level", "format", "max_request_mb"] {
+            assert!(REFERENCE.contains(&format!("{key} = ")), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_broken_line_is_named_by_file_line_and_key() {
+        let unknown = said("listen = \"127.0.0.1:0\"\nlisen = 1\n", &[]);
+        assert!(unknown.starts_with("postroom.toml:2:1: key `lisen`: unknown field `lisen`"), "{unknown}");
+        let kind = said("[limits]\nmax_request_mb = \"large\"\n", &[]);
+        assert!(kind.starts_with("postroom.toml:2:18: key `max_request_mb`: invalid type"), "{kind}");
+        let range = said("[engine]\n\nsend_parallel = 0\n", &[]);
+        assert_eq!(range, "postroom.toml:3:1: key `send_parallel`: 0 is outside 1 to 256");
+        let syntax = said("listen = \n", &[]);
+        assert!(syntax.starts_with("postroom.toml:1:"), "{syntax}");
+    }
+
+    #[test]
+    fn the_environment_wins_and_is_checked_too() {
+        let config = load("data_dir = \"a\"\n", &[("POSTROOM_DATA_DIR", "b"), ("HOME", "x")]).unwrap();
+        assert_eq!(config.data_dir, PathBuf::from("b"));
+        assert_eq!(config.key_file(), PathBuf::from("b/postroom.key"));
+        let typo = said("", &[("POSTROOM_LISEN", "1")]);
+        assert!(typo.contains("POSTROOM_LISEN"), "{typo}");
+    }
+}

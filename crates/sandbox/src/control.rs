@@ -1,0 +1,102 @@
+//! The sandbox's own dials, below `/_sandbox/`. Served on loopback listeners only: they need no token.
+//!
+//! | call | what it does |
+//! |---|---|
+//! | `POST deliver?to=ADDRESS` | drops the body, a raw message, into that mailbox's inbox |
+//! | `GET outside` | mails that left the tenant, with envelope |
+//! | `GET requests` | the last 500 requests: method, path, status |
+//! | `POST faults` | a fault for the next requests to a path |
+//! | `DELETE faults` | forgets all faults |
+//! | `POST expire-deltas` | every delta token given so far answers 410 |
+
+use std::sync::Arc;
+
+use axum::http::Method;
+use axum::response::Response;
+use serde_json::{Value, json};
+use sqlx::Row;
+
+use crate::answer::{Answer, Refusal, empty_answer, iso, json_answer};
+use crate::call::Call;
+use crate::faults::{Fault, MAX_FAULTS};
+use crate::mail;
+use crate::state::{Tenant, step};
+
+/// Most mails shown by `outside`; the newest.
+const MOST_OUTSIDE: i64 = 1000;
+
+/// Answers a control call.
+pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> Response {
+    if !tenant.control {
+        return Refusal { status: 404, ..Refusal::no_route(call) }.into_response(tenant, call);
+    }
+    let result = match (&call.method, path) {
+        (&Method::POST, ["deliver"]) => deliver(tenant, call).await,
+        (&Method::GET, ["outside"]) => outside(tenant).await,
+        (&Method::GET, ["requests"]) => Ok(json_answer(200, &json!(*tenant.log()))),
+        (&Method::POST, ["faults"]) => add_fault(tenant, call),
+        (&Method::DELETE, ["faults"]) => {
+            tenant.faults().clear();
+            Ok(empty_answer(204))
+        }
+        (&Method::POST, ["expire-deltas"]) => expire(tenant).await,
+        _ => Err(Refusal { status: 404, ..Refusal::no_route(call) }),
+    };
+    result.unwrap_or_else(|refusal| refusal.into_response(tenant, call))
+}
+
+async fn deliver(tenant: &Tenant, call: &Call) -> Answer {
+    let to = call.param("to").unwrap_or_default();
+    if call.body.is_empty() {
+        return Err(Refusal::bad_request("The body must be a raw message."));
+    }
+    let mut tx = tenant.begin().await?;
+    let mailbox = mail::mailbox(&mut tx, to).await?.ok_or_else(|| Refusal::resource_not_found(to))?;
+    let ids = mail::drop_in(tenant, &mut tx, &mailbox, &call.body).await?;
+    tx.commit().await?;
+    Ok(json_answer(201, &ids))
+}
+
+async fn outside(tenant: &Tenant) -> Answer {
+    let mut tx = tenant.begin().await?;
+    let rows = sqlx::query("SELECT * FROM (SELECT * FROM outside ORDER BY id DESC LIMIT ?) ORDER BY id")
+        .bind(MOST_OUTSIDE)
+        .fetch_all(&mut *tx)
+        .await?;
+    let mails: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "from": row.get::<String, _>("envelope_from"),
+                "to": serde_json::from_str::<Value>(row.get("envelope_to")).unwrap_or_default(),
+                "file": row.get::<Option<String>, _>("file"),
+                "createdDateTime": iso(row.get("created_at")),
+                "raw": String::from_utf8_lossy(row.get("raw")),
+            })
+        })
+        .collect();
+    Ok(json_answer(200, &json!(mails)))
+}
+
+fn add_fault(tenant: &Tenant, call: &Call) -> Answer {
+    let fault: Fault = serde_json::from_slice(&call.body)
+        .map_err(|error| Refusal::bad_request(format!("The fault cannot be read: {error}.")))?;
+    if fault.count == 0 || fault.status.is_some_and(|status| !(200..=599).contains(&status)) {
+        return Err(Refusal::bad_request(
+            "A fault needs a count of at least 1 and a status from 200 to 599.",
+        ));
+    }
+    let mut faults = tenant.faults();
+    if faults.len() >= MAX_FAULTS {
+        return Err(Refusal::bad_request("Too many faults are waiting; DELETE faults forgets them."));
+    }
+    faults.push(fault);
+    Ok(empty_answer(204))
+}
+
+async fn expire(tenant: &Tenant) -> Answer {
+    let mut tx = tenant.begin().await?;
+    step(&mut tx, "delta_epoch").await?;
+    tx.commit().await?;
+    Ok(empty_answer(204))
+}

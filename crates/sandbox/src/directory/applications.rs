@@ -1,0 +1,218 @@
+//! `/applications`: the registrations.
+
+use axum::http::Method;
+use serde_json::{Map, Value, json};
+use sqlx::{Row, SqliteConnection};
+
+use super::{alternate_key, list, one, secrets, text};
+use crate::answer::{Answer, Refusal, empty_answer, iso};
+use crate::call::Call;
+use crate::entra::keys::sha1_base64;
+use crate::state::{DOMAIN, Tenant, random_guid};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// Properties a client may write.
+const WRITABLE: &[&str] = &[
+    "displayName",
+    "signInAudience",
+    "isFallbackPublicClient",
+    "publicClient",
+    "requiredResourceAccess",
+    "web",
+    "spa",
+    "api",
+    "identifierUris",
+    "keyCredentials",
+    "tags",
+    "notes",
+    "description",
+    "appRoles",
+    "info",
+    "optionalClaims",
+    "groupMembershipClaims",
+    "serviceManagementReference",
+];
+const AUDIENCES: &[&str] = &[
+    "AzureADMyOrg",
+    "AzureADMultipleOrgs",
+    "AzureADandPersonalMicrosoftAccount",
+    "PersonalMicrosoftAccount",
+];
+
+pub(super) async fn answer(tenant: &Tenant, db: &mut SqliteConnection, call: &Call, path: &[&str]) -> Answer {
+    match (&call.method, path) {
+        (&Method::GET, []) => {
+            let rows =
+                sqlx::query("SELECT id, app_id, created_at, body FROM application ORDER BY rowid LIMIT 5000")
+                    .fetch_all(&mut *db)
+                    .await?;
+            let mut objects = Vec::new();
+            for row in &rows {
+                objects.push(view(db, row).await?);
+            }
+            list(call, "applications", objects)
+        }
+        (&Method::POST, []) => create(tenant, db, call).await,
+        (&Method::GET, [key]) => {
+            let row = find(db, key).await?;
+            let object = view(db, &row).await?;
+            one(call, "applications", 200, object)
+        }
+        (&Method::PATCH, [key]) => change(tenant, db, call, key).await,
+        (&Method::DELETE, [key]) => {
+            let id: String = find(db, key).await?.get("id");
+            sqlx::query("DELETE FROM application WHERE id = ?").bind(id).execute(db).await?;
+            Ok(empty_answer(204))
+        }
+        (&Method::POST, [key, "addPassword"]) => {
+            let id: String = find(db, key).await?.get("id");
+            secrets::add(tenant, db, call, &id).await
+        }
+        (&Method::POST, [key, "removePassword"]) => {
+            let id: String = find(db, key).await?.get("id");
+            secrets::remove(db, call, &id).await
+        }
+        _ => Err(Refusal::no_route(call)),
+    }
+}
+
+async fn find(db: &mut SqliteConnection, key: &str) -> Result<sqlx::sqlite::SqliteRow, Refusal> {
+    let query = match alternate_key(key) {
+        Some(app_id) => {
+            sqlx::query("SELECT id, app_id, created_at, body FROM application WHERE app_id = ?").bind(app_id)
+        }
+        None => sqlx::query("SELECT id, app_id, created_at, body FROM application WHERE id = ?")
+            .bind(key.to_ascii_lowercase()),
+    };
+    query.fetch_optional(db).await?.ok_or_else(|| Refusal::resource_not_found(key))
+}
+
+/// The object as it is shown: defaults, what was written, credentials without their secrets.
+async fn view(db: &mut SqliteConnection, row: &sqlx::sqlite::SqliteRow) -> Result<Value, Refusal> {
+    let id: String = row.get("id");
+    let mut object = json!({
+        "id": id,
+        "appId": row.get::<String, _>("app_id"),
+        "createdDateTime": iso(row.get("created_at")),
+        "publisherDomain": DOMAIN,
+        "signInAudience": "AzureADandPersonalMicrosoftAccount",
+        "identifierUris": [],
+        "tags": [],
+        "notes": null,
+        "isFallbackPublicClient": null,
+        "keyCredentials": [],
+        "requiredResourceAccess": [],
+        "appRoles": [],
+        "web": {"redirectUris": []},
+        "spa": {"redirectUris": []},
+        "publicClient": {"redirectUris": []},
+        "api": {"requestedAccessTokenVersion": null, "oauth2PermissionScopes": []},
+    });
+    let body: Value = serde_json::from_str(row.get("body")).unwrap_or_default();
+    if let (Value::Object(object), Value::Object(body)) = (&mut object, body) {
+        object.extend(body);
+    }
+    // Public keys are left out of reads: only names and dates matter afterwards.
+    for key in object["keyCredentials"].as_array_mut().into_iter().flatten() {
+        key["key"] = Value::Null;
+    }
+    object["passwordCredentials"] = secrets::list(db, &id).await?;
+    Ok(object)
+}
+
+/// Takes over what may be written, and refuses the rest by name.
+fn take(tenant: &Tenant, body: Map<String, Value>, into: &mut Map<String, Value>) -> Result<(), Refusal> {
+    for (name, mut value) in body {
+        if name.starts_with('@') {
+            continue;
+        }
+        if name == "passwordCredentials" {
+            return Err(Refusal::bad_request(
+                "New password credentials must be generated by the service: use the addPassword action.",
+            ));
+        }
+        if !WRITABLE.contains(&name.as_str()) {
+            return Err(Refusal::bad_request(format!("Invalid property '{name}'.")));
+        }
+        match name.as_str() {
+            "signInAudience" if !value.as_str().is_some_and(|text| AUDIENCES.contains(&text)) => {
+                return Err(Refusal::bad_request(
+                    "Invalid value specified for property 'signInAudience' of resource 'Application'.",
+                ));
+            }
+            "keyCredentials" => complete_keys(tenant, &mut value, into.get("keyCredentials"))?,
+            _ => {}
+        }
+        into.insert(name, value);
+    }
+    Ok(())
+}
+
+/// Gives new keys an id and the certificate's name; keeps the bytes of those written back without them.
+fn complete_keys(tenant: &Tenant, value: &mut Value, old: Option<&Value>) -> Result<(), Refusal> {
+    let refuse = || {
+        Refusal::bad_request(
+            "Invalid value specified for property 'keyCredentials' of resource 'Application'.",
+        )
+    };
+    for key in value.as_array_mut().ok_or_else(refuse)? {
+        let known =
+            old.and_then(Value::as_array).into_iter().flatten().find(|old| old["keyId"] == key["keyId"]);
+        if let (Some(known), true) = (known, key["key"].is_null()) {
+            *key = known.clone();
+            continue;
+        }
+        let der = key["key"].as_str().and_then(|text| STANDARD.decode(text).ok()).ok_or_else(refuse)?;
+        if key["keyId"].is_null() {
+            key["keyId"] = json!(random_guid(&tenant.env));
+        }
+        if key["customKeyIdentifier"].is_null() {
+            key["customKeyIdentifier"] = json!(sha1_base64(&der));
+        }
+    }
+    Ok(())
+}
+
+async fn create(tenant: &Tenant, db: &mut SqliteConnection, call: &Call) -> Answer {
+    let body = call.json()?;
+    text(&body, "displayName", 256)?;
+    let mut kept = Map::new();
+    take(tenant, body, &mut kept)?;
+    let id = random_guid(&tenant.env);
+    sqlx::query("INSERT INTO application (id, app_id, created_at, body) VALUES (?, ?, ?, ?)")
+        .bind(&id)
+        .bind(random_guid(&tenant.env))
+        .bind(tenant.now())
+        .bind(Value::Object(kept).to_string())
+        .execute(&mut *db)
+        .await?;
+    let row = find(db, &id).await?;
+    let object = view(db, &row).await?;
+    one(call, "applications", 201, object)
+}
+
+async fn change(tenant: &Tenant, db: &mut SqliteConnection, call: &Call, key: &str) -> Answer {
+    let row = find(db, key).await?;
+    let Value::Object(mut kept) = serde_json::from_str(row.get("body")).unwrap_or_default() else {
+        return Err(Refusal::resource_not_found(key));
+    };
+    let body = call.json()?;
+    if body.contains_key("displayName") {
+        text(&body, "displayName", 256)?;
+    }
+    take(tenant, body, &mut kept)?;
+    let name = kept.get("displayName").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let id: String = row.get("id");
+    sqlx::query("UPDATE application SET body = ? WHERE id = ?")
+        .bind(Value::Object(kept).to_string())
+        .bind(&id)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query("UPDATE service_principal SET display_name = ? WHERE application = ?")
+        .bind(name)
+        .bind(&id)
+        .execute(db)
+        .await?;
+    Ok(empty_answer(204))
+}

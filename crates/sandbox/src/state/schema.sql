@@ -1,0 +1,98 @@
+CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS user (
+  id TEXT PRIMARY KEY,
+  address TEXT NOT NULL UNIQUE COLLATE NOCASE,
+  display_name TEXT NOT NULL,
+  password TEXT NOT NULL,
+  admin INTEGER NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS application (
+  id TEXT PRIMARY KEY,
+  app_id TEXT NOT NULL UNIQUE,
+  created_at INTEGER NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS secret (
+  key_id TEXT PRIMARY KEY,
+  application TEXT NOT NULL REFERENCES application (id) ON DELETE CASCADE,
+  display_name TEXT,
+  hint TEXT NOT NULL,
+  digest BLOB NOT NULL,
+  starts_at INTEGER NOT NULL,
+  ends_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS service_principal (
+  id TEXT PRIMARY KEY,
+  app_id TEXT NOT NULL UNIQUE,
+  application TEXT REFERENCES application (id) ON DELETE CASCADE,
+  display_name TEXT NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS role_assignment (
+  id TEXT PRIMARY KEY,
+  principal TEXT NOT NULL REFERENCES service_principal (id) ON DELETE CASCADE,
+  resource TEXT NOT NULL REFERENCES service_principal (id) ON DELETE CASCADE,
+  role TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  UNIQUE (principal, resource, role)
+) STRICT;
+CREATE TABLE IF NOT EXISTS folder (
+  id TEXT PRIMARY KEY,
+  mailbox TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  parent TEXT REFERENCES folder (id) ON DELETE CASCADE,
+  well_known TEXT,
+  display_name TEXT NOT NULL COLLATE NOCASE,
+  hidden INTEGER NOT NULL,
+  UNIQUE (mailbox, parent, display_name)
+) STRICT;
+CREATE TABLE IF NOT EXISTS message (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  mailbox TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  folder TEXT NOT NULL REFERENCES folder (id) ON DELETE CASCADE,
+  ordinary_id TEXT NOT NULL UNIQUE,
+  immutable_id TEXT NOT NULL UNIQUE,
+  entered INTEGER NOT NULL, -- number of the change that brought it into its folder
+  change INTEGER NOT NULL,  -- number of its last change
+  is_draft INTEGER NOT NULL,
+  is_read INTEGER NOT NULL,
+  internet_message_id TEXT NOT NULL,
+  received_at INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  modified_at INTEGER NOT NULL,
+  facts TEXT NOT NULL, -- JSON: what the raw message says, in Graph's words
+  marks TEXT NOT NULL, -- JSON: what only the mailbox knows (categories, flag ...)
+  raw BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS message_by_change ON message (folder, change);
+CREATE INDEX IF NOT EXISTS message_by_receipt ON message (mailbox, received_at);
+CREATE INDEX IF NOT EXISTS message_by_internet_id ON message (mailbox, internet_message_id);
+CREATE TABLE IF NOT EXISTS removal (
+  folder TEXT NOT NULL REFERENCES folder (id) ON DELETE CASCADE,
+  change INTEGER NOT NULL,
+  ordinary_id TEXT NOT NULL,
+  immutable_id TEXT NOT NULL,
+  PRIMARY KEY (folder, change, immutable_id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS outside (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  envelope_from TEXT NOT NULL,
+  envelope_to TEXT NOT NULL, -- JSON array
+  file TEXT,
+  raw BLOB NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS upload (
+  id TEXT PRIMARY KEY,
+  message INTEGER NOT NULL REFERENCES message (seq) ON DELETE CASCADE,
+  item TEXT NOT NULL, -- JSON: the attachment without its bytes
+  size INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS upload_chunk (
+  upload TEXT NOT NULL REFERENCES upload (id) ON DELETE CASCADE,
+  start INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (upload, start)
+) STRICT;

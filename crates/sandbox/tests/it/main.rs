@@ -1,0 +1,14 @@
+//! The sandbox over real HTTP, as a client meets it.
+
+#[cfg(test)]
+mod control;
+#[cfg(test)]
+mod delta;
+#[cfg(test)]
+mod directory;
+#[cfg(test)]
+mod entra;
+#[cfg(test)]
+mod mail;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,133 @@
+use postroom_model::failure::{Decision, Origin};
+use postroom_transport::{Source, Transports};
+use serde_json::json;
+
+use crate::stub::{Reply, Stub};
+use crate::{FROM, address, connection, graph, page, refused, settings, wire};
+
+async fn source(stub: &Stub) -> Box<dyn Source> {
+    wire().source(&connection(settings(&stub.url)), &address(FROM)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_page_tells_each_message_once_and_completes_it() {
+    let stub = graph(|seen| {
+        let host = seen.header("host");
+        match seen.line().as_str() {
+            "GET /v1.0/users/orders@contoso.example/messages/B" => {
+                Reply::json(200, &json!({"id":"B","internetMessageId":"<b@x.example>","receivedDateTime":"2026-11-23T09:00:00Z"}))
+            }
+            "GET /v1.0/users/orders@contoso.example/messages/C" => refused(404, "ErrorItemNotFound"),
+            _ => Reply::json(
+                200,
+                &json!({"value":[
+                    {"id":"A","internetMessageId":"<a@x.example>","receivedDateTime":"2026-11-23T08:00:00Z","isDraft":false},
+                    {"id":"B","isRead":true},
+                    {"id":"C","isRead":true},
+                    {"id":"D","isDraft":true,"receivedDateTime":"2026-11-23T08:00:00Z"},
+                    {"id":"A","isRead":true},
+                    {"id":"E","@removed":{"reason":"deleted"}}],
+                    "@odata.nextLink":format!("http://{host}/v1.0/next?$skiptoken=1")}),
+            ),
+        }
+    })
+    .await;
+    let changes = source(&stub).await.changes(None).await.unwrap();
+    let told: Vec<_> = changes
+        .messages
+        .iter()
+        .map(|message| (message.provider_id.as_str(), message.message_id.as_deref()))
+        .collect();
+    assert_eq!(told, [("A", Some("<a@x.example>")), ("B", Some("<b@x.example>"))]);
+    assert_eq!(changes.removed, ["E", "C"]);
+    assert!(changes.more && !changes.resync);
+    assert!(changes.cursor.ends_with("/v1.0/next?$skiptoken=1"));
+    let first = &stub.seen()[1];
+    assert!(first.target.starts_with("/v1.0/users/orders@contoso.example/mailFolders/inbox/messages/delta?"));
+    assert!(first.header("prefer").contains("odata.maxpagesize=50"));
+}
+
+#[tokio::test]
+async fn a_lost_cursor_starts_over() {
+    for (status, code) in
+        [(410, "SyncStateNotFound"), (410, ""), (400, "syncStateNotFound"), (404, "ResyncRequired")]
+    {
+        let stub = graph(move |seen| match seen.target.starts_with("/old") {
+            true => refused(status, code),
+            false => Reply::json(
+                200,
+                &json!({"value":[],"@odata.deltaLink":format!("http://{}/new", seen.header("host"))}),
+            ),
+        })
+        .await;
+        let cursor = stub.url.join("old").unwrap();
+        let changes = source(&stub).await.changes(Some(cursor.as_str())).await.unwrap();
+        assert!(changes.resync && changes.cursor.ends_with("/new"), "{status} {code}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_graph_starts_over_without_asking_it() {
+    let stub = graph(|seen| {
+        Reply::json(
+            200,
+            &json!({"value":[],"@odata.deltaLink":format!("http://{}/new", seen.header("host"))}),
+        )
+    })
+    .await;
+    let changes = source(&stub).await.changes(Some("https://elsewhere.example/delta")).await.unwrap();
+    assert!(changes.resync);
+
+    let stub =
+        graph(|_| Reply::json(200, &json!({"value":[],"@odata.deltaLink":"https://elsewhere.example/d"})))
+            .await;
+    let failure = source(&stub).await.changes(None).await.unwrap_err();
+    assert_eq!((failure.origin, failure.decision()), (Origin::Ourselves, Decision::Hold));
+}
+
+#[tokio::test]
+async fn refusals_carry_their_decision_and_advice() {
+    for (reply, decision, advised) in [
+        (refused(403, "ErrorAccessDenied"), Decision::Hold, true),
+        (refused(404, "ErrorInvalidUser"), Decision::Hold, true),
+        (refused(410, ""), Decision::Retry { after: None }, false),
+        (refused(503, "ServiceNotAvailable"), Decision::Retry { after: None }, true),
+        (Reply::Cut, Decision::Retry { after: None }, false),
+    ] {
+        let shown = format!("{reply:?}");
+        let stub = graph(move |_| reply.clone()).await;
+        let failure = source(&stub).await.changes(None).await.unwrap_err();
+        assert_eq!((failure.decision(), failure.advice.is_some()), (decision, advised), "{shown}");
+        assert_eq!(failure.operation, "read orders@contoso.example");
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_fetched_within_its_limit_or_gone() {
+    let stub = graph(|seen| match seen.line().as_str() {
+        "GET /v1.0/users/orders@contoso.example/messages/A/$value" => Reply::text(200, "Subject: x\r\n\r\n"),
+        _ => refused(404, "ErrorItemNotFound"),
+    })
+    .await;
+    let source = source(&stub).await;
+    assert_eq!(source.fetch("A", 14).await.unwrap().unwrap(), "Subject: x\r\n\r\n");
+    assert_eq!(source.fetch("A", 13).await.unwrap_err().origin, Origin::Ourselves);
+    assert_eq!(source.fetch("B", 100).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_probe_gives_one_sentence() {
+    let stub = graph(|seen| match seen.line().as_str() {
+        "GET /v1.0/users/orders@contoso.example/mailFolders/inbox" => {
+            Reply::json(200, &json!({"id":"f","totalItemCount":12,"unreadItemCount":3}))
+        }
+        _ => page(&[json!({"id":"A","receivedDateTime":"2026-11-23T09:59:59Z"})]),
+    })
+    .await;
+    assert_eq!(
+        source(&stub).await.probe().await.unwrap(),
+        "Inbox of orders@contoso.example opened: 12 messages, 3 unread; the newest was received at 2026-11-23T09:59:59Z."
+    );
+    let stub = graph(|_| refused(404, "MailboxNotEnabledForRESTAPI")).await;
+    assert!(source(&stub).await.probe().await.unwrap_err().advice.unwrap().contains("licence"));
+}

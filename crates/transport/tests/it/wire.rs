@@ -1,0 +1,64 @@
+use std::time::Duration;
+
+use postroom_model::connection::{AuthenticationFlow, ConnectionKind};
+use postroom_model::credential::CredentialKind;
+use postroom_model::failure::{Decision, Failure};
+use postroom_transport::Transports;
+use url::Url;
+
+use crate::{FROM, SECRET, Vault, address, connection, settings, wire, wire_with};
+
+fn here() -> Url {
+    "http://127.0.0.1:1".parse().unwrap()
+}
+
+fn held(failure: &Failure) -> &str {
+    assert_eq!(failure.decision(), Decision::Hold, "{failure}");
+    &failure.words
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_and_nothing_is_asked() {
+    let wire = wire();
+    let mut blank = settings(&here());
+    blank.application_id = String::new();
+    assert_eq!(
+        held(&wire.graph_for(&blank, Some(SECRET.to_owned().into())).unwrap_err()),
+        "Application (client) ID is missing"
+    );
+    assert_eq!(held(&wire.graph_for(&settings(&here()), None).unwrap_err()), "Client secret is missing");
+    let mut password = settings(&here());
+    password.flow = AuthenticationFlow::Password;
+    let error = wire.graph_for(&password, Some("p".to_owned().into())).unwrap_err();
+    assert_eq!(held(&error), "User name is missing");
+    let secret_id = "b5622740-d85f-4526-9d37-080000000000".to_owned();
+    let error = wire.graph_for(&settings(&here()), Some(secret_id.into())).unwrap_err();
+    assert!(error.advice.unwrap().contains("Value"));
+
+    let empty = wire_with(Vault(None), Duration::from_secs(1));
+    let error = empty.sender(&connection(settings(&here()))).await.err().unwrap();
+    assert_eq!(held(&error), "Client secret is missing");
+    let other = wire_with(Vault(Some(CredentialKind::Password)), Duration::from_secs(1));
+    let error = other.source(&connection(settings(&here())), &address(FROM)).await.err().unwrap();
+    assert!(held(&error).contains("does not fit"));
+}
+
+#[tokio::test]
+async fn what_is_not_built_yet_says_so() {
+    for (kind, words) in [
+        (ConnectionKind::Exchange, "EWS is not available yet in this version"),
+        (ConnectionKind::Imap, "IMAP is not available yet in this version"),
+        (ConnectionKind::Smtp, "SMTP is not available yet in this version"),
+    ] {
+        let mut other = settings(&here());
+        other.kind = kind;
+        let error = wire().sender(&connection(other)).await.err().unwrap();
+        assert_eq!(held(&error), words);
+    }
+    for flow in [AuthenticationFlow::Certificate, AuthenticationFlow::Federated] {
+        let mut other = settings(&here());
+        other.flow = flow;
+        let error = wire().sender(&connection(other)).await.err().unwrap();
+        assert!(held(&error).ends_with("is not available yet in this version"));
+    }
+}

@@ -1,0 +1,71 @@
+//! What the tests need beside Rust. Installed with Debian's packages when this user may; otherwise named exactly.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{runs, say};
+
+/// Something the tests need.
+struct Need {
+    /// What it is for.
+    what: &'static str,
+    /// A command that succeeds when it is there.
+    probe: &'static [&'static str],
+    /// Debian packages that bring it.
+    packages: &'static [&'static str],
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        what: "a C compiler, for SQLite and AWS-LC",
+        probe: &["cc", "--version"],
+        packages: &["build-essential"],
+    },
+    Need {
+        what: "Python with the test data of its `email` package, read by the MIME tests",
+        probe: &["python3", "-c", "import test.test_email"],
+        packages: &["python3", "libpython3-testsuite"],
+    },
+    Need {
+        what: "unshare and mount, for the test with a full disk",
+        probe: &["sh", "-c", "command -v unshare && command -v mount"],
+        packages: &["util-linux", "mount"],
+    },
+];
+
+/// Makes sure that everything is there.
+pub(crate) fn ensure() -> Result<()> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !runs(need.probe[0], &need.probe[1..])).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().flat_map(|need| need.packages).copied().collect();
+    for need in &missing {
+        say(&format!("missing: {}", need.what));
+    }
+    let may_install = runs("sh", &["-c", "command -v apt-get && test \"$(id -u)\" = 0"]);
+    if !may_install {
+        bail!("install what is missing and start again: sudo apt-get install {}", packages.join(" "));
+    }
+    apt_get(&["update", "-q"])?;
+    apt_get(&[&["install", "-q", "-y", "--no-install-recommends"], packages.as_slice()].concat())?;
+    for need in missing {
+        if !runs(need.probe[0], &need.probe[1..]) {
+            bail!("{} is still missing after installing {}", need.what, need.packages.join(" "));
+        }
+    }
+    Ok(())
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let status = Command::new("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status()
+        .context("run apt-get")?;
+    if !status.success() {
+        bail!("apt-get {} failed", arguments.join(" "));
+    }
+    Ok(())
+}
