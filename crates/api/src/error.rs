@@ -172,6 +172,10 @@ pub(crate) async fn envelope(State(env): State<Env>, request: Request, next: Nex
     let id = env.new_uuid().to_string();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
+    if response.status().is_client_error() && response.extensions().get::<ApiError>().is_none() {
+        // The framework's own refusal, in plain text: a path that is no UTF-8.
+        response = ApiError::malformed_request("the path or a parameter cannot be read").into_response();
+    }
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         tracing::info!(request_id = %id, %method, path, status = error.status.as_u16(), code = error.code, "refused");
         let envelope = Envelope {
@@ -224,5 +228,37 @@ impl tower_http::catch_panic::ResponseForPanic for PanicAnswer {
             .unwrap_or("no words");
         tracing::error!(panic = words, "a request panicked");
         ApiError::internal().into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_failing_store_say_when_to_try_again() {
+        let full = StoreError::Full { operation: "accept", path: "/srv/postroom".into() };
+        let busy = StoreError::Database { operation: "accept", source: "locked".into() };
+        for (error, code, seconds) in [(full, "no_space", "60"), (busy, "unavailable", "5")] {
+            let error = ApiError::from(error);
+            assert_eq!(error.code, code);
+            assert!(
+                !error.message.contains("srv") && !error.message.contains("locked"),
+                "causes stay in the log"
+            );
+            let response = error.into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[RETRY_AFTER], seconds);
+        }
+    }
+
+    #[test]
+    fn a_message_over_the_connections_limit_names_it_as_a_number() {
+        let error = ApiError::from(IntakeError::TooLarge { size: 12, limit: 10 });
+        assert_eq!(
+            (error.status, error.code, error.limit),
+            (StatusCode::PAYLOAD_TOO_LARGE, "too_large", Some(10))
+        );
+        assert!(error.message.contains("10 bytes"));
     }
 }

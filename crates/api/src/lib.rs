@@ -52,7 +52,7 @@
 //!
 //! # How to add an endpoint
 //!
-//! Write its handler in a module of its thing with the [`auth`] extractor as first parameter and
+//! Write its handler in a module of its thing with the extractor of `auth` as first parameter and
 //! `Result<_, ApiError>` as answer, name it in [`router`], add its row above, and a test in `tests/it/` for each
 //! of its answers.
 

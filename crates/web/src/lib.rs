@@ -5,7 +5,7 @@
 //!
 //! | module | what is inside |
 //! |---|---|
-//! | [`pages`] | one file per page: what it shows, what its forms do |
+//! | `pages` | one file per page: what it shows, what its forms do |
 //! | `connection_form` | the fields of a connection, shared by outgoing and incoming settings |
 //! | `templates` | the embedded templates, in strict mode |
 //! | `assets` | style sheet, scripts, icons: all of them ours or vendored, none from another host |
@@ -16,17 +16,17 @@
 //!
 //! # How to add a page
 //!
-//! 1. A file under `pages/` with a handler. Its first parameter says who may come: [`session::SignedIn`],
-//!    [`session::Manager`] or [`session::Administrator`].
+//! 1. A file under `pages/` with a handler. Its first parameter says who may come: `SignedIn`,
+//!    `Manager` or `Administrator`.
 //! 2. A template under `templates/` that extends `layout.html`. A value the handler does not give is an error.
-//! 3. Its route in [`pages::routes`], its link in `layout.html`, and a test in `tests/it/` that goes through the route.
+//! 3. Its route in `pages::routes`, its link in `layout.html`, and a test in `tests/it/` that goes through the route.
 
 mod assets;
 mod check;
 mod connection_form;
 mod error;
 mod fields;
-pub mod pages;
+mod pages;
 mod password;
 mod security;
 mod session;

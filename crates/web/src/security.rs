@@ -64,7 +64,7 @@ async fn finish(State(app): State<App>, request: Request, next: Next) -> Respons
     if response.extensions().get::<ProtectionError>().is_some() {
         response = cross_site().into_response();
     }
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED || is_bare_refusal(&response) {
         response = PageError::not_found().into_response();
     }
     if let Some(error) = response.extensions_mut().remove::<PageError>() {
@@ -73,6 +73,13 @@ async fn finish(State(app): State<App>, request: Request, next: Next) -> Respons
     }
     add_headers(&mut response, &id);
     response
+}
+
+/// A refusal in the framework's own words: the address holds something that is no id, or no parameter of ours.
+fn is_bare_refusal(response: &Response) -> bool {
+    let plain =
+        response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    response.status().is_client_error() && plain
 }
 
 fn add_headers(response: &mut Response, request_id: &str) {

@@ -10,7 +10,7 @@ use postroom_model::Timestamp;
 const FREE_FAILURES: u32 = 5;
 /// Longest delay in seconds.
 const MAX_DELAY: i64 = 900;
-/// Most names remembered; beyond it those whose delay is over are forgotten first.
+/// Most names remembered; beyond it those whose delay is over are forgotten, and at worst all.
 const MAX_NAMES: usize = 10_000;
 
 #[derive(Default)]
@@ -43,6 +43,9 @@ impl Throttle {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_NAMES {
             known.retain(|_, failures| failures.free_at > now.as_second());
+            if known.len() >= MAX_NAMES {
+                known.clear();
+            }
         }
         let failures = known.entry(name.to_owned()).or_insert(Failures { count: 0, free_at: 0 });
         failures.count = failures.count.saturating_add(1);

@@ -38,6 +38,8 @@ async fn unknown_paths_and_wrong_methods_are_in_the_envelope() {
     let answer = bench.get(&bench.erp, "/mesages").await;
     assert_eq!((answer.status, answer.code()), (StatusCode::NOT_FOUND, "not_found"));
     assert!(answer.message().contains("/mesages"));
+    let answer = bench.get(&bench.erp, "/messages/%ff").await;
+    assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "malformed_request"));
     let request = Request::builder().method(Method::DELETE).uri("/messages");
     let answer = bench.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!((answer.status, answer.code()), (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"));

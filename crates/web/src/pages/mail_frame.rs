@@ -1,12 +1,15 @@
-//! The HTML of a mail in its frame: `/inbox/{id}/body`, and its pictures: `/inbox/{id}/cid/{cid}`. The HTML was
-//! cleaned, the frame has no rights (`sandbox=""`), and its policy loads nothing but our own pictures. Each of the
-//! three would be enough.
+//! The HTML of a mail in its frame: `/inbox/{id}/body`. The HTML was cleaned, the frame has no rights (`sandbox=""`),
+//! and its policy loads nothing from anywhere: each of the three would be enough. Pictures of the message stand in the
+//! page itself as `data:` addresses, because a frame without rights has no origin, so a browser sends no session
+//! cookie for what it loads.
 
 use axum::extract::{Path, State};
 use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::{Html, IntoResponse, Response};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use postroom_mime::read::{AttachmentInfo, attachment, view};
 use postroom_model::InboxMessageId;
 
 use super::message::blocking;
@@ -14,11 +17,14 @@ use crate::App;
 use crate::error::PageError;
 use crate::session::SignedIn;
 
-const POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'self'; \
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'; \
     base-uri 'none'; form-action 'none'; sandbox";
 
 /// Kinds of pictures that are shown. Not SVG: it is a document, not a picture.
 const PICTURES: [&str; 5] = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"];
+/// Most pictures shown, and most bytes of them together; what is beyond can be downloaded as a file.
+const MAX_PICTURES: usize = 50;
+const MAX_PICTURE_BYTES: usize = 10_000_000;
 
 /// `GET /inbox/{id}/body`.
 pub(super) async fn body(
@@ -27,9 +33,7 @@ pub(super) async fn body(
     Path(id): Path<InboxMessageId>,
 ) -> Result<Response, PageError> {
     let raw = app.store.inbox_raw(&user.user.viewer(), id).await?.ok_or_else(PageError::not_found)?;
-    let view = blocking(move || postroom_mime::read::view(&raw)).await?;
-    let html = view.ok().and_then(|view| view.html).ok_or_else(PageError::not_found)?;
-    let body = with_pictures(&html.html, id);
+    let body = blocking(move || cleaned(&raw)).await?.ok_or_else(PageError::not_found)?;
     let page = format!(
         "<!doctype html><html><head><meta charset=\"utf-8\"><title>Message</title><style>\
          body{{margin:12px;font:14px/1.5 system-ui,sans-serif;color:#1a1d21;background:#fff;overflow-wrap:anywhere}}\
@@ -39,18 +43,53 @@ pub(super) async fn body(
     Ok(([(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))], Html(page)).into_response())
 }
 
-/// Gives each picture of the message its address here: `data-cid="x"` becomes `src="/inbox/{id}/cid/x"`, and the
-/// empty `src` beside it goes away (the first of two equal attributes would win). Works on cleaned HTML, where every
-/// attribute stands in double quotes.
-fn with_pictures(html: &str, id: InboxMessageId) -> String {
-    let mut out = String::with_capacity(html.len() + 256);
+/// The cleaned HTML of a message with its pictures; none when it has no HTML.
+fn cleaned(raw: &[u8]) -> Option<String> {
+    let view = view(raw).ok()?;
+    let html = view.html?;
+    let mut pictures = Pictures { raw, files: &view.attachments, count: 0, bytes: 0 };
+    Some(with_pictures(&html.html, &mut |cid| pictures.address(cid)))
+}
+
+/// The pictures of a message, as many as are shown.
+struct Pictures<'a> {
+    raw: &'a [u8],
+    files: &'a [AttachmentInfo],
+    count: usize,
+    bytes: usize,
+}
+
+impl Pictures<'_> {
+    /// The `data:` address of the picture of this content id.
+    fn address(&mut self, cid: &str) -> Option<String> {
+        let cid = cid.trim_matches(['<', '>']);
+        let named = |known: &str| known.trim_matches(['<', '>']) == cid;
+        let file = self.files.iter().find(|file| file.content_id.as_deref().is_some_and(named))?;
+        let size = usize::try_from(file.size).ok()?;
+        let shown = PICTURES.contains(&file.content_type.as_str())
+            && self.count < MAX_PICTURES
+            && self.bytes.saturating_add(size) <= MAX_PICTURE_BYTES;
+        if !shown {
+            return None;
+        }
+        let content = attachment(self.raw, file.index).ok()??.content;
+        self.count += 1;
+        self.bytes += content.len();
+        Some(format!("data:{};base64,{}", file.content_type, STANDARD.encode(content)))
+    }
+}
+
+/// Gives each picture of the message its address: `data-cid="x"` becomes `src="data:..."`, and the empty `src` beside
+/// it goes away (the first of two equal attributes would win). Works on cleaned HTML, where every attribute stands in
+/// double quotes.
+fn with_pictures(html: &str, address: &mut dyn FnMut(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(html.len());
     let mut rest = html;
     while let Some(start) = rest.find("<img") {
         let (before, from) = rest.split_at(start);
+        let (tag, after) = from.split_at(tag_end(from));
         out.push_str(before);
-        let end = tag_end(from);
-        let (tag, after) = from.split_at(end);
-        out.push_str(&rewritten(tag, id));
+        out.push_str(&rewritten(tag, address).unwrap_or_else(|| tag.to_owned()));
         rest = after;
     }
     out.push_str(rest);
@@ -70,38 +109,12 @@ fn tag_end(text: &str) -> usize {
     text.len()
 }
 
-fn rewritten(tag: &str, id: InboxMessageId) -> String {
-    const MARK: &str = "data-cid=\"";
-    let Some(start) = tag.find(MARK) else { return tag.to_owned() };
-    let value_start = start + MARK.len();
-    let Some(length) = tag[value_start..].find('"') else { return tag.to_owned() };
-    let cid = tag[value_start..value_start + length].replace("&quot;", "\"").replace("&amp;", "&");
-    let address = format!("src=\"/inbox/{id}/cid/{}\"", utf8_percent_encode(&cid, NON_ALPHANUMERIC));
-    let after = &tag[value_start + length + 1..];
-    format!("{}{address}{}", tag[..start].replace("src=\"\"", ""), after.replace("src=\"\"", ""))
-}
-
-/// The picture of this content id, with its media type.
-fn find_picture(raw: &[u8], cid: &str) -> Option<(String, Vec<u8>)> {
-    let view = postroom_mime::read::view(raw).ok()?;
-    let named = |known: &str| known.trim_matches(['<', '>']) == cid.trim_matches(['<', '>']);
-    let info = view.attachments.iter().find(|file| file.content_id.as_deref().is_some_and(named))?;
-    let file = postroom_mime::read::attachment(raw, info.index).ok()??;
-    PICTURES.contains(&file.info.content_type.as_str()).then_some((file.info.content_type, file.content))
-}
-
-/// `GET /inbox/{id}/cid/{cid}`.
-pub(super) async fn picture(
-    user: SignedIn,
-    State(app): State<App>,
-    Path((id, cid)): Path<(InboxMessageId, String)>,
-) -> Result<Response, PageError> {
-    let raw = app.store.inbox_raw(&user.user.viewer(), id).await?.ok_or_else(PageError::not_found)?;
-    let found = blocking(move || find_picture(&raw, &cid)).await?;
-    let (kind, content) = found.ok_or_else(PageError::not_found)?;
-    let kind = HeaderValue::try_from(kind).map_err(|_| PageError::internal())?;
-    let policy = HeaderValue::from_static("default-src 'none'; sandbox");
-    Ok(([(CONTENT_TYPE, kind), (CONTENT_SECURITY_POLICY, policy)], content).into_response())
+fn rewritten(tag: &str, address: &mut dyn FnMut(&str) -> Option<String>) -> Option<String> {
+    let (before, rest) = tag.split_once("data-cid=\"")?;
+    let (cid, after) = rest.split_once('"')?;
+    let address = address(&cid.replace("&quot;", "\"").replace("&amp;", "&"))?;
+    let clear = |part: &str| part.replace("src=\"\"", "");
+    Some(format!("{}src=\"{address}\"{}", clear(before), clear(after)))
 }
 
 #[cfg(test)]
@@ -110,14 +123,9 @@ mod tests {
 
     #[test]
     fn pictures_of_the_message_get_their_address_and_nothing_else_changes() {
-        let id: InboxMessageId = "0198c5b0-7a52-7c3e-8a44-3f0f3c1f2a10".parse().unwrap();
-        let html = "<p>a &gt; b</p><img src=\"\" alt=\">\" data-cid=\"logo@x\"><img alt=\"none\"><b>c</b>";
-        let shown = with_pictures(html, id);
-        assert_eq!(
-            shown,
-            format!(
-                "<p>a &gt; b</p><img  alt=\">\" src=\"/inbox/{id}/cid/logo%40x\"><img alt=\"none\"><b>c</b>"
-            )
-        );
+        let html =
+            "<p>a &gt; b</p><img src=\"\" alt=\">\" data-cid=\"a&amp;b\"><img data-cid=\"none\"><b>c</b>";
+        let shown = with_pictures(html, &mut |cid| (cid == "a&b").then(|| "data:x".to_owned()));
+        assert_eq!(shown, "<p>a &gt; b</p><img  alt=\">\" src=\"data:x\"><img data-cid=\"none\"><b>c</b>");
     }
 }

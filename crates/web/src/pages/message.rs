@@ -83,17 +83,19 @@ async fn shown_message(
         })
         .collect();
     let timeline = shown::timeline(app.store.as_ref(), Subject::InboxMessage(id), now).await?;
-    let (content, unreadable) = match view {
-        Ok(view) => (shown_view(&view), None),
+    let (content, unreadable) = match &view {
+        Ok(view) => (shown_view(view), None),
         Err(error) => (Value::Null, Some(error.to_string())),
     };
+    // What is in quarantine was never summarized, though it can often be read.
+    let summary = view.map_or(message.summary.clone(), |view| view.summary);
     Ok(json!({
         "id": id,
-        "subject": message.summary.subject,
-        "from": message.summary.from.as_ref().map(NamedAddress::to_string),
-        "to": addresses(&message.summary.to),
-        "cc": addresses(&message.summary.cc),
-        "origin": message.summary.origin.as_str(),
+        "subject": summary.subject,
+        "from": summary.from.as_ref().map(NamedAddress::to_string),
+        "to": addresses(&summary.to),
+        "cc": addresses(&summary.cc),
+        "origin": summary.origin.as_str(),
         "received": shown::time(message.received_at, now),
         "size": shown::size(message.size),
         "mailboxes": mailbox_names(&message, &mailboxes),

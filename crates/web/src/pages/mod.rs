@@ -9,7 +9,8 @@
 //! | `incoming` | `/settings/incoming`: *Settings for incoming e-mail*, the boxes *Server settings* |
 //! | `mailbox` | the rows of *E-mail accounts* |
 //! | `inbox` | `/inbox`: the list |
-//! | `message` | `/inbox/{id}`: the reading pane, its frame, pictures and files |
+//! | `message` | `/inbox/{id}`: the reading pane and its files |
+//! | `mail_frame` | `/inbox/{id}/body`: the HTML of a mail with its pictures |
 //! | `outbox` | `/outbox` and `/outbox/{id}` |
 
 mod check;
@@ -51,7 +52,6 @@ pub(crate) fn routes() -> Router<App> {
         .route("/inbox", get(inbox::page))
         .route("/inbox/{id}", get(message::page))
         .route("/inbox/{id}/body", get(mail_frame::body))
-        .route("/inbox/{id}/cid/{cid}", get(mail_frame::picture))
         .route("/inbox/{id}/attachments/{index}", get(message::attachment))
         .route("/inbox/{id}/file", post(message::file))
         .route("/inbox/{id}/reprocess", post(message::reprocess))
