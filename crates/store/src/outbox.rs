@@ -79,6 +79,8 @@ pub struct FinishAttempt {
 pub struct OutboxFilter {
     /// Only this state.
     pub state: Option<OutboxState>,
+    /// Only what this submitter handed in.
+    pub submitted_by: Option<String>,
 }
 
 /// Keeps the outbox.

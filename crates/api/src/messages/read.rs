@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use postroom_model::OutboxMessageId;
 use postroom_model::event::Subject;
 use postroom_model::outbox::{OutboxMessage, OutboxState};
-use postroom_store::{EventFilter, OutboxFilter, Page, Store, StoreError, StoredEvent};
+use postroom_store::{EventFilter, OutboxFilter, Page, StoredEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -90,39 +90,10 @@ pub(crate) async fn list(
         .transpose()
         .map_err(|error| ApiError::malformed_request(format!("{error}")))?;
     let offset = query.offset.unwrap_or(0);
-    let messages = own(state.store.as_ref(), &program.submitter, wanted, limit, offset).await?;
+    let filter = OutboxFilter { state: wanted, submitted_by: Some(program.submitter.clone()) };
+    let messages = state.store.outbox(&filter, Page { limit, offset }).await?;
     let messages: Vec<Value> = messages.iter().map(shown).collect();
     Ok(Json(json!({ "messages": messages, "limit": limit, "offset": offset })))
-}
-
-/// A page of what `submitter` handed in. The store's filter does not know submitters yet, so the newest messages of
-/// all are read in pages and the others' passed over, up to a bound.
-async fn own(
-    store: &dyn Store,
-    submitter: &str,
-    state: Option<OutboxState>,
-    limit: u32,
-    offset: u32,
-) -> Result<Vec<OutboxMessage>, StoreError> {
-    const PAGE: u32 = 500;
-    const MAX_PAGES: u32 = 20;
-    let filter = OutboxFilter { state };
-    let (mut found, mut passed) = (Vec::new(), 0);
-    for page in 0..MAX_PAGES {
-        let rows = store.outbox(&filter, Page { limit: PAGE, offset: page * PAGE }).await?;
-        let last = rows.len() < PAGE as usize;
-        for message in rows.into_iter().filter(|message| message.submitted_by == submitter) {
-            if passed < offset {
-                passed += 1;
-            } else if found.len() < limit as usize {
-                found.push(message);
-            }
-        }
-        if last || found.len() >= limit as usize {
-            break;
-        }
-    }
-    Ok(found)
 }
 
 /// A message as its sender may see it.

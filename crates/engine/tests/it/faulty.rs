@@ -72,10 +72,22 @@ pass_on! {
         fn remove_connection(id: ConnectionId, actor: &str) -> ();
         fn connection(id: ConnectionId) -> Option<Connection>;
         fn connections() -> Vec<Connection>;
-        fn credentials(connection: ConnectionId) -> Vec<Credential>;
-        fn credential_secret(connection: ConnectionId) -> Option<(Credential, SecretString)>;
         fn outgoing_settings() -> Option<OutgoingSettings>;
         fn save_outgoing_settings(settings: &OutgoingSettings, actor: &str) -> ();
+    }
+    CredentialStore {
+        fn credentials(connection: ConnectionId) -> Vec<Credential>;
+        fn credential_secret(connection: ConnectionId) -> Option<(Credential, SecretString)>;
+        fn stage_credential(connection: ConnectionId, credential: NewCredential, actor: &str) -> Credential;
+        fn switch_credential(connection: ConnectionId, actor: &str) -> Credential;
+        fn retire_credential(id: CredentialId, actor: &str) -> ();
+        fn secret_of(id: CredentialId) -> Option<SecretString>;
+        fn learn_credential(id: CredentialId, expires_at: Option<Timestamp>, key_id: Option<&str>) -> ();
+    }
+    JournalStore {
+        fn save_journal(name: &str, content: Option<&str>) -> ();
+        fn journal(name: &str) -> Option<String>;
+        fn journals(prefix: &str) -> Vec<(String, String)>;
     }
     MailboxStore {
         fn save_mailbox(save: SaveMailbox) -> Mailbox;

@@ -86,7 +86,7 @@ pub(crate) async fn run(app: &App, arguments: OutboxArguments) -> anyhow::Result
 }
 
 async fn list(app: &App, list: &ListArguments) -> anyhow::Result<()> {
-    let filter = OutboxFilter { state: list.state };
+    let filter = OutboxFilter { state: list.state, submitted_by: None };
     let messages = app.store.outbox(&filter, Page { limit: list.limit, offset: list.offset }).await?;
     if list.json {
         return output::json(&messages);

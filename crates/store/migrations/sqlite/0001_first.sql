@@ -110,6 +110,7 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE INDEX outbox_due ON outbox (due_at, sequence) WHERE due_at IS NOT NULL;
 CREATE INDEX outbox_state ON outbox (state, sequence);
+CREATE INDEX outbox_submitter ON outbox (submitted_by, sequence);
 CREATE INDEX outbox_lane ON outbox (connection, sender, sequence) WHERE state IN ('accepted', 'sending');
 CREATE INDEX outbox_sending ON outbox (connection, sender) WHERE state = 'sending';
 CREATE INDEX outbox_unfinished ON outbox (connection) WHERE state NOT IN ('sent', 'failed', 'cancelled');

@@ -303,7 +303,7 @@ pub(crate) async fn lists_and_counts_follow_the_states(make: impl AsyncFn() -> B
     let list = |state, page| {
         let store = bench.store.clone();
         async move {
-            let messages = store.outbox(&OutboxFilter { state }, page).await.unwrap();
+            let messages = store.outbox(&OutboxFilter { state, submitted_by: None }, page).await.unwrap();
             messages.iter().map(|message| message.id).collect::<Vec<_>>()
         }
     };

@@ -75,6 +75,60 @@ pub(crate) async fn a_new_credential_retires_the_one_before(make: impl AsyncFn()
     assert!(bench.store.credentials(id).await.unwrap().is_empty());
 }
 
+pub(crate) async fn a_next_credential_stands_beside_the_current_one_until_it_is_switched_to(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let id: ConnectionId = bench.env.new_id();
+    let new = |secret: &str| with_secret(id, secret).credential.unwrap();
+    let refused = bench.store.stage_credential(id, new("too early"), "cli").await;
+    assert!(matches!(refused, Err(StoreError::Untouched { .. })));
+    bench.store.save_connection(with_secret(id, "first")).await.unwrap();
+    assert!(matches!(bench.store.switch_credential(id, "cli").await, Err(StoreError::Untouched { .. })));
+    let current = bench.store.credential_secret(id).await.unwrap().unwrap().0;
+    let mistaken = bench.store.stage_credential(id, new("mistaken"), "cli").await.unwrap();
+    let staged = bench.store.stage_credential(id, new("second"), "cli").await.unwrap();
+    assert_eq!(staged.state, CredentialState::Next);
+    assert!(bench.store.secret_of(mistaken.id).await.unwrap().is_none());
+    assert_eq!(bench.store.secret_of(staged.id).await.unwrap().unwrap().expose_secret(), "second");
+    assert_eq!(bench.store.credential_secret(id).await.unwrap().unwrap().1.expose_secret(), "first");
+    bench.store.learn_credential(staged.id, Some(bench.env.now()), Some("key")).await.unwrap();
+    let switched = bench.store.switch_credential(id, "cli").await.unwrap();
+    assert_eq!((switched.id, switched.state), (staged.id, CredentialState::Current));
+    assert_eq!((switched.expires_at, switched.key_id.as_deref()), (Some(bench.env.now()), Some("key")));
+    assert_eq!(bench.store.credential_secret(id).await.unwrap().unwrap().1.expose_secret(), "second");
+    assert!(bench.store.secret_of(current.id).await.unwrap().is_none(), "a retired secret is erased");
+    assert!(matches!(
+        bench.store.retire_credential(staged.id, "cli").await,
+        Err(StoreError::Untouched { .. })
+    ));
+    let spare = bench.store.stage_credential(id, new("spare"), "cli").await.unwrap();
+    bench.store.retire_credential(spare.id, "cli").await.unwrap();
+    assert!(bench.store.secret_of(spare.id).await.unwrap().is_none());
+    assert_eq!(
+        bench.timeline(Subject::Credential(staged.id)).await,
+        ["credential.staged", "credential.switched"]
+    );
+    assert_eq!(
+        bench.timeline(Subject::Credential(current.id)).await,
+        ["credential.stored", "credential.retired"]
+    );
+}
+
+pub(crate) async fn journals_are_kept_replaced_and_removed(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    for (name, content) in [("setup/a", "1"), ("setup/a", "2"), ("setup/b", "3"), ("watch%", "4")] {
+        bench.store.save_journal(name, Some(content)).await.unwrap();
+    }
+    assert_eq!(bench.store.journal("setup/a").await.unwrap().as_deref(), Some("2"));
+    let listed = bench.store.journals("setup/").await.unwrap();
+    assert_eq!(listed, [("setup/a".to_owned(), "2".to_owned()), ("setup/b".to_owned(), "3".to_owned())]);
+    bench.store.save_journal("setup/a", None).await.unwrap();
+    assert_eq!(bench.store.journal("setup/a").await.unwrap(), None);
+    let large = "x".repeat(1_000_001);
+    assert!(bench.store.save_journal("large", Some(&large)).await.is_err());
+}
+
 pub(crate) async fn outgoing_settings_fall_with_their_connection(make: impl AsyncFn() -> Bench) {
     let bench = make().await;
     assert_eq!(bench.store.outgoing_settings().await.unwrap(), None);

@@ -8,7 +8,8 @@ use postroom_model::connection::{ConnectionKind, ConnectionSettings};
 use postroom_model::outbox::OutboxState;
 use postroom_model::{ConnectionId, Env, ExposeSecret};
 use postroom_store::{
-    Acceptance, BlobStore, ConnectionStore, NewOutboxMessage, SaveConnection, SqliteStore, StoreError,
+    Acceptance, BlobStore, ConnectionStore, CredentialStore, NewOutboxMessage, SaveConnection, SqliteStore,
+    StoreError,
 };
 use tempfile::TempDir;
 

@@ -17,7 +17,7 @@ use crate::templates::{render, shell};
 use crate::{App, shown};
 
 /// Messages on one page.
-const PAGE: usize = 50;
+const PAGE: u32 = 50;
 
 #[derive(Deserialize)]
 pub(super) struct ListQuery {
@@ -31,28 +31,16 @@ fn may_see(user: &SignedIn, message: &OutboxMessage) -> bool {
     user.user.has(Role::Administrator) || message.submitted_by == user.actor()
 }
 
-/// Up to `limit` messages that `user` may see, newest first. The store's filter does not know submitters yet, so for
-/// everybody but administrators others' messages are passed over, up to a bound.
+/// Up to `limit` messages that `user` may see, newest first: an administrator all, everybody else their own.
 pub(super) async fn visible(
     app: &App,
     user: &SignedIn,
     state: Option<OutboxState>,
-    limit: usize,
-    offset: usize,
+    limit: u32,
+    offset: u32,
 ) -> Result<Vec<OutboxMessage>, StoreError> {
-    const ROWS: u32 = 500;
-    const MAX_PAGES: u32 = 20;
-    let filter = OutboxFilter { state };
-    let mut found = Vec::new();
-    for page in 0..MAX_PAGES {
-        let rows = app.store.outbox(&filter, Page { limit: ROWS, offset: page * ROWS }).await?;
-        let last = rows.len() < ROWS as usize;
-        found.extend(rows.into_iter().filter(|message| may_see(user, message)));
-        if last || found.len() >= offset + limit {
-            break;
-        }
-    }
-    Ok(found.into_iter().skip(offset).take(limit).collect())
+    let submitted_by = (!user.user.has(Role::Administrator)).then(|| user.actor());
+    app.store.outbox(&OutboxFilter { state, submitted_by }, Page { limit, offset }).await
 }
 
 /// `GET /outbox`.
@@ -62,12 +50,12 @@ pub(super) async fn page(
     Query(query): Query<ListQuery>,
 ) -> Result<Html<String>, PageError> {
     let state: Option<OutboxState> = query.state.parse().ok();
-    let page: usize = query.page.parse().unwrap_or(1).clamp(1, 1_000);
+    let page: u32 = query.page.parse().unwrap_or(1).clamp(1, 1_000);
     let mut messages = visible(&app, &user, state, PAGE + 1, (page - 1) * PAGE).await?;
-    let more = messages.len() > PAGE;
-    messages.truncate(PAGE);
+    let more = messages.len() > PAGE as usize;
+    messages.truncate(PAGE as usize);
     let now = app.env.now();
-    let link = |page: usize| match state {
+    let link = |page: u32| match state {
         Some(state) => format!("/outbox?state={state}&page={page}"),
         None => format!("/outbox?page={page}"),
     };

@@ -193,12 +193,21 @@ impl SqliteStore {
     }
 
     async fn list_outbox(&self, filter: &OutboxFilter, page: Page) -> Result<Vec<OutboxMessage>, Fault> {
-        let query = match filter.state {
-            Some(state) => {
-                sqlx::query("SELECT * FROM outbox WHERE state = ? ORDER BY sequence DESC LIMIT ? OFFSET ?")
-                    .bind(state.as_str())
+        let state = filter.state.map(|state| state.as_str());
+        let query = match (state, &filter.submitted_by) {
+            (Some(state), None) => {
+                sqlx::query("SELECT * FROM outbox WHERE state = ? ORDER BY sequence DESC LIMIT ? OFFSET ?").bind(state)
             }
-            None => sqlx::query("SELECT * FROM outbox ORDER BY sequence DESC LIMIT ? OFFSET ?"),
+            (Some(state), Some(submitter)) => sqlx::query(
+                "SELECT * FROM outbox WHERE submitted_by = ? AND state = ? ORDER BY sequence DESC LIMIT ? OFFSET ?",
+            )
+            .bind(submitter)
+            .bind(state),
+            (None, Some(submitter)) => {
+                sqlx::query("SELECT * FROM outbox WHERE submitted_by = ? ORDER BY sequence DESC LIMIT ? OFFSET ?")
+                    .bind(submitter)
+            }
+            (None, None) => sqlx::query("SELECT * FROM outbox ORDER BY sequence DESC LIMIT ? OFFSET ?"),
         };
         let rows = query.bind(page.bounded_limit()).bind(page.offset).fetch_all(&self.readers).await?;
         rows.iter().map(message).collect()
