@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod listen;
 mod output;
 mod system;
 

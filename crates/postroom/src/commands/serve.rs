@@ -62,7 +62,7 @@ pub(crate) struct Server {
     address: SocketAddr,
     stop: CancellationToken,
     engine: JoinHandle<()>,
-    http: JoinHandle<std::io::Result<()>>,
+    http: JoinHandle<()>,
     _lock: FolderLock,
 }
 
@@ -86,10 +86,7 @@ impl Server {
         let router = router(app);
         let http = tokio::spawn({
             let stop = stop.clone();
-            async move {
-                let service = router.into_make_service_with_connect_info::<SocketAddr>();
-                axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
-            }
+            async move { crate::listen::serve(listener, router, stop).await }
         });
         Ok(Self { address, stop, engine, http, _lock: lock })
     }
@@ -101,7 +98,7 @@ impl Server {
     /// Takes no more, finishes the work in hand.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        self.http.await.context("stop listening")?.context("listen")?;
+        self.http.await.context("stop listening")?;
         self.engine.await.context("stop the workers")
     }
 }
