@@ -262,6 +262,12 @@ impl World {
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
+    /// The tenant behaves again.
+    pub(crate) async fn no_faults(&self) {
+        let url = format!("{}/_sandbox/faults", self.ready["graph"].as_str().unwrap());
+        assert!(self.http.delete(url).send().await.unwrap().status().is_success());
+    }
+
     /// What the tenant was asked: method, path, status.
     pub(crate) async fn requests(&self) -> Vec<Value> {
         let url = format!("{}/_sandbox/requests", self.ready["graph"].as_str().unwrap());

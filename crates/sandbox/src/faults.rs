@@ -20,6 +20,9 @@ pub(crate) struct Fault {
     /// Status to answer with; without it the delay alone is applied.
     #[serde(default)]
     pub(crate) status: Option<u16>,
+    /// How many requests it lets pass first.
+    #[serde(default)]
+    pub(crate) skip: u32,
     /// How many requests it meets.
     #[serde(default = "once")]
     pub(crate) count: u32,
@@ -49,6 +52,10 @@ pub(crate) fn take(tenant: &Tenant, method: &str, path: &str) -> Option<Fault> {
             && fault.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
     };
     let index = faults.iter().position(meets)?;
+    if faults[index].skip > 0 {
+        faults[index].skip -= 1;
+        return None;
+    }
     let fault = faults[index].clone();
     faults[index].count = faults[index].count.saturating_sub(1);
     if faults[index].count == 0 {
