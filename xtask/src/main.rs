@@ -4,6 +4,7 @@
 //! To add a step: a function that returns `Ok(())` or says what failed and what to do, named in [`test()`].
 
 mod bans;
+mod paths;
 mod prerequisites;
 
 use std::process::{Command, ExitCode, Stdio};
@@ -15,7 +16,8 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   test    everything that must hold: format, lints, bans, documentation, all tests
-  bans    compare Cargo.lock with the bans of deny.toml
+  bans    compare what is built with the bans of deny.toml
+  paths   every path that the documents name exists
 ";
 
 fn main() -> ExitCode {
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => test(),
         ["bans"] => bans::check(),
+        ["paths"] => paths::check(),
         _ => {
             say(USAGE);
             return ExitCode::from(2);
@@ -47,6 +50,7 @@ fn test() -> Result<()> {
     prerequisites::ensure()?;
     cargo("formatting", &["fmt", "--all", "--check"], &[])?;
     bans::check()?;
+    paths::check()?;
     cargo("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])?;
     cargo(
         "documentation",

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// The text is not a UUID.
 #[derive(Debug, thiserror::Error)]
-#[error("`{text}` is not a {kind} id (a UUID such as 0198c5b0-7a52-7c3e-8a44-3f0f3c1f2a10)")]
+#[error("`{text}` is no {kind} id (a UUID such as 0198c5b0-7a52-7c3e-8a44-3f0f3c1f2a10)")]
 pub struct InvalidId {
     /// What the id was meant to name.
     kind: &'static str,
@@ -94,6 +94,6 @@ mod tests {
         let id: MailboxId = env.new_id();
         assert_eq!(id.to_string().parse::<MailboxId>().unwrap(), id);
         let error = "orders".parse::<MailboxId>().unwrap_err().to_string();
-        assert!(error.starts_with("`orders` is not a mailbox id"), "{error}");
+        assert!(error.starts_with("`orders` is no mailbox id"), "{error}");
     }
 }

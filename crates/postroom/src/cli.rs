@@ -15,7 +15,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done, and everything asked about is well
   1  something failed, or a check or a message did
-  2  the command line or the configuration is wrong";
+  2  the command line or the configuration is wrong
+  3  not known yet: a message waits in the outbox, or a grant has not arrived everywhere";
 
 /// The mail room between business software and Microsoft 365, Exchange, IMAP and SMTP.
 #[derive(Debug, Parser)]
@@ -76,7 +77,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Config(config) => return commands::config::run(&config, arguments.config.as_deref()),
         _ => {}
     }
-    let mut config = Config::load(arguments.config.as_deref(), std::env::vars())?;
+    let mut config = Config::load(arguments.config.as_deref(), std::env::vars_os())?;
     if let Some(folder) = arguments.data {
         config.data_dir = folder;
     }

@@ -1,6 +1,8 @@
 //! `postroom.toml`, the environment, and what is checked in them. Every key is in [`REFERENCE`], which is also what
 //! `postroom config show` prints; a test holds the two together.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -112,7 +114,7 @@ impl Config {
     /// `POSTROOM_*` variables over it.
     pub(crate) fn load(
         path: Option<&Path>,
-        variables: impl Iterator<Item = (String, String)>,
+        variables: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
         let default = Path::new("postroom.toml");
         let file = path.or_else(|| default.exists().then_some(default));
@@ -123,20 +125,35 @@ impl Config {
         };
         let name = file.map_or_else(|| "defaults".to_owned(), |path| path.display().to_string());
         let mut config: Self = toml::from_str(&text).map_err(|error| wrong(&name, &text, &error))?;
-        config.apply(variables)?;
-        config.check(&name, &text)?;
+        let overridden = config.apply(variables)?;
+        config.check(&name, &text, &overridden)?;
         Ok(config)
     }
 
-    /// Each variable is the key in capitals, sections joined with an underscore: `POSTROOM_LOG_LEVEL`.
-    fn apply(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), ConfigError> {
+    /// Each variable is the key in capitals, sections joined with an underscore: `POSTROOM_LOG_LEVEL`. Gives the
+    /// variables that were used.
+    fn apply(
+        &mut self,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<BTreeSet<String>, ConfigError> {
+        let mut used = BTreeSet::new();
         for (name, value) in variables {
-            let Some(key) = name.strip_prefix("POSTROOM_") else { continue };
+            let Some(name) = name.to_str().filter(|name| name.starts_with("POSTROOM_")) else { continue };
+            let key = &name["POSTROOM_".len()..];
+            // Container platforms announce a service of this name in these; they are no settings.
+            if key == "PORT" || key.starts_with("PORT_") || key.starts_with("SERVICE_") {
+                continue;
+            }
             let fail = |message: String| ConfigError::Wrong {
                 place: "environment".to_owned(),
-                key: name.clone(),
+                key: name.to_owned(),
                 message,
             };
+            let Ok(value) = value.into_string() else { return Err(fail("it is not UTF-8".to_owned())) };
+            if value.trim().is_empty() {
+                return Err(fail("it is blank; unset it to take the default".to_owned()));
+            }
+            used.insert(name.to_owned());
             match key {
                 "DATA_DIR" => self.data_dir = PathBuf::from(value),
                 "KEY_FILE" => self.key_file = Some(PathBuf::from(value)),
@@ -168,36 +185,35 @@ impl Config {
                 }
             }
         }
-        Ok(())
+        Ok(used)
     }
 
-    fn check(&self, name: &str, text: &str) -> Result<(), ConfigError> {
+    fn check(&self, name: &str, text: &str, overridden: &BTreeSet<String>) -> Result<(), ConfigError> {
+        // What a variable says is wrong in the variable, whatever stands in the file.
+        let wrong = |section: &str, key: &str, message: String| {
+            let variable = format!("POSTROOM_{section}_{key}").to_ascii_uppercase();
+            if overridden.contains(&variable) {
+                return ConfigError::Wrong { place: "environment".to_owned(), key: variable, message };
+            }
+            ConfigError::Wrong { place: place_of(name, text, key), key: key.to_owned(), message }
+        };
         let ranges = [
-            ("max_request_mb", u64::from(self.limits.max_request_mb), 1, 500),
-            ("max_collect_mb", u64::from(self.limits.max_collect_mb), 1, 500),
-            ("send_parallel", u64::from(self.engine.send_parallel), 1, 256),
-            ("collect_parallel", u64::from(self.engine.collect_parallel), 1, 256),
-            ("idle_poll_ms", self.engine.idle_poll_ms, 50, 600_000),
-            ("lease_seconds", u64::from(self.engine.lease_seconds), 10, 3_600),
-            ("retry_window_hours", u64::from(self.engine.retry_window_hours), 1, 720),
+            ("limits", "max_request_mb", u64::from(self.limits.max_request_mb), 1, 500),
+            ("limits", "max_collect_mb", u64::from(self.limits.max_collect_mb), 1, 500),
+            ("engine", "send_parallel", u64::from(self.engine.send_parallel), 1, 256),
+            ("engine", "collect_parallel", u64::from(self.engine.collect_parallel), 1, 256),
+            ("engine", "idle_poll_ms", self.engine.idle_poll_ms, 50, 600_000),
+            ("engine", "lease_seconds", u64::from(self.engine.lease_seconds), 10, 3_600),
+            ("engine", "retry_window_hours", u64::from(self.engine.retry_window_hours), 1, 720),
         ];
-        for (key, value, least, most) in ranges {
+        for (section, key, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
-                let message = format!("{value} is outside {least} to {most}");
-                return Err(ConfigError::Wrong {
-                    place: place_of(name, text, key),
-                    key: key.to_owned(),
-                    message,
-                });
+                return Err(wrong(section, key, format!("{value} is outside {least} to {most}")));
             }
         }
         if self.log.level.parse::<tracing_subscriber::EnvFilter>().is_err() {
             let message = format!("`{}` is not a log filter such as info or postroom=debug", self.log.level);
-            return Err(ConfigError::Wrong {
-                place: place_of(name, text, "level"),
-                key: "level".to_owned(),
-                message,
-            });
+            return Err(wrong("log", "level", message));
         }
         Ok(())
     }
@@ -252,7 +268,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("postroom.toml");
         std::fs::write(&path, text).unwrap();
-        let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let owned = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
         Config::load(Some(&path), owned.collect::<Vec<_>>().into_iter())
     }
 
@@ -290,5 +306,11 @@ mod tests {
         assert_eq!(config.key_file(), PathBuf::from("b/postroom.key"));
         let typo = said("", &[("POSTROOM_LISEN", "1")]);
         assert!(typo.contains("POSTROOM_LISEN"), "{typo}");
+        let range = said("[engine]\nsend_parallel = 4\n", &[("POSTROOM_ENGINE_SEND_PARALLEL", "0")]);
+        assert_eq!(range, "environment: key `POSTROOM_ENGINE_SEND_PARALLEL`: 0 is outside 1 to 256");
+        let blank = said("", &[("POSTROOM_KEY_FILE", " ")]);
+        assert!(blank.starts_with("environment: key `POSTROOM_KEY_FILE`: it is blank"), "{blank}");
+        // What a container platform says of a service called postroom is not about us.
+        assert!(load("", &[("POSTROOM_PORT", "tcp://10.0.0.1:80"), ("POSTROOM_SERVICE_HOST", "x")]).is_ok());
     }
 }

@@ -25,7 +25,7 @@ enum ConfigCommand {
 pub(crate) fn run(arguments: &ConfigArguments, path: Option<&Path>) -> anyhow::Result<ExitCode> {
     match arguments.command {
         ConfigCommand::Check => {
-            let config = Config::load(path, std::env::vars())?;
+            let config = Config::load(path, std::env::vars_os())?;
             output::talk("the configuration is right");
             output::data(format!("data folder  {}", config.data_dir.display()));
             output::data(format!("key file     {}", config.key_file().display()));

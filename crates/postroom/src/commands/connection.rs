@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use postroom_model::connection::{
     AuthenticationFlow, Cloud, Connection, ConnectionKind, ConnectionSettings, EmailMethod, Endpoints,
@@ -124,8 +123,7 @@ async fn save_connection(app: &App, mut save: SaveArguments) -> anyhow::Result<(
         None => SecretField::Missing,
     };
     let problems = settings.validate(field);
-    show(&problems);
-    problems.into_result().context("the connection is not saved")?;
+    saveable(&problems, "the connection is not saved")?;
     let kind = settings.kind;
     let flow = settings.flow;
     let connection = app
@@ -194,6 +192,13 @@ async fn use_for_sending(app: &App, connection: &Connection) -> anyhow::Result<(
     };
     let settings = OutgoingSettings { method, connection: Some(connection.id) };
     app.store.save_outgoing_settings(&settings, ACTOR).await?;
+    Ok(())
+}
+
+/// Shows the problems, and fails with `otherwise` when one of them blocks.
+pub(super) fn saveable(problems: &Problems, otherwise: &'static str) -> anyhow::Result<()> {
+    show(problems);
+    anyhow::ensure!(!problems.blocks(), otherwise);
     Ok(())
 }
 

@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use postroom_model::mailbox::{Availability, MailType, Mailbox, MailboxSettings};
 use postroom_model::people::Role;
 use postroom_model::{EmailAddress, PollingInterval};
 use postroom_store::SaveMailbox;
 
-use super::connection::show;
+use super::connection::saveable;
 use super::{ACTOR, user};
 use crate::app::App;
 use crate::output::{self, hinted};
@@ -22,7 +21,7 @@ pub(crate) struct MailboxArguments {
 
 #[derive(Debug, Subcommand)]
 enum MailboxCommand {
-    /// Add a mailbox, or change the one of that address
+    /// Add a mailbox, or change the one of that address; what is not given stays as it is
     Add(AddArguments),
     /// List mailboxes
     List {
@@ -49,8 +48,8 @@ struct AddArguments {
     /// Connection it is on; not needed when there is only one
     #[arg(long)]
     connection: Option<String>,
-    /// Type, such as customer-order; can be given several times
-    #[arg(long = "type", value_name = "TYPE", required = true)]
+    /// Type, such as customer-order; can be given several times; needed for a new mailbox
+    #[arg(long = "type", value_name = "TYPE")]
     types: Vec<MailType>,
     /// Available to all [default, except for Personnel, when no group, role or user is named]
     #[arg(long, conflicts_with_all = ["groups", "roles", "users"])]
@@ -64,9 +63,9 @@ struct AddArguments {
     /// Available to this user; can be given several times
     #[arg(long = "user", value_name = "USER")]
     users: Vec<String>,
-    /// Polling interval in minutes, such as 60,00; 0 is off [default: the connection's]
-    #[arg(long, value_name = "MINUTES", default_value = "")]
-    polling_interval: PollingInterval,
+    /// Polling interval in minutes, such as 60,00; 0 is off, blank is the connection's
+    #[arg(long, value_name = "MINUTES")]
+    polling_interval: Option<PollingInterval>,
 }
 
 pub(crate) async fn run(app: &App, arguments: MailboxArguments) -> anyhow::Result<ExitCode> {
@@ -98,16 +97,27 @@ pub(super) async fn find(app: &App, address: &EmailAddress) -> anyhow::Result<Ma
 
 async fn add_mailbox(app: &App, add: AddArguments) -> anyhow::Result<()> {
     let connection = app.connection(add.connection.as_deref()).await?;
-    let mut settings = MailboxSettings::new(add.address.trim(), add.types.iter().copied());
-    settings.polling_interval = add.polling_interval;
-    settings.availability = availability(app, &add, &settings).await?;
-    let problems = settings.validate();
-    show(&problems);
-    problems.into_result().context("the mailbox is not saved")?;
     let all = app.store.mailboxes().await?;
-    let address: EmailAddress = settings.address.parse()?;
-    let same = |mailbox: &&Mailbox| mailbox.connection == connection.id && mailbox.address == address;
-    let id = all.iter().find(same).map_or_else(|| app.env.new_id(), |mailbox| mailbox.id);
+    let same = |mailbox: &Mailbox| {
+        mailbox.connection == connection.id
+            && mailbox.address.as_str().eq_ignore_ascii_case(add.address.trim())
+    };
+    let existing = all.into_iter().find(same);
+    let mut settings = match &existing {
+        Some(mailbox) => mailbox.settings.clone(),
+        None => MailboxSettings::new(add.address.trim(), add.types.iter().copied()),
+    };
+    if !add.types.is_empty() {
+        settings.types = add.types.iter().copied().collect();
+    }
+    if let Some(interval) = add.polling_interval {
+        settings.polling_interval = interval;
+    }
+    if let Some(availability) = availability(app, &add).await? {
+        settings.availability = availability;
+    }
+    saveable(&settings.validate(), "the mailbox is not saved")?;
+    let id = existing.map_or_else(|| app.env.new_id(), |mailbox| mailbox.id);
     let save = SaveMailbox { id, connection: connection.id, settings, actor: ACTOR.to_owned() };
     let mailbox = app.store.save_mailbox(save).await?;
     app.engine.nudge();
@@ -116,23 +126,20 @@ async fn add_mailbox(app: &App, add: AddArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn availability(
-    app: &App,
-    add: &AddArguments,
-    settings: &MailboxSettings,
-) -> anyhow::Result<Availability> {
+/// Who may see it, as far as the command line says so.
+async fn availability(app: &App, add: &AddArguments) -> anyhow::Result<Option<Availability>> {
     if add.all {
-        return Ok(Availability::All);
+        return Ok(Some(Availability::All));
     }
     if add.groups.is_empty() && add.roles.is_empty() && add.users.is_empty() {
-        return Ok(Availability::default_for(&settings.types));
+        return Ok(None);
     }
     let mut users = std::collections::BTreeSet::new();
     for name in &add.users {
         users.insert(app.user(name).await?.id);
     }
     let groups = user::group_ids(app, &add.groups).await?.into_iter().collect();
-    Ok(Availability::Only { groups, roles: add.roles.iter().copied().collect(), users })
+    Ok(Some(Availability::Only { groups, roles: add.roles.iter().copied().collect(), users }))
 }
 
 async fn list(app: &App, json: bool) -> anyhow::Result<()> {

@@ -102,7 +102,7 @@ async fn list(app: &App, list: &ListArguments) -> anyhow::Result<()> {
             message.id.to_string(),
         ]
     });
-    output::table(["STATE", "ACCEPTED", "FROM", "SUBJECT", "THE PROVIDER'S WORDS", "ID"], rows.collect());
+    output::table(["STATE", "ACCEPTED", "FROM", "SUBJECT", "REASON", "ID"], rows.collect());
     Ok(())
 }
 

@@ -77,7 +77,7 @@ pub(crate) async fn run(app: &App, arguments: SendArguments) -> anyhow::Result<E
         }
         Err(IntakeError::Invalid(problems)) => {
             super::connection::show(&problems);
-            return Err(anyhow::Error::new(problems).context("the message is not accepted"));
+            anyhow::bail!("the message is not accepted");
         }
         Err(error) => return Err(error.into()),
     };
@@ -91,8 +91,12 @@ pub(crate) async fn run(app: &App, arguments: SendArguments) -> anyhow::Result<E
     if let (false, Some(words)) = (json, &last.last_words) {
         output::talk(words);
     }
-    let bad = matches!(last.state, OutboxState::Failed | OutboxState::Cancelled);
-    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match last.state {
+        OutboxState::Sent => ExitCode::SUCCESS,
+        OutboxState::Failed | OutboxState::Cancelled => ExitCode::FAILURE,
+        _ if no_wait => ExitCode::SUCCESS,
+        _ => ExitCode::from(3),
+    })
 }
 
 fn draft(arguments: SendArguments) -> anyhow::Result<Draft> {
@@ -175,12 +179,20 @@ async fn outcome(app: &App, id: OutboxMessageId, wait: Duration) -> anyhow::Resu
     let seen = tokio::time::timeout(wait, watch).await;
     stop.cancel();
     if let Some(worker) = worker {
-        worker.await.context("run the outbox")?;
+        match &seen {
+            Ok(_) => worker.await.context("run the outbox")?,
+            // What is cut off here counts as interrupted, and is looked up before it is sent again.
+            Err(_) => worker.abort(),
+        }
     }
+    let served = lock.is_none();
     drop(lock);
     match seen {
         Ok(message) => message,
         Err(_) => {
+            if !served {
+                output::talk("nothing serves this data folder: `postroom serve` goes on with it");
+            }
             output::talk(format!("no outcome after {} s; the message stays in the outbox", wait.as_secs()));
             let message = app.store.outbox_message(id).await?;
             message.with_context(|| format!("the message {id} is gone"))

@@ -41,19 +41,22 @@ struct Ready {
 }
 
 pub(crate) async fn run(app: App, arguments: ServeArguments) -> anyhow::Result<ExitCode> {
-    let first = first_administrator(&app).await?;
     let server = Server::start(&app, arguments.listen.unwrap_or(app.config.listen)).await?;
     output::talk(format!("Postroom listens on {}", server.url()));
-    if let Some(password) = first {
-        output::talk("first start: sign in as `admin` with this password, shown this once:");
-        output::talk(format!("  {}", password.expose_secret()));
-    }
+    // After the lock and the listener: a start that fails must not have used up the one showing of the password.
+    first_administrator(&app).await?;
     if let Some(path) = &arguments.ready_file {
         write_ready_file(path, &Ready { url: server.url() })?;
     }
     stop_signal().await?;
-    output::talk("stopping: the work in hand is finished first");
-    server.stop().await?;
+    output::talk("stopping: the work in hand is finished first; a second signal drops it");
+    tokio::select! {
+        stopped = server.stop() => stopped?,
+        again = stop_signal() => {
+            again?;
+            output::talk("stopped; what was in hand is looked up at the next start");
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -123,14 +126,39 @@ fn router(app: &App) -> Router {
         .merge(postroom_web::router(web))
 }
 
-/// Makes `admin` when there is no user at all, and gives its password.
-async fn first_administrator(app: &App) -> anyhow::Result<Option<SecretString>> {
-    if !app.store.users().await?.is_empty() {
-        return Ok(None);
+/// Makes `admin` when nobody is an administrator, and shows the password once: on the terminal, or, where the talk
+/// goes to a log that is kept, in a file for the owner alone.
+async fn first_administrator(app: &App) -> anyhow::Result<()> {
+    let users = app.store.users().await?;
+    if users.iter().any(|user| user.has(Role::Administrator)) {
+        return Ok(());
     }
+    let name = if users.iter().any(|user| user.name == "admin") { "administrator" } else { "admin" };
     let password = SecretString::from(app.env.new_token(20));
-    add_administrator(app, "admin", "Administrator", &password).await?;
-    Ok(Some(password))
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let file = app.config.data_dir.join("first-password");
+    if !terminal {
+        write_for_owner(&file, &password).with_context(|| format!("write {}", file.display()))?;
+    }
+    add_administrator(app, name, "Administrator", &password).await?;
+    if terminal {
+        output::talk(format!("first start: sign in as `{name}` with this password, shown this once:"));
+        output::talk(format!("  {}", password.expose_secret()));
+    } else {
+        let file = file.display();
+        output::talk(format!(
+            "first start: sign in as `{name}` with the password in {file}, then remove that file"
+        ));
+    }
+    Ok(())
+}
+
+fn write_for_owner(path: &Path, secret: &SecretString) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    writeln!(file, "{}", secret.expose_secret())?;
+    file.sync_all()
 }
 
 /// Adds a user who may do everything.
