@@ -6,6 +6,7 @@
 mod bans;
 mod paths;
 mod prerequisites;
+mod tools;
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -48,6 +49,8 @@ fn say(text: &str) {
 
 fn test() -> Result<()> {
     prerequisites::ensure()?;
+    let tools = tools::ensure()?;
+    let tools = tools.to_str().context("the folder of the tools is not UTF-8")?;
     cargo("formatting", &["fmt", "--all", "--check"], &[])?;
     bans::check()?;
     paths::check()?;
@@ -63,11 +66,11 @@ fn test() -> Result<()> {
     if runs("cargo", &["nextest", "--version"]) {
         let arguments =
             ["nextest", "run", "--workspace", "--locked", "--run-ignored", "all", "--no-fail-fast"];
-        cargo("tests", &arguments, &[])
+        cargo("tests", &arguments, &[("XTASK_TOOLS", tools)])
     } else {
         let arguments =
             ["test", "--workspace", "--all-targets", "--locked", "--no-fail-fast", "--", "--include-ignored"];
-        cargo("tests", &arguments, &[])
+        cargo("tests", &arguments, &[("XTASK_TOOLS", tools)])
     }
 }
 

@@ -28,6 +28,21 @@ const NEEDS: &[Need] = &[
         packages: &["python3", "libpython3-testsuite"],
     },
     Need {
+        what: "Python's venv, for MSAL for Python",
+        probe: &["python3", "-c", "import venv, ensurepip"],
+        packages: &["python3-venv"],
+    },
+    Need {
+        what: "Node.js and npm, for MSAL for Node",
+        probe: &["sh", "-c", "command -v node && command -v npm"],
+        packages: &["nodejs", "npm"],
+    },
+    Need {
+        what: "OpenSSL's command, which makes the certificate that MSAL signs in with",
+        probe: &["openssl", "version"],
+        packages: &["openssl"],
+    },
+    Need {
         what: "unshare and mount, for the test with a full disk",
         probe: &["sh", "-c", "command -v unshare && command -v mount"],
         packages: &["util-linux", "mount"],
