@@ -76,7 +76,11 @@ impl World {
     /// A tenant with an application that may read and send.
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
         let ready_file = folder.path().join("tenant.json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
         command.args(["sandbox", "--listen", "127.0.0.1:0", "--ready-file"]).arg(&ready_file);

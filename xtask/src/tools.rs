@@ -20,7 +20,9 @@ pub(crate) fn ensure() -> Result<PathBuf> {
     install(&python, PYTHON, |packages| {
         run(Command::new("python3").arg("-m").arg("venv").arg("--clear").arg(&python))?;
         let pip = python.join("bin/python");
-        run(Command::new(pip).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages))
+        run(Command::new(pip)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(packages))
     })?;
     install(&node, NODE, |packages| {
         std::fs::create_dir_all(&node).context("make the folder of the Node.js tools")?;
