@@ -75,18 +75,32 @@ pub(crate) struct World {
 impl World {
     /// A tenant with an application that may read and send.
     pub(crate) async fn new() -> Self {
+        Self::start(false).await
+    }
+
+    /// The same over TLS, with a certificate that [`World::ca_file`] names.
+    pub(crate) async fn with_tls() -> Self {
+        Self::start(true).await
+    }
+
+    async fn start(tls: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
         let ready_file = folder.path().join("tenant.json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
         command.args(["sandbox", "--listen", "127.0.0.1:0", "--ready-file"]).arg(&ready_file);
         command.arg("--data").arg(folder.path().join("tenant"));
+        let certificate = folder.path().join("tenant.pem");
+        if tls {
+            command.arg("--tls-certificate").arg(&certificate);
+        }
         let sandbox = Process::start(command, folder.path().join("tenant.log"));
         let ready = ready_json(&ready_file).await;
+        let mut http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        if tls {
+            let pem = std::fs::read(&certificate).unwrap();
+            http = http.tls_certs_only([reqwest::Certificate::from_pem(&pem).unwrap()]);
+        }
+        let http = http.build().unwrap();
         let mut world = Self {
             folder,
             http,
@@ -107,8 +121,7 @@ impl World {
         format!("{}/v1.0/{path}", self.ready["graph"].as_str().unwrap())
     }
 
-    /// A1 to A22 in plain HTTP, so that the tests do not lean on the code under test.
-    async fn register(&mut self) {
+    async fn admin_token(&self) -> String {
         let tenant = self.ready["tenant_id"].as_str().unwrap();
         let token_url = format!("{}/{tenant}/oauth2/v2.0/token", self.ready["authority"].as_str().unwrap());
         let form = [
@@ -119,7 +132,12 @@ impl World {
             ("password", self.ready["admin"]["password"].as_str().unwrap()),
         ];
         let answer: Value = self.http.post(token_url).form(&form).send().await.unwrap().json().await.unwrap();
-        let token = answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}"));
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
+    }
+
+    /// A1 to A22 in plain HTTP, so that the tests do not lean on the code under test.
+    async fn register(&mut self) {
+        let token = &self.admin_token().await;
         let post = async |path: &str, body: Value| -> Value {
             let answer =
                 self.http.post(self.graph(path)).bearer_auth(token).json(&body).send().await.unwrap();
@@ -272,12 +290,65 @@ impl World {
         assert!(self.http.delete(url).send().await.unwrap().status().is_success());
     }
 
+    /// Moves the tenant's clock.
+    pub(crate) async fn advance(&self, seconds: i64) {
+        let url = format!("{}/_sandbox/clock", self.ready["graph"].as_str().unwrap());
+        let answer = self.http.post(url).json(&json!({"advance_seconds": seconds})).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// The certificate of a tenant over TLS.
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.path("tenant.pem")
+    }
+
+    /// A certificate that the application may sign in with, made by OpenSSL.
+    pub(crate) async fn certificate(&self) -> MadeCertificate {
+        let (key_file, certificate_file) = (self.path("app.key"), self.path("app.pem"));
+        let mut command = Command::new("openssl");
+        command.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "365",
+            "-subj",
+            "/CN=postroom-test",
+        ]);
+        command.arg("-keyout").arg(&key_file).arg("-out").arg(&certificate_file);
+        let made = command.output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let pem = std::fs::read_to_string(&certificate_file).unwrap();
+        let base64: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        let body =
+            json!({"keyCredentials": [{"type": "AsymmetricX509Cert", "usage": "Verify", "key": base64}]});
+        let token = self.admin_token().await;
+        let url = self.graph(&format!("applications(appId='{}')", self.application_id));
+        let answer = self.http.patch(url).bearer_auth(token).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        let print = ["x509", "-noout", "-fingerprint", "-sha256", "-in"];
+        let print = Command::new("openssl").args(print).arg(&certificate_file).output().unwrap();
+        let print = String::from_utf8(print.stdout).unwrap();
+        let thumbprint_sha256 = print.split_once('=').unwrap().1.trim().replace(':', "");
+        MadeCertificate { key_file, certificate_file, thumbprint_sha256 }
+    }
+
     /// What the tenant was asked: method, path, status.
     pub(crate) async fn requests(&self) -> Vec<Value> {
         let url = format!("{}/_sandbox/requests", self.ready["graph"].as_str().unwrap());
         let answer: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
         answer.as_array().unwrap().clone()
     }
+}
+
+/// A certificate with its private key.
+pub(crate) struct MadeCertificate {
+    pub(crate) key_file: PathBuf,
+    pub(crate) certificate_file: PathBuf,
+    /// SHA-256 of the certificate in hexadecimal.
+    pub(crate) thumbprint_sha256: String,
 }
 
 /// A running `postroom serve`.

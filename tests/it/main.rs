@@ -7,6 +7,7 @@
 //! | `story` | the demonstration, and the same way by command line and API |
 //! | `crash` | SIGKILL at the worst moments: nothing lost, nothing doubled |
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
+//! | `msal` | Microsoft's own libraries, unchanged |
 //! | `secrets` | what a run leaves behind holds none of the secrets that went in |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
@@ -16,5 +17,6 @@ mod bad_input;
 mod crash;
 mod foreign;
 mod harness;
+mod msal;
 mod secrets;
 mod story;

@@ -18,7 +18,9 @@ enum Library {
 
 /// Runs a flow and gives what came of it.
 async fn run(library: Library, world: &World, task: Value) -> Value {
-    let tools = PathBuf::from(std::env::var_os("XTASK_TOOLS").expect("`cargo xtask test` names the folder of the tools"));
+    let tools = PathBuf::from(
+        std::env::var_os("XTASK_TOOLS").expect("`cargo xtask test` names the folder of the tools"),
+    );
     let scripts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/it/msal");
     let mut command = match library {
         Library::Python => {
@@ -70,7 +72,11 @@ async fn a_library_signs_in_by_every_flow_and_names_what_is_wrong(library: Libra
     let mut wrong = task(&world, "secret");
     wrong["secret"] = json!("nQ3~not.the_secret-of-this-application");
     let refused = run(library, &world, wrong).await;
-    assert_eq!((&refused["error"], &refused["codes"]), (&json!("invalid_client"), &json!([7_000_215])), "{refused}");
+    assert_eq!(
+        (&refused["error"], &refused["codes"]),
+        (&json!("invalid_client"), &json!([7_000_215])),
+        "{refused}"
+    );
 
     let made = world.certificate().await;
     let mut certificate = task(&world, "certificate");
@@ -87,7 +93,11 @@ async fn a_library_signs_in_by_every_flow_and_names_what_is_wrong(library: Libra
     // Last, because it moves the tenant's clock two years on.
     world.advance(2 * 366 * 86_400).await;
     let expired = run(library, &world, task(&world, "secret")).await;
-    assert_eq!((&expired["error"], &expired["codes"]), (&json!("invalid_client"), &json!([7_000_222])), "{expired}");
+    assert_eq!(
+        (&expired["error"], &expired["codes"]),
+        (&json!("invalid_client"), &json!([7_000_222])),
+        "{expired}"
+    );
 }
 
 #[tokio::test]
