@@ -1,17 +1,17 @@
-//! TLS for clients that refuse plain HTTP (Microsoft's own libraries do): a certificate for this machine, made at
-//! each start and signed by nobody else. Whoever wants to trust it is given its file.
+//! TLS for clients that refuse plain HTTP (Microsoft's own libraries do): a certificate for this machine, signed by
+//! an authority made at each start whose key is forgotten at once. Whoever wants to trust it is given its file.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::server::TlsStream;
 
 use crate::SandboxError;
@@ -27,17 +27,16 @@ const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 pub(crate) struct Tls(TlsAcceptor);
 
 impl Tls {
-    /// Makes the certificate and writes it to `file`, for clients to trust.
+    /// Makes authority and certificate, and writes the authority to `file`, for clients to trust.
     pub(crate) fn new(file: &PathBuf) -> Result<Self, SandboxError> {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| SandboxError::Tls { source };
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(NAMES.map(str::to_owned)).map_err(|error| failed(error.into()))?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
+        let made = make().map_err(|error| failed(error.into()))?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.key.serialize_der()));
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key))
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![made.certificate], key))
             .map_err(|error| failed(error.into()))?;
-        std::fs::write(file, cert.pem()).map_err(|error| failed(error.into()))?;
+        std::fs::write(file, made.authority).map_err(|error| failed(error.into()))?;
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
@@ -52,4 +51,26 @@ impl Tls {
             Err(_) => None,
         }
     }
+}
+
+struct Made {
+    /// The authority's certificate as PEM.
+    authority: String,
+    certificate: CertificateDer<'static>,
+    key: KeyPair,
+}
+
+fn make() -> Result<Made, rcgen::Error> {
+    let mut authority = CertificateParams::new(Vec::<String>::new())?;
+    authority.distinguished_name.push(DnType::CommonName, "Postroom sandbox authority");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let authority_key = KeyPair::generate()?;
+    let signed = authority.self_signed(&authority_key)?;
+    let mut leaf = CertificateParams::new(NAMES.map(str::to_owned))?;
+    leaf.distinguished_name.push(DnType::CommonName, "Postroom sandbox");
+    leaf.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate()?;
+    let certificate = leaf.signed_by(&key, &Issuer::from_params(&authority, &authority_key))?;
+    Ok(Made { authority: signed.pem(), certificate: certificate.der().clone(), key })
 }
