@@ -28,7 +28,7 @@ async fn without_a_valid_key_nobody_comes_in() {
     }
     let keys = bench.store.api_keys().await.unwrap();
     let erp = keys.iter().find(|key| key.name == "erp").unwrap();
-    bench.store.revoke_api_key(erp.id).await.unwrap();
+    bench.store.revoke_api_key(erp.id, "cli").await.unwrap();
     assert_eq!(ask(Some(&format!("Bearer {}", bench.erp))).await.status, StatusCode::UNAUTHORIZED);
 }
 

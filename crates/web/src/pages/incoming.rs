@@ -176,7 +176,7 @@ pub(super) async fn remove(
     let Some(known) = connection(&app, &id).await? else { return Err(PageError::not_found()) };
     match app.store.remove_connection(known.id, &user.actor()).await {
         Ok(()) => Ok(Redirect::to("/settings/incoming?saved=1")),
-        Err(StoreError::Taken { .. }) => Err(PageError::new(
+        Err(StoreError::InUse { .. }) => Err(PageError::new(
             StatusCode::CONFLICT,
             "This connection is still used.",
             "Remove its mailboxes first, and wait until its messages in the outbox are sent.",
