@@ -24,6 +24,8 @@ async fn without_a_valid_key_nobody_comes_in() {
         let answer = ask(wrong).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::UNAUTHORIZED, "unauthorized"), "{wrong:?}");
         assert!(answer.header("www-authenticate").starts_with("Bearer"));
+        let hint = answer.body["error"]["hint"].as_str().unwrap();
+        assert!(hint.contains("`postroom apikey create NAME`"), "{hint}");
         assert!(!answer.body.to_string().contains(&bench.erp), "a key is never repeated");
     }
     let keys = bench.store.api_keys().await.unwrap();
