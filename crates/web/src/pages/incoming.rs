@@ -27,6 +27,7 @@ const NEW: &str = "new";
 pub(super) struct PageQuery {
     new: Option<String>,
     saved: Option<String>,
+    removed: Option<String>,
 }
 
 /// One box with its table.
@@ -103,7 +104,11 @@ pub(super) async fn page(
     } else {
         None
     };
-    let notice = query.saved.is_some().then_some("Saved.");
+    let notice = match (query.removed, query.saved) {
+        (Some(_), _) => Some("Removed. Collected mail stays with those who could see it."),
+        (None, Some(_)) => Some("Saved."),
+        (None, None) => None,
+    };
     render("incoming/page.html", &page_values(&app, &user, fresh, notice).await?)
 }
 

@@ -328,5 +328,5 @@ pub(super) async fn remove(
     if is_fragment(&headers) {
         return Ok(Html("").into_response());
     }
-    Ok(Redirect::to("/settings/incoming?saved=1").into_response())
+    Ok(Redirect::to("/settings/incoming?removed=1").into_response())
 }

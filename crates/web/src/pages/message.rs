@@ -6,7 +6,6 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use postroom_mime::read::{AttachmentInfo, View};
-use postroom_model::event::Subject;
 use postroom_model::inbox::{InboxMessage, InboxState};
 use postroom_model::record::RecordRef;
 use postroom_model::{InboxMessageId, NamedAddress};
@@ -82,7 +81,7 @@ async fn shown_message(
             json!({ "name": entry.record.to_string(), "by": entry.filed_by, "at": shown::time(entry.time, now) })
         })
         .collect();
-    let timeline = shown::timeline(app.store.as_ref(), Subject::InboxMessage(id), now).await?;
+    let timeline = shown::inbox_timeline(app.store.as_ref(), id, &mailboxes, now).await?;
     let (content, unreadable) = match &view {
         Ok(view) => (shown_view(view), None),
         Err(error) => (Value::Null, Some(error.to_string())),
