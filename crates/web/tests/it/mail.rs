@@ -170,7 +170,7 @@ async fn the_mail_of_a_removed_mailbox_stays_where_it_was() {
     let row = manager.part(&format!("/settings/incoming/mailboxes/{}/row", sample.orders)).await;
     assert!(row.has("collected mail stays with those who can see it now"));
     let page = manager.post(&format!("/settings/incoming/mailboxes/{}/remove", sample.orders), &[]).await;
-    let page = manager.get(&page.header("location").to_owned()).await;
+    let page = manager.get(page.header("location")).await;
     assert!(
         page.has("Collected mail stays with those who could see it.") && !page.has("orders@contoso.example")
     );
