@@ -75,7 +75,7 @@ impl ApiError {
 
     pub(crate) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the API key is missing, unknown or revoked")
-            .hint("send `Authorization: Bearer pr_...`; `postroom key add` makes a key")
+            .hint("send `Authorization: Bearer pr_...`; `postroom apikey create NAME` makes a key")
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {

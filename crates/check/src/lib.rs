@@ -21,7 +21,8 @@ mod ladder;
 mod rungs;
 
 use postroom_model::connection::ConnectionSettings;
-use postroom_model::{EmailAddress, Env, SecretString};
+use postroom_model::event::{Event, EventKind, Subject};
+use postroom_model::{ConnectionId, EmailAddress, Env, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::ladder::Ladder;
@@ -89,6 +90,15 @@ impl Report {
             Some(next_step) => format!("{}: {cause} {next_step}", rung.title),
             None => format!("{}: {cause}", rung.title),
         }
+    }
+
+    /// What is told of this run at the connection, whoever asked for it. `unsaved`: other settings than its saved ones
+    /// were checked.
+    pub fn event(&self, env: &Env, connection: ConnectionId, unsaved: bool, actor: &str) -> Event {
+        let summary = self.summary();
+        let words = if unsaved { format!("with unsaved settings: {summary}") } else { summary };
+        let subject = Subject::Connection(connection);
+        Event::new(env.new_id(), env.now(), subject, EventKind::ConnectionChecked).words(words).actor(actor)
     }
 }
 

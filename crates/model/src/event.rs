@@ -4,7 +4,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ConnectionId, CredentialId, EventId, InboxMessageId, MailboxId, OutboxMessageId, UserId};
+use crate::id::{
+    ApiKeyId, ConnectionId, CredentialId, EventId, InboxMessageId, MailboxId, OutboxMessageId, UserId,
+};
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +24,8 @@ pub enum Subject {
     Credential(CredentialId),
     /// A person.
     User(UserId),
+    /// A key of a program.
+    ApiKey(ApiKeyId),
 }
 
 impl Subject {
@@ -34,6 +38,7 @@ impl Subject {
             Self::Connection(_) => "connection",
             Self::Credential(_) => "credential",
             Self::User(_) => "user",
+            Self::ApiKey(_) => "api-key",
         }
     }
 
@@ -46,6 +51,7 @@ impl Subject {
             Self::Connection(id) => id.as_uuid(),
             Self::Credential(id) => id.as_uuid(),
             Self::User(id) => id.as_uuid(),
+            Self::ApiKey(id) => id.as_uuid(),
         }
     }
 
@@ -58,6 +64,7 @@ impl Subject {
             "connection" => Self::Connection(id.into()),
             "credential" => Self::Credential(id.into()),
             "user" => Self::User(id.into()),
+            "api-key" => Self::ApiKey(id.into()),
             _ => return None,
         })
     }
@@ -172,10 +179,16 @@ event_kinds! {
     SetupStep = "setup.step", "Set-up";
     /// A user was added or changed.
     UserSaved = "user.saved", "User saved";
+    /// A user was removed; nobody signs in under the name any more.
+    UserRemoved = "user.removed", "User removed";
     /// A user signed in.
     UserSignedIn = "user.signed-in", "Signed in";
     /// Somebody tried to sign in as this user and failed.
     UserRefused = "user.refused", "Sign-in refused";
+    /// An API key was made.
+    ApiKeyCreated = "apikey.created", "API key made";
+    /// An API key was taken away.
+    ApiKeyRevoked = "apikey.revoked", "API key revoked";
 }
 
 /// One fact.

@@ -11,6 +11,7 @@
 //! | [`address`] | e-mail addresses and host names that cannot be wrong |
 //! | [`problem`] | what validation finds: errors block saving, warnings do not |
 //! | [`connection`] | how to reach one server or tenant, and its validation |
+//! | `replacing` | what a saved connection may be turned into, and when its secret goes along |
 //! | [`credential`] | secrets by reference: kind, expiry, state |
 //! | [`mailbox`] | one e-mail account on a connection: types, availability, polling, state |
 //! | [`polling`] | polling intervals as people type them |
@@ -43,6 +44,7 @@ pub mod people;
 pub mod polling;
 pub mod problem;
 pub mod record;
+mod replacing;
 
 pub use address::{EmailAddress, HostName, NamedAddress};
 pub use env::{Clock, Env, Random};

@@ -270,6 +270,9 @@ pub struct Mailbox {
     pub next_due_at: Option<Timestamp>,
     /// The last validation.
     pub validation: Option<Validation>,
+    /// When it was removed: no longer read nor shown among the settings; its mail stays with those who may see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed_at: Option<Timestamp>,
 }
 
 #[cfg(test)]

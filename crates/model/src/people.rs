@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::EmailAddress;
 use crate::connection::UnknownWord;
 use crate::id::{ApiKeyId, GroupId, UserId};
+use crate::problem::Problems;
 
 /// What a user may do. Seeing mail is not among it: that is a mailbox's availability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,8 +94,27 @@ impl User {
 pub struct Group {
     /// The group's id.
     pub id: GroupId,
-    /// Its name, unique.
+    /// Its name, unique: 1 to 64 characters.
     pub name: String,
+}
+
+impl Group {
+    /// Longest name in characters.
+    pub const MAX_NAME: usize = 64;
+
+    /// Everything that is wrong, at its field.
+    pub fn validate(&self) -> Problems {
+        let mut problems = Problems::new();
+        if self.name.trim().is_empty() {
+            problems.error("name", "Name of the group is missing");
+        } else if self.name.chars().count() > Self::MAX_NAME || self.name.chars().any(char::is_control) {
+            problems.error(
+                "name",
+                "Name of the group is too long or holds control characters (at most 64 characters)",
+            );
+        }
+        problems
+    }
 }
 
 /// For whom a read is made: what availability is compared with.
@@ -113,10 +133,28 @@ pub struct Viewer {
 pub struct ApiKey {
     /// Its id.
     pub id: ApiKeyId,
-    /// Name given by a person, unique.
+    /// Name given by a person, unique among the keys in use.
     pub name: String,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was taken away.
     pub revoked_at: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_has_a_name_that_can_be_read() {
+        let blocks = |name: &str| {
+            Group { id: crate::Env::for_test(5).0.new_id(), name: name.into() }.validate().blocks()
+        };
+        for name in ["", "  ", "Order\ndesk", &"x".repeat(65)] {
+            assert!(blocks(name), "{name:?}");
+        }
+        for name in ["Order desk", "\u{c4}", &"\u{e9}".repeat(64)] {
+            assert!(!blocks(name), "{name:?}");
+        }
+    }
 }

@@ -94,9 +94,10 @@ impl Problems {
     /// `Ok` when nothing blocks.
     ///
     /// # Errors
-    /// The problems themselves when one of them is an error.
-    pub fn into_result(self) -> Result<(), Problems> {
-        if self.blocks() { Err(self) } else { Ok(()) }
+    /// The errors, without the warnings beside them.
+    pub fn into_result(mut self) -> Result<(), Problems> {
+        self.0.retain(|problem| problem.severity == Severity::Error);
+        if self.is_empty() { Ok(()) } else { Err(self) }
     }
 }
 
@@ -108,12 +109,16 @@ impl Problem {
 }
 
 impl std::fmt::Display for Problems {
+    /// One line; what does not block is marked.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str("; ")?;
             }
             write!(f, "{}: {}", problem.field, problem.message)?;
+            if problem.severity == Severity::Warning {
+                f.write_str(" (warning)")?;
+            }
         }
         Ok(())
     }
@@ -134,6 +139,11 @@ mod tests {
         problems.error("tenant_id", "Directory (tenant) ID is missing");
         let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
         assert_eq!(fields, ["server", "tenant_id", "port"]);
-        assert!(problems.into_result().is_err());
+        assert!(problems.to_string().ends_with("; port: unusual port (warning)"), "{problems}");
+        let errors = problems.into_result().unwrap_err();
+        assert_eq!(errors.iter().count(), 2, "a warning is not told as an error");
+        let mut warnings = Problems::new();
+        warnings.warning("port", "unusual port");
+        assert_eq!(warnings.into_result(), Ok(()));
     }
 }

@@ -22,17 +22,18 @@ pub struct SaveConnection {
 /// Keeps connections.
 #[async_trait]
 pub trait ConnectionStore: Send + Sync {
-    /// Adds or changes a connection and, in the same transaction, its credential.
+    /// Adds or changes a connection and, in the same transaction, its credential and the due times of its mailboxes
+    /// that have no polling interval of their own.
     ///
     /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Full`].
+    /// [`StoreError::Untouched`] when the connection was removed; [`StoreError::Database`], [`StoreError::Full`].
     async fn save_connection(&self, save: SaveConnection) -> Result<Connection, StoreError>;
 
     /// Removes a connection without mailboxes and without messages still to be sent; clears the outgoing
-    /// settings when they named it.
+    /// settings when they named it. Removed mailboxes do not keep it: its credentials are erased, their mail stays.
     ///
     /// # Errors
-    /// [`StoreError::Taken`] while mailboxes or unfinished messages use it; [`StoreError::Untouched`] when it is not there.
+    /// [`StoreError::InUse`] while mailboxes or unfinished messages use it; [`StoreError::Untouched`] when it is not there.
     async fn remove_connection(&self, id: ConnectionId, actor: &str) -> Result<(), StoreError>;
 
     /// One connection.

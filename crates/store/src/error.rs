@@ -86,6 +86,25 @@ pub enum StoreError {
         /// What: `the mailbox orders@contoso.example`.
         what: String,
     },
+    /// It cannot be removed: something else needs it.
+    #[error("{what} is in use by {by}")]
+    InUse {
+        /// What: `the connection Office`.
+        what: String,
+        /// By what: `a mailbox`.
+        by: &'static str,
+    },
+    /// A rule forbids it; the next step is in the hint.
+    #[error("{what}")]
+    Refused {
+        /// What is forbidden and why, as a sentence.
+        what: String,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// The model says no: what is wrong is named at its field.
+    #[error("it is not saved: {0}")]
+    Invalid(postroom_model::Problems),
 }
 
 impl StoreError {
@@ -111,6 +130,9 @@ impl StoreError {
                 "start the newer Postroom again, or restore a backup made by this version"
             }
             Self::Key { .. } => "POSTROOM_KEY_FILE or `key_file` in postroom.toml names the file",
+            Self::Taken { .. } => "choose another one",
+            Self::InUse { .. } => "remove what uses it first, or wait until that is done",
+            Self::Refused { hint, .. } => hint,
             _ => return None,
         })
     }

@@ -57,31 +57,38 @@ pub struct PollFinish {
 /// Keeps mailboxes.
 #[async_trait]
 pub trait MailboxStore: Send + Sync {
-    /// Adds or changes one mailbox and no other. It becomes due at once unless its polling is off.
+    /// Adds or changes one mailbox and no other. It becomes due at once unless its polling is off. A fresh id with the
+    /// address of a mailbox that was removed from the same connection brings that one back, under its own id and with
+    /// its cursor and mail: work on with the id of the answer.
     ///
     /// # Errors
-    /// [`StoreError::Taken`] when the connection has another mailbox of that address.
+    /// [`StoreError::Taken`] when the connection has another mailbox of that address; [`StoreError::Refused`] when
+    /// address or connection of a mailbox would change that has collected mail: its mail would be shown to those who
+    /// may see another account.
     async fn save_mailbox(&self, save: SaveMailbox) -> Result<Mailbox, StoreError>;
 
-    /// Removes a mailbox. Messages that came from it stay, seen by nobody unless another mailbox holds them too.
+    /// Removes a mailbox: it is read no more and gone from every list of settings. Messages that came from it stay,
+    /// seen by those to whom it was available.
     ///
     /// # Errors
     /// [`StoreError::Untouched`] when it is not there.
     async fn remove_mailbox(&self, id: MailboxId, actor: &str) -> Result<(), StoreError>;
 
-    /// One mailbox.
+    /// One mailbox; none when it was removed.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     async fn mailbox(&self, id: MailboxId) -> Result<Option<Mailbox>, StoreError>;
 
-    /// All mailboxes, by address: for settings, not for reading mail.
+    /// All mailboxes, by address: for settings, not for reading mail. A row that contradicts itself is logged and left
+    /// out, here and in [`MailboxStore::mailboxes_for`].
     ///
     /// # Errors
     /// [`StoreError::Database`].
     async fn mailboxes(&self) -> Result<Vec<Mailbox>, StoreError>;
 
-    /// The mailboxes that `viewer` may read, by address.
+    /// The mailboxes that `viewer` may read, by address; removed ones too, because their mail is there
+    /// ([`Mailbox::removed_at`]).
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -98,7 +105,8 @@ pub trait MailboxStore: Send + Sync {
         actor: &str,
     ) -> Result<(), StoreError>;
 
-    /// Claims up to `limit` mailboxes that are due now and held by nobody, the longest due first, until `until`.
+    /// Claims up to `limit` mailboxes that are due now and held by nobody, the longest due first, until `until`. One
+    /// whose row contradicts itself is set apart: failing, with the reason, and due again in an hour.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -120,7 +128,7 @@ pub trait MailboxStore: Send + Sync {
         until: Timestamp,
     ) -> Result<Option<ClaimedMailbox>, StoreError>;
 
-    /// Ends a reading and its lease.
+    /// Ends a reading and its lease. Where polling was switched off or on meanwhile, the settings win over the due time.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`].

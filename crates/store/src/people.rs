@@ -21,7 +21,7 @@ pub struct NewUser {
     pub roles: Vec<Role>,
     /// Groups the user belongs to.
     pub groups: Vec<GroupId>,
-    /// Argon2 hash in PHC form; none leaves the stored one alone.
+    /// Argon2 hash in PHC form; none leaves the stored one alone. A new one ends every session of the user.
     pub password_hash: Option<String>,
     /// Who saves.
     pub actor: String,
@@ -43,19 +43,27 @@ pub struct Session {
 /// Keeps people and what they sign in with.
 #[async_trait]
 pub trait PeopleStore: Send + Sync {
-    /// Adds or changes a user.
+    /// Adds or changes a user: roles and groups become those given.
     ///
     /// # Errors
-    /// [`StoreError::Taken`] when another user has that name.
+    /// [`StoreError::Taken`] when another user has that name, or had it before being removed;
+    /// [`StoreError::Untouched`] when the user was removed.
     async fn save_user(&self, user: NewUser) -> Result<User, StoreError>;
 
-    /// All users, by name.
+    /// Removes a user: every session ends, nobody signs in under the name any more, and it is given to nobody else,
+    /// because what the user did stays under it.
+    ///
+    /// # Errors
+    /// [`StoreError::Untouched`] when there is no such user; [`StoreError::Refused`] for the last administrator.
+    async fn remove_user(&self, id: UserId, actor: &str) -> Result<(), StoreError>;
+
+    /// All users but removed ones, by name.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     async fn users(&self) -> Result<Vec<User>, StoreError>;
 
-    /// One user.
+    /// One user; none when removed.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -70,7 +78,7 @@ pub trait PeopleStore: Send + Sync {
     /// Adds or renames a group.
     ///
     /// # Errors
-    /// [`StoreError::Taken`] when another group has that name.
+    /// [`StoreError::Taken`] when another group has that name; [`StoreError::Invalid`] when the name is none.
     async fn save_group(&self, group: &Group) -> Result<(), StoreError>;
 
     /// All groups, by name.
@@ -100,8 +108,8 @@ pub trait PeopleStore: Send + Sync {
     /// Adds an API key by the SHA-256 of the key.
     ///
     /// # Errors
-    /// [`StoreError::Taken`] when another key has that name.
-    async fn save_api_key(&self, key: &ApiKey, key_hash: &[u8; 32]) -> Result<(), StoreError>;
+    /// [`StoreError::Taken`] when another key that was not revoked has that name.
+    async fn save_api_key(&self, key: &ApiKey, key_hash: &[u8; 32], actor: &str) -> Result<(), StoreError>;
 
     /// The key of this hash unless it was revoked.
     ///
@@ -109,7 +117,7 @@ pub trait PeopleStore: Send + Sync {
     /// [`StoreError::Database`].
     async fn api_key(&self, key_hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError>;
 
-    /// All API keys, by name.
+    /// All API keys, by name; revoked ones too, each name's oldest first.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -119,5 +127,5 @@ pub trait PeopleStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Untouched`] when there is no such key, or it was revoked before.
-    async fn revoke_api_key(&self, id: ApiKeyId) -> Result<(), StoreError>;
+    async fn revoke_api_key(&self, id: ApiKeyId, actor: &str) -> Result<(), StoreError>;
 }

@@ -6,7 +6,7 @@ use postroom_model::connection::{
     TlsMode,
 };
 use postroom_model::credential::{CredentialKind, CredentialState};
-use postroom_model::{HostName, Problems, SecretString};
+use postroom_model::{Problems, SecretString};
 use postroom_store::{NewCredential, Store, StoreError};
 use serde_json::{Value, json};
 use url::Url;
@@ -202,15 +202,10 @@ impl ConnectionForm {
         !self.needs_application() || self.settings.flow == AuthenticationFlow::Password
     }
 
-    /// A stored secret is only ever used where it was entered for: another server or cloud would otherwise be handed
-    /// a secret that nobody here can read.
+    /// Whether the stored secret is used when none is typed.
     pub(crate) fn may_reuse_secret(&self) -> bool {
-        let Some(stored) = self.stored.as_ref().filter(|_| self.has_secret) else { return false };
-        let host = |settings: &ConnectionSettings| HostName::from_pasted(&settings.server).ok();
-        match self.settings.kind {
-            ConnectionKind::ExchangeOnline => stored.settings.cloud == self.settings.cloud,
-            _ => host(&stored.settings) == host(&self.settings),
-        }
+        let stored = self.stored.as_ref().filter(|_| self.has_secret);
+        stored.is_some_and(|stored| self.settings.may_keep_secret_of(&stored.settings))
     }
 
     fn secret_field(&self) -> SecretField<'_> {
@@ -224,6 +219,9 @@ impl ConnectionForm {
     /// Everything that is wrong.
     pub(crate) fn problems(&self) -> Problems {
         let mut problems = self.unread.clone();
+        if let Some(stored) = &self.stored {
+            problems.extend(self.settings.may_replace(&stored.settings));
+        }
         problems.extend(self.settings.validate(self.secret_field()));
         problems
     }

@@ -86,6 +86,10 @@ impl From<StoreError> for PageError {
             StoreError::Taken { what } => {
                 Self::new(StatusCode::CONFLICT, format!("{what} is already there."), "Choose another one.")
             }
+            StoreError::InUse { .. } | StoreError::Refused { .. } | StoreError::Invalid(_) => {
+                let hint = error.hint().unwrap_or("correct it and try again");
+                Self::new(StatusCode::CONFLICT, sentence(&error.to_string()), sentence(hint))
+            }
             error if error.is_temporary() => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The store cannot be reached; nothing was changed.",
@@ -94,6 +98,13 @@ impl From<StoreError> for PageError {
             _ => Self::internal(),
         }
     }
+}
+
+/// `text` as a sentence: capital first, full stop last.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    let first = rest.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(rest).chain(['.']).collect()
 }
 
 impl IntoResponse for PageError {

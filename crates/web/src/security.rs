@@ -60,6 +60,7 @@ async fn finish(State(app): State<App>, request: Request, next: Next) -> Respons
     let id = app.env.new_uuid().to_string();
     let fragment = request.headers().contains_key("hx-request");
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let is_asset = path.starts_with("/assets/");
     let mut response = next.run(request).await;
     if response.extensions().get::<ProtectionError>().is_some() {
         response = cross_site().into_response();
@@ -72,6 +73,10 @@ async fn finish(State(app): State<App>, request: Request, next: Next) -> Respons
         response = error.render(&id, fragment);
     }
     add_headers(&mut response, &id);
+    if !is_asset {
+        // Mail, files and settings must not stay in a shared browser's cache after log-off.
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     response
 }
 
@@ -83,8 +88,6 @@ fn is_bare_refusal(response: &Response) -> bool {
 }
 
 fn add_headers(response: &mut Response, request_id: &str) {
-    let html =
-        response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     let headers = response.headers_mut();
     // The mail frame and attachments bring a narrower policy of their own.
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
@@ -96,10 +99,6 @@ fn add_headers(response: &mut Response, request_id: &str) {
         (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
-    }
-    if html {
-        // Mail and settings must not stay in a shared browser's cache after log-off.
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if let Ok(value) = HeaderValue::try_from(request_id) {
         headers.insert(HeaderName::from_static("x-request-id"), value);

@@ -1,7 +1,8 @@
 //! Values as people read them: times, ages, sizes, timelines, problems.
 
-use postroom_model::event::Subject;
-use postroom_model::{Problem, Problems, Severity, Timestamp};
+use postroom_model::event::{Event, EventKind, Subject};
+use postroom_model::mailbox::Mailbox;
+use postroom_model::{InboxMessageId, MailboxId, OutboxMessageId, Problem, Problems, Severity, Timestamp};
 use postroom_store::{EventFilter, Store, StoreError};
 use serde_json::{Value, json};
 
@@ -44,30 +45,60 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// Everything that happened to `subject`, oldest first.
-pub(crate) async fn timeline(
+/// Everything that happened to a message on its way out, oldest first.
+pub(crate) async fn outbox_timeline(
     store: &dyn Store,
-    subject: Subject,
+    id: OutboxMessageId,
     now: Timestamp,
 ) -> Result<Value, StoreError> {
+    let events = events(store, Subject::OutboxMessage(id)).await?;
+    Ok(events.map(|event| line(&event, now)).collect())
+}
+
+/// Everything that happened to a collected message, oldest first, as far as it may be told to somebody who may see
+/// `mailboxes`: what happened in another mailbox is left out, because even that the message came there is not theirs.
+pub(crate) async fn inbox_timeline(
+    store: &dyn Store,
+    id: InboxMessageId,
+    mailboxes: &[Mailbox],
+    now: Timestamp,
+) -> Result<Value, StoreError> {
+    let events = events(store, Subject::InboxMessage(id)).await?;
+    Ok(events.filter_map(|event| visible(event, mailboxes)).map(|event| line(&event, now)).collect())
+}
+
+async fn events(store: &dyn Store, subject: Subject) -> Result<impl Iterator<Item = Event>, StoreError> {
     let filter = EventFilter { subject: Some(subject), after: 0 };
-    let events = store.events(&filter, MAX_EVENTS).await?;
-    let lines: Vec<Value> = events
-        .into_iter()
-        .map(|stored| {
-            let event = stored.event;
-            json!({
-                "at": time(event.at, now),
-                "kind": event.kind.as_str(),
-                "sentence": event.kind.sentence(),
-                "attempt": event.attempt,
-                "words": event.words,
-                "request_id": event.request_id,
-                "actor": event.actor,
-            })
-        })
-        .collect();
-    Ok(json!(lines))
+    Ok(store.events(&filter, MAX_EVENTS).await?.into_iter().map(|stored| stored.event))
+}
+
+/// The event with its mailbox by address instead of by id; none when the mailbox is not among `mailboxes`.
+fn visible(mut event: Event, mailboxes: &[Mailbox]) -> Option<Event> {
+    let of_a_mailbox =
+        matches!(event.kind, EventKind::InboxStored | EventKind::InboxDelivered | EventKind::InboxRemoved);
+    let words = event.words.as_deref().unwrap_or_default();
+    match words.strip_prefix("mailbox ") {
+        None if of_a_mailbox => None,
+        None => Some(event),
+        Some(id) => {
+            let id: MailboxId = id.parse().ok()?;
+            let mailbox = mailboxes.iter().find(|mailbox| mailbox.id == id)?;
+            event.words = Some(mailbox.address.to_string());
+            Some(event)
+        }
+    }
+}
+
+fn line(event: &Event, now: Timestamp) -> Value {
+    json!({
+        "at": time(event.at, now),
+        "kind": event.kind.as_str(),
+        "sentence": event.kind.sentence(),
+        "attempt": event.attempt,
+        "words": event.words,
+        "request_id": event.request_id,
+        "actor": event.actor,
+    })
 }
 
 /// Problems for the validation panel and, by field, for the places they belong to. `target` names the input that a

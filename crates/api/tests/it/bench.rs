@@ -110,7 +110,7 @@ impl Bench {
 async fn add_key(store: &dyn Store, env: &Env, name: &str) -> String {
     let (key, hash) = new_api_key(env);
     let row = ApiKey { id: env.new_id(), name: name.into(), created_at: env.now(), revoked_at: None };
-    store.save_api_key(&row, &hash).await.unwrap();
+    store.save_api_key(&row, &hash, "cli").await.unwrap();
     key.expose_secret().to_owned()
 }
 

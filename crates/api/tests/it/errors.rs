@@ -24,11 +24,13 @@ async fn without_a_valid_key_nobody_comes_in() {
         let answer = ask(wrong).await;
         assert_eq!((answer.status, answer.code()), (StatusCode::UNAUTHORIZED, "unauthorized"), "{wrong:?}");
         assert!(answer.header("www-authenticate").starts_with("Bearer"));
+        let hint = answer.body["error"]["hint"].as_str().unwrap();
+        assert!(hint.contains("`postroom apikey create NAME`"), "{hint}");
         assert!(!answer.body.to_string().contains(&bench.erp), "a key is never repeated");
     }
     let keys = bench.store.api_keys().await.unwrap();
     let erp = keys.iter().find(|key| key.name == "erp").unwrap();
-    bench.store.revoke_api_key(erp.id).await.unwrap();
+    bench.store.revoke_api_key(erp.id, "cli").await.unwrap();
     assert_eq!(ask(Some(&format!("Bearer {}", bench.erp))).await.status, StatusCode::UNAUTHORIZED);
 }
 

@@ -136,6 +136,7 @@ pass_on! {
     }
     PeopleStore {
         fn save_user(user: NewUser) -> User;
+        fn remove_user(id: UserId, actor: &str) -> ();
         fn users() -> Vec<User>;
         fn user(id: UserId) -> Option<User>;
         fn user_by_name(name: &str) -> Option<(User, Option<String>)>;
@@ -144,9 +145,9 @@ pass_on! {
         fn save_session(session: &Session) -> ();
         fn session(id_hash: &[u8; 32]) -> Option<Session>;
         fn end_session(id_hash: &[u8; 32]) -> ();
-        fn save_api_key(key: &ApiKey, key_hash: &[u8; 32]) -> ();
+        fn save_api_key(key: &ApiKey, key_hash: &[u8; 32], actor: &str) -> ();
         fn api_key(key_hash: &[u8; 32]) -> Option<ApiKey>;
         fn api_keys() -> Vec<ApiKey>;
-        fn revoke_api_key(id: ApiKeyId) -> ();
+        fn revoke_api_key(id: ApiKeyId, actor: &str) -> ();
     }
 }

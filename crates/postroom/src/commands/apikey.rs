@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use postroom_model::ExposeSecret;
 use postroom_model::people::ApiKey;
 
+use super::ACTOR;
 use crate::app::App;
 use crate::output::{self, hinted};
 
@@ -41,10 +42,11 @@ pub(crate) async fn run(app: &App, arguments: ApikeyArguments) -> anyhow::Result
         ApikeyCommand::List { json } => list(app, json).await?,
         ApikeyCommand::Revoke { name } => {
             let keys = app.store.api_keys().await?;
-            let key = keys.into_iter().find(|key| key.name == name).ok_or_else(|| {
-                hinted(format!("there is no API key `{name}`"), "`postroom apikey list` shows them")
+            let in_use = |key: &ApiKey| key.name == name && key.revoked_at.is_none();
+            let key = keys.into_iter().find(in_use).ok_or_else(|| {
+                hinted(format!("there is no API key `{name}` in use"), "`postroom apikey list` shows them")
             })?;
-            app.store.revoke_api_key(key.id).await?;
+            app.store.revoke_api_key(key.id, ACTOR).await?;
             output::talk(format!("revoked {name}"));
         }
     }
@@ -59,7 +61,7 @@ async fn create(app: &App, name: &str) -> anyhow::Result<()> {
     let (key, hash) = postroom_api::new_api_key(&app.env);
     let stored =
         ApiKey { id: app.env.new_id(), name: name.to_owned(), created_at: app.env.now(), revoked_at: None };
-    app.store.save_api_key(&stored, &hash).await?;
+    app.store.save_api_key(&stored, &hash, ACTOR).await?;
     output::talk("keep this key; it is not shown again:");
     output::data(key.expose_secret());
     Ok(())

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use clap::Args;
 use postroom_check::{CheckRequest, Rung, TestMessage, Verdict};
 use postroom_model::EmailAddress;
-use postroom_model::event::{Event, EventKind, Subject};
 
 use super::ACTOR;
 use crate::app::App;
@@ -51,11 +50,7 @@ pub(crate) async fn run(app: &App, arguments: CheckArguments) -> anyhow::Result<
         }
     };
     let report = postroom_check::run(&request, &app.env, &mut progress).await;
-    let subject = Subject::Connection(connection.id);
-    let event = Event::new(app.env.new_id(), app.env.now(), subject, EventKind::ConnectionChecked)
-        .words(report.summary())
-        .actor(ACTOR);
-    app.store.append_events(vec![event]).await?;
+    app.store.append_events(vec![report.event(&app.env, connection.id, false, ACTOR)]).await?;
     if arguments.json {
         output::json(&report)?;
     } else {

@@ -12,7 +12,8 @@ CREATE TABLE connections (
     id         BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
     settings   TEXT NOT NULL,
     created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL
+    updated_at INTEGER NOT NULL,
+    removed_at INTEGER -- kept only for the removed mailboxes that were on it
 ) STRICT;
 
 CREATE TABLE credentials (
@@ -55,8 +56,10 @@ CREATE TABLE mailboxes (
     lease_owner      TEXT,
     lease_until      INTEGER,
     fence            INTEGER NOT NULL DEFAULT 0,
+    removed_at       INTEGER, -- a removed mailbox keeps its mail, its availability and its cursor
     -- When it can be claimed by the timer: due, and no longer held.
-    claimable_at     INTEGER GENERATED ALWAYS AS (max(next_due_at, coalesce(lease_until, 0))) VIRTUAL
+    claimable_at     INTEGER GENERATED ALWAYS AS
+        (iif(removed_at IS NULL, max(next_due_at, coalesce(lease_until, 0)), NULL)) VIRTUAL
 ) STRICT;
 CREATE UNIQUE INDEX mailboxes_address ON mailboxes (connection, address_key);
 CREATE INDEX mailboxes_claimable ON mailboxes (claimable_at) WHERE claimable_at IS NOT NULL;
@@ -222,7 +225,8 @@ CREATE TABLE users (
     name          TEXT NOT NULL UNIQUE,
     display_name  TEXT NOT NULL,
     address       TEXT,
-    password_hash TEXT
+    password_hash TEXT,
+    removed_at    INTEGER -- the name stays in history and is given to nobody else
 ) STRICT;
 CREATE TABLE user_roles (
     user BLOB NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -251,7 +255,8 @@ CREATE INDEX sessions_user ON sessions (user);
 CREATE TABLE api_keys (
     id         BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     key_hash   BLOB NOT NULL UNIQUE CHECK (length(key_hash) = 32),
-    name       TEXT NOT NULL UNIQUE,
+    name       TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     revoked_at INTEGER
 ) STRICT;
+CREATE UNIQUE INDEX api_keys_name ON api_keys (name) WHERE revoked_at IS NULL;

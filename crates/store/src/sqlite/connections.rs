@@ -1,9 +1,9 @@
 //! Connections and the outgoing settings.
 
 use async_trait::async_trait;
-use postroom_model::ConnectionId;
 use postroom_model::connection::{Connection, OutgoingSettings};
 use postroom_model::event::{EventKind, Subject};
+use postroom_model::{ConnectionId, PollingInterval, Timestamp};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -25,7 +25,7 @@ pub(super) fn connection(row: &SqliteRow) -> Result<Connection, Fault> {
 
 /// One connection, read where the caller is.
 pub(super) async fn find(db: &mut SqliteConnection, id: ConnectionId) -> Result<Option<Connection>, Fault> {
-    let row = sqlx::query("SELECT * FROM connections WHERE id = ?")
+    let row = sqlx::query("SELECT * FROM connections WHERE id = ? AND removed_at IS NULL")
         .bind(key(id.as_uuid()))
         .fetch_optional(db)
         .await?;
@@ -36,17 +36,27 @@ impl SqliteStore {
     async fn write_connection(&self, save: &SaveConnection) -> Result<Connection, Fault> {
         let now = micros(self.env.now());
         let mut transaction = self.begin().await?;
+        let before = find(&mut transaction, save.id).await?;
         let row = sqlx::query(
             "INSERT INTO connections (id, settings, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)
              ON CONFLICT (id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at
+                 WHERE removed_at IS NULL
              RETURNING *",
         )
         .bind(key(save.id.as_uuid()))
         .bind(to_json("connections", &save.settings)?)
         .bind(now)
-        .fetch_one(&mut *transaction)
-        .await?;
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or_else(|| StoreError::Untouched {
+            operation: "save a connection",
+            subject: format!("connection {}", save.id),
+        })?;
         let saved = connection(&row)?;
+        let interval = saved.settings.polling_interval;
+        if before.is_some_and(|before| before.settings.polling_interval != interval) {
+            self.pace_mailboxes(&mut transaction, save.id, interval).await?;
+        }
         let event = self.event(Subject::Connection(save.id), EventKind::ConnectionSaved);
         append(&mut transaction, &event.actor(&save.actor)).await?;
         if let Some(new) = &save.credential {
@@ -56,11 +66,38 @@ impl SqliteStore {
         Ok(saved)
     }
 
+    /// Another polling interval of the connection, for its mailboxes that have none of their own: off ends their due
+    /// time, on again makes them due now, and shorter makes them due no later than the new interval from now.
+    async fn pace_mailboxes(
+        &self,
+        db: &mut SqliteConnection,
+        id: ConnectionId,
+        interval: PollingInterval,
+    ) -> Result<(), Fault> {
+        let now = self.env.now();
+        let latest = interval
+            .resolve(PollingInterval::Default)
+            .map(|interval| micros(now.saturating_add(interval).unwrap_or(Timestamp::MAX)));
+        // min with a NULL is NULL: off.
+        sqlx::query(
+            "UPDATE mailboxes SET next_due_at = min(coalesce(next_due_at, ?1), ?2)
+             WHERE connection = ?3 AND polling_interval = ?4 AND removed_at IS NULL",
+        )
+        .bind(micros(now))
+        .bind(latest)
+        .bind(key(id.as_uuid()))
+        .bind(String::from(PollingInterval::Default))
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+
     async fn delete_connection(&self, id: ConnectionId, actor: &str) -> Result<(), Fault> {
         let row = key(id.as_uuid());
         let mut transaction = self.begin().await?;
-        let (mailboxes, messages): (bool, bool) = sqlx::query_as(
-            "SELECT EXISTS (SELECT 1 FROM mailboxes WHERE connection = ?1),
+        let (mailboxes, removed, messages): (bool, bool, bool) = sqlx::query_as(
+            "SELECT EXISTS (SELECT 1 FROM mailboxes WHERE connection = ?1 AND removed_at IS NULL),
+                    EXISTS (SELECT 1 FROM mailboxes WHERE connection = ?1 AND removed_at IS NOT NULL),
                     EXISTS (SELECT 1 FROM outbox WHERE connection = ?1
                             AND state NOT IN ('sent', 'failed', 'cancelled'))",
         )
@@ -68,14 +105,21 @@ impl SqliteStore {
         .fetch_one(&mut *transaction)
         .await?;
         if mailboxes || messages {
-            let user = if mailboxes { "a mailbox" } else { "a message still to be sent" };
-            return Err(StoreError::Taken { what: format!("{user} that needs connection {id}") }.into());
+            let by = if mailboxes { "a mailbox" } else { "a message still to be sent" };
+            return Err(StoreError::InUse { what: format!("connection {id}"), by }.into());
         }
-        let gone = sqlx::query("DELETE FROM connections WHERE id = ?")
-            .bind(&row)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
+        // The row stays for removed mailboxes, whose mail stays; its credentials go in either case.
+        let gone = if removed {
+            sqlx::query("DELETE FROM credentials WHERE connection = ?")
+                .bind(&row)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("UPDATE connections SET removed_at = ? WHERE id = ? AND removed_at IS NULL")
+                .bind(micros(self.env.now()))
+        } else {
+            sqlx::query("DELETE FROM connections WHERE id = ?")
+        };
+        let gone = gone.bind(&row).execute(&mut *transaction).await?.rows_affected();
         one_row(gone, "remove a connection", || format!("connection {id}"))?;
         if outgoing(&mut transaction).await?.is_some_and(|settings| settings.connection == Some(id)) {
             sqlx::query("DELETE FROM house WHERE name = 'outgoing'").execute(&mut *transaction).await?;
@@ -116,8 +160,9 @@ impl ConnectionStore for SqliteStore {
 
     async fn connections(&self) -> Result<Vec<Connection>, StoreError> {
         let work = async {
-            let rows =
-                sqlx::query("SELECT * FROM connections ORDER BY sequence").fetch_all(&self.readers).await?;
+            let rows = sqlx::query("SELECT * FROM connections WHERE removed_at IS NULL ORDER BY sequence")
+                .fetch_all(&self.readers)
+                .await?;
             rows.iter().map(connection).collect()
         };
         self.tell("list connections", work.await)

@@ -78,7 +78,7 @@ impl SqliteStore {
         let sealed = self.sealer.seal(place(&row), &new.secret)?;
         let inserted = sqlx::query(
             "INSERT INTO credentials (id, connection, kind, state, expires_at, key_id, created_at, sealed)
-             SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8 FROM connections WHERE id = ?2
+             SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8 FROM connections WHERE id = ?2 AND removed_at IS NULL
              RETURNING *",
         )
         .bind(row)

@@ -1,18 +1,21 @@
 //! Mailboxes, and the claim to read one.
 
-use std::collections::BTreeSet;
+mod save;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
+use postroom_model::connection::ConnectionSettings;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::mailbox::{Availability, Mailbox, MailboxSettings, MailboxState, Validation};
 use postroom_model::people::Viewer;
-use postroom_model::{EmailAddress, MailboxId, Timestamp};
+use postroom_model::{EmailAddress, MailboxId, PollingInterval, Timestamp};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::append;
 use super::fault::{Fault, one_row, still_held};
-use super::rows::{Cells, hex_list, key, micros, text_list, time, to_json};
+use super::rows::{Cells, key, micros, time, to_json};
 use super::visible::{for_viewer, mailbox_is_visible};
 use super::{SqliteStore, connections};
 use crate::{ClaimedMailbox, Lease, MailboxStore, NodeId, PollFinish, SaveMailbox, StoreError};
@@ -35,6 +38,9 @@ macro_rules! select_mailboxes {
 pub(super) const DUE: &str =
     "SELECT id FROM mailboxes WHERE claimable_at <= ? ORDER BY claimable_at, sequence LIMIT ?";
 pub(super) const NEXT_DUE: &str = "SELECT min(claimable_at) FROM mailboxes WHERE claimable_at IS NOT NULL";
+
+/// How long a mailbox rests whose row cannot be read.
+const SET_APART: Duration = Duration::from_secs(60 * 60);
 
 fn mailbox(row: &SqliteRow) -> Result<Mailbox, Fault> {
     let cells = Cells::new("mailboxes", row);
@@ -65,80 +71,29 @@ fn mailbox(row: &SqliteRow) -> Result<Mailbox, Fault> {
         last_success_at: cells.opt_time("last_success_at")?,
         next_due_at: cells.opt_time("next_due_at")?,
         validation: cells.opt_json("validation")?,
+        removed_at: cells.opt_time("removed_at")?,
     })
 }
 
+/// The mailboxes of a list. A row that contradicts itself is logged and left out: it must not hide the others.
+fn readable(rows: &[SqliteRow]) -> Result<Vec<Mailbox>, Fault> {
+    let mut list = Vec::with_capacity(rows.len());
+    for row in rows {
+        match mailbox(row) {
+            Ok(mailbox) => list.push(mailbox),
+            Err(Fault::Store(error @ StoreError::Contradiction { .. })) => {
+                tracing::error!(%error, "a mailbox is left out of the list");
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(list)
+}
+
 async fn find(db: &mut SqliteConnection, id: MailboxId) -> Result<Option<Mailbox>, Fault> {
-    let query = sqlx::query(select_mailboxes!("WHERE b.id = ?")).bind(key(id.as_uuid()));
+    let query =
+        sqlx::query(select_mailboxes!("WHERE b.id = ? AND b.removed_at IS NULL")).bind(key(id.as_uuid()));
     query.fetch_optional(db).await?.as_ref().map(mailbox).transpose()
-}
-
-/// Replaces types and availability.
-async fn write_sets(
-    db: &mut SqliteConnection,
-    id: MailboxId,
-    settings: &MailboxSettings,
-) -> Result<(), Fault> {
-    let (no_groups, no_roles, no_users) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let (groups, roles, users) = match &settings.availability {
-        Availability::All => (&no_groups, &no_roles, &no_users),
-        Availability::Only { groups, roles, users } => (groups, roles, users),
-    };
-    let sets = [
-        (
-            "DELETE FROM mailbox_types WHERE mailbox = ?",
-            "INSERT INTO mailbox_types (mailbox, type) SELECT ?, value FROM json_each(?)",
-            text_list(settings.types.iter().map(|kind| kind.as_str())),
-        ),
-        (
-            "DELETE FROM mailbox_groups WHERE mailbox = ?",
-            "INSERT INTO mailbox_groups (mailbox, member) SELECT ?, unhex(value) FROM json_each(?)",
-            hex_list(groups.iter().map(|group| group.as_uuid())),
-        ),
-        (
-            "DELETE FROM mailbox_roles WHERE mailbox = ?",
-            "INSERT INTO mailbox_roles (mailbox, member) SELECT ?, value FROM json_each(?)",
-            text_list(roles.iter().map(|role| role.as_str())),
-        ),
-        (
-            "DELETE FROM mailbox_users WHERE mailbox = ?",
-            "INSERT INTO mailbox_users (mailbox, member) SELECT ?, unhex(value) FROM json_each(?)",
-            hex_list(users.iter().map(|user| user.as_uuid())),
-        ),
-    ];
-    for (clear, fill, members) in sets {
-        sqlx::query(clear).bind(key(id.as_uuid())).execute(&mut *db).await?;
-        sqlx::query(fill).bind(key(id.as_uuid())).bind(members).execute(&mut *db).await?;
-    }
-    Ok(())
-}
-
-/// Where another account is meant from now on: the cursor and the provider's ids are worthless (an id may even come
-/// back for another mail), and a reading in progress must not commit. The messages stay.
-async fn forget_other_account(
-    db: &mut SqliteConnection,
-    save: &SaveMailbox,
-    address: &EmailAddress,
-) -> Result<(), Fault> {
-    let moved = sqlx::query(
-        "UPDATE mailboxes SET cursor = NULL, state = ?, last_error = NULL, failures = 0,
-             lease_owner = NULL, lease_until = NULL
-         WHERE id = ? AND (connection <> ? OR address_key <> ?)",
-    )
-    .bind(MailboxState::New.as_str())
-    .bind(key(save.id.as_uuid()))
-    .bind(key(save.connection.as_uuid()))
-    .bind(address.normalized())
-    .execute(&mut *db)
-    .await?
-    .rows_affected();
-    if moved > 0 {
-        sqlx::query("DELETE FROM provider_messages WHERE mailbox = ?")
-            .bind(key(save.id.as_uuid()))
-            .execute(db)
-            .await?;
-    }
-    Ok(())
 }
 
 fn subject(id: MailboxId) -> impl FnOnce() -> String {
@@ -146,55 +101,6 @@ fn subject(id: MailboxId) -> impl FnOnce() -> String {
 }
 
 impl SqliteStore {
-    async fn write_mailbox(&self, save: &SaveMailbox) -> Result<Mailbox, Fault> {
-        let settings = &save.settings;
-        let address: EmailAddress =
-            settings.address.parse().map_err(|error: postroom_model::address::InvalidAddress| {
-                StoreError::Contradiction {
-                    table: "mailboxes",
-                    row: save.id.to_string(),
-                    what: error.to_string(),
-                }
-            })?;
-        let mut transaction = self.begin().await?;
-        let connection = connections::find(&mut transaction, save.connection).await?.ok_or_else(|| {
-            StoreError::Untouched {
-                operation: "save a mailbox",
-                subject: format!("connection {}", save.connection),
-            }
-        })?;
-        let polled = settings.polling_interval.resolve(connection.settings.polling_interval).is_some();
-        forget_other_account(&mut transaction, save, &address).await?;
-        sqlx::query(
-            "INSERT INTO mailboxes (id, connection, address, address_key, user_name, polling_interval,
-                                    available_to_all, state, next_due_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (id) DO UPDATE SET
-                 connection = ?2, address = ?3, address_key = ?4, user_name = ?5, polling_interval = ?6,
-                 available_to_all = ?7, next_due_at = ?9",
-        )
-        .bind(key(save.id.as_uuid()))
-        .bind(key(save.connection.as_uuid()))
-        .bind(address.as_str())
-        .bind(address.normalized())
-        .bind(&settings.user_name)
-        .bind(String::from(settings.polling_interval))
-        .bind(settings.availability == Availability::All)
-        .bind(MailboxState::New.as_str())
-        .bind(polled.then(|| micros(self.env.now())))
-        .execute(&mut *transaction)
-        .await
-        .map_err(|error| Fault::or_taken(error, || format!("the mailbox {address}")))?;
-        write_sets(&mut transaction, save.id, settings).await?;
-        let event = self.event(Subject::Mailbox(save.id), EventKind::MailboxSaved);
-        append(&mut transaction, &event.actor(&save.actor)).await?;
-        let saved = find(&mut transaction, save.id).await?;
-        transaction.commit().await?;
-        saved.ok_or_else(|| {
-            StoreError::Untouched { operation: "save a mailbox", subject: subject(save.id)() }.into()
-        })
-    }
-
     /// Writes the lease of one mailbox that nobody holds; none when somebody does.
     async fn lease_mailbox(
         &self,
@@ -205,7 +111,8 @@ impl SqliteStore {
     ) -> Result<Option<ClaimedMailbox>, Fault> {
         let leased = sqlx::query(
             "UPDATE mailboxes SET lease_owner = ?1, lease_until = ?2, fence = fence + 1
-             WHERE id = ?3 AND (lease_until IS NULL OR lease_until <= ?4) RETURNING cursor, fence",
+             WHERE id = ?3 AND removed_at IS NULL AND (lease_until IS NULL OR lease_until <= ?4)
+             RETURNING cursor, fence",
         )
         .bind(owner.as_str())
         .bind(micros(until))
@@ -226,8 +133,68 @@ impl SqliteStore {
         Ok(Some(ClaimedMailbox { mailbox, connection, cursor: cells.opt_text("cursor")?, lease }))
     }
 
+    /// Ends the lease of a mailbox whose row cannot be read, and says so at the mailbox: it must not hold up the others,
+    /// nor be tried at every look.
+    async fn set_apart(
+        &self,
+        db: &mut SqliteConnection,
+        id: MailboxId,
+        reason: &StoreError,
+    ) -> Result<(), Fault> {
+        tracing::error!(mailbox = %id, error = %reason, "a mailbox is set apart");
+        let now = self.env.now();
+        let fails = MailboxState::Failing.as_str();
+        let was: Option<String> = sqlx::query_scalar("SELECT state FROM mailboxes WHERE id = ?")
+            .bind(key(id.as_uuid()))
+            .fetch_optional(&mut *db)
+            .await?;
+        sqlx::query(
+            "UPDATE mailboxes SET lease_owner = NULL, lease_until = NULL, state = ?, last_error = ?,
+                 failures = failures + 1, next_due_at = ? WHERE id = ?",
+        )
+        .bind(fails)
+        .bind(reason.to_string())
+        .bind(micros(now.saturating_add(SET_APART).unwrap_or(Timestamp::MAX)))
+        .bind(key(id.as_uuid()))
+        .execute(&mut *db)
+        .await?;
+        if was.as_deref() != Some(fails) {
+            let event = self.event(Subject::Mailbox(id), EventKind::MailboxFailing);
+            append(db, &event.words(reason.to_string())).await?;
+        }
+        Ok(())
+    }
+
+    /// When a mailbox is read next, where its settings were changed during the reading: none while polling is off, and
+    /// never none while it is on.
+    async fn next_due(
+        &self,
+        db: &mut SqliteConnection,
+        finish: &PollFinish,
+    ) -> Result<Option<Timestamp>, Fault> {
+        let row = sqlx::query(
+            "SELECT b.id, b.polling_interval, c.settings FROM mailboxes b JOIN connections c ON c.id = b.connection
+             WHERE b.id = ?",
+        )
+        .bind(key(finish.mailbox.as_uuid()))
+        .fetch_optional(db)
+        .await?;
+        let Some(row) = row else { return Ok(finish.next_due_at) };
+        let cells = Cells::new("mailboxes", &row);
+        let own = cells.word::<PollingInterval>("polling_interval");
+        let (Ok(own), Ok(settings)) = (own, cells.json::<ConnectionSettings>("settings")) else {
+            return Ok(finish.next_due_at); // the next claim says what is wrong with the row
+        };
+        Ok(own.resolve(settings.polling_interval).map(|interval| {
+            finish
+                .next_due_at
+                .unwrap_or_else(|| self.env.now().saturating_add(interval).unwrap_or(Timestamp::MAX))
+        }))
+    }
+
     async fn write_poll_finish(&self, finish: &PollFinish) -> Result<(), Fault> {
         let mut transaction = self.begin().await?;
+        let next_due_at = self.next_due(&mut transaction, finish).await?;
         let success = (finish.state == MailboxState::Running).then(|| micros(self.env.now()));
         let touched = sqlx::query(
             "UPDATE mailboxes SET lease_owner = NULL, lease_until = NULL, state = ?, last_error = ?, failures = ?,
@@ -237,7 +204,7 @@ impl SqliteStore {
         .bind(finish.state.as_str())
         .bind(&finish.error)
         .bind(finish.failures)
-        .bind(finish.next_due_at.map(micros))
+        .bind(next_due_at.map(micros))
         .bind(success)
         .bind(key(finish.mailbox.as_uuid()))
         .bind(finish.lease.owner.as_str())
@@ -275,11 +242,7 @@ impl MailboxStore for SqliteStore {
     }
 
     async fn remove_mailbox(&self, id: MailboxId, actor: &str) -> Result<(), StoreError> {
-        // What it holds goes with it; the messages stay.
-        let change = sqlx::query("DELETE FROM mailboxes WHERE id = ?").bind(key(id.as_uuid()));
-        let event = self.event(Subject::Mailbox(id), EventKind::MailboxRemoved).actor(actor);
-        let operation = "remove a mailbox";
-        self.tell(operation, self.change_mailbox(operation, id, change, event).await)
+        self.tell("remove a mailbox", self.retire_mailbox(id, actor).await)
     }
 
     async fn mailbox(&self, id: MailboxId) -> Result<Option<Mailbox>, StoreError> {
@@ -289,8 +252,10 @@ impl MailboxStore for SqliteStore {
 
     async fn mailboxes(&self) -> Result<Vec<Mailbox>, StoreError> {
         let work = async {
-            let query = sqlx::query(select_mailboxes!("ORDER BY b.address_key, b.sequence"));
-            query.fetch_all(&self.readers).await?.iter().map(mailbox).collect()
+            let query = sqlx::query(select_mailboxes!(
+                "WHERE b.removed_at IS NULL ORDER BY b.address_key, b.sequence"
+            ));
+            readable(&query.fetch_all(&self.readers).await?)
         };
         self.tell("list mailboxes", work.await)
     }
@@ -302,7 +267,7 @@ impl MailboxStore for SqliteStore {
                 mailbox_is_visible!(),
                 " ORDER BY b.address_key, b.sequence"
             ));
-            for_viewer(query, viewer).fetch_all(&self.readers).await?.iter().map(mailbox).collect()
+            readable(&for_viewer(query, viewer).fetch_all(&self.readers).await?)
         };
         self.tell("list mailboxes", work.await)
     }
@@ -315,9 +280,10 @@ impl MailboxStore for SqliteStore {
     ) -> Result<(), StoreError> {
         let operation = "remember a validation";
         let work = async {
-            let change = sqlx::query("UPDATE mailboxes SET validation = ? WHERE id = ?")
-                .bind(to_json("mailboxes", validation)?)
-                .bind(key(id.as_uuid()));
+            let change =
+                sqlx::query("UPDATE mailboxes SET validation = ? WHERE id = ? AND removed_at IS NULL")
+                    .bind(to_json("mailboxes", validation)?)
+                    .bind(key(id.as_uuid()));
             let event = self.event(Subject::Mailbox(id), EventKind::MailboxValidated);
             self.change_mailbox(operation, id, change, event.actor(actor).words(&validation.words)).await
         };
@@ -340,7 +306,13 @@ impl MailboxStore for SqliteStore {
             let mut claimed = Vec::with_capacity(due.len());
             for row in &due {
                 let id = Cells::new("mailboxes", row).id("id")?;
-                claimed.extend(self.lease_mailbox(&mut transaction, id, owner, until).await?);
+                match self.lease_mailbox(&mut transaction, id, owner, until).await {
+                    Ok(one) => claimed.extend(one),
+                    Err(Fault::Store(error @ StoreError::Contradiction { .. })) => {
+                        self.set_apart(&mut transaction, id, &error).await?;
+                    }
+                    Err(fault) => return Err(fault),
+                }
             }
             transaction.commit().await?;
             Ok(claimed)
@@ -356,15 +328,18 @@ impl MailboxStore for SqliteStore {
     ) -> Result<Option<ClaimedMailbox>, StoreError> {
         let work = async {
             let mut transaction = self.begin().await?;
-            let known: u64 = sqlx::query("SELECT 1 FROM mailboxes WHERE id = ?")
+            let known: u64 = sqlx::query("SELECT 1 FROM mailboxes WHERE id = ? AND removed_at IS NULL")
                 .bind(key(id.as_uuid()))
                 .fetch_all(&mut *transaction)
                 .await?
                 .len() as u64;
             one_row(known, "claim a mailbox", subject(id))?;
-            let claimed = self.lease_mailbox(&mut transaction, id, owner, until).await?;
+            let claimed = self.lease_mailbox(&mut transaction, id, owner, until).await;
+            if let Err(Fault::Store(error @ StoreError::Contradiction { .. })) = &claimed {
+                self.set_apart(&mut transaction, id, error).await?;
+            }
             transaction.commit().await?;
-            Ok(claimed)
+            claimed
         };
         self.tell("claim a mailbox", work.await)
     }

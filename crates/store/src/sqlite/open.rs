@@ -66,12 +66,13 @@ fn lock_folder(folder: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::of_file("open the folder", folder, source);
     let is_new = !folder.exists();
     make_private_folder(folder).map_err(failed)?;
+    tighten(folder, 0o700);
     if is_new && let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
         sync_folder(above)?;
     }
     let path = folder.join("postroom.lock");
     let failed = |source| StoreError::of_file("lock", &path, source);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let file = private_file(&path).map_err(failed)?;
     match file.lock() {
         // Some network file systems have no locks; there one process at a time must do.
         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => Ok(file),
@@ -79,6 +80,41 @@ fn lock_folder(folder: &Path) -> Result<File, StoreError> {
         Ok(()) => Ok(file),
     }
 }
+
+/// Opens `path` for writing; makes it when it is missing, for its owner only whatever the umask says.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    tighten(path, 0o600);
+    Ok(file)
+}
+
+/// Takes away what others may do with `path`, and says so. Refuses nothing: where the mode cannot be changed, the log
+/// tells who could read the mail.
+#[cfg(unix)]
+fn tighten(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Ok(known) = std::fs::metadata(path) else { return };
+    let found = known.permissions().mode() & 0o777;
+    if found & 0o077 == 0 && found & mode == mode {
+        return;
+    }
+    let (path_shown, found_shown) = (path.display(), format!("{found:o}"));
+    match std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)) {
+        Ok(()) => {
+            tracing::warn!(path = %path_shown, found = found_shown, "was open to others and is for its owner only now");
+        }
+        Err(error) => {
+            tracing::error!(path = %path_shown, found = found_shown, %error, "is open to others and cannot be closed");
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn tighten(_: &Path, _: u32) {}
 
 /// Makes `folder` and those above it, for their owner only. A folder that is there keeps its mode.
 pub(super) fn make_private_folder(folder: &Path) -> std::io::Result<()> {
@@ -93,6 +129,14 @@ pub(super) fn make_private_folder(folder: &Path) -> std::io::Result<()> {
 async fn connect(folder: &Path) -> Result<(SqlitePool, SqlitePool), Fault> {
     let path = folder.join("postroom.db");
     let existed = path.exists();
+    // SQLite gives the write-ahead log and the shared memory the mode of the database.
+    // Only a file that is not there is opened: to close one would drop the locks of whoever else has it open here.
+    if !existed {
+        private_file(&path).map_err(|source| StoreError::of_file("make", &path, source))?;
+    }
+    for name in ["postroom.db", "postroom.db-wal", "postroom.db-shm"] {
+        tighten(&folder.join(name), 0o600);
+    }
     let common = SqliteConnectOptions::new().filename(&path).foreign_keys(true).busy_timeout(BUSY_TIMEOUT);
     if existed {
         // Before anything is set or written: a newer folder must stay as it is.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use postroom_model::event::{EventKind, Subject};
-use postroom_model::people::{ApiKey, Group, User};
+use postroom_model::people::{ApiKey, Group, Role, User};
 use postroom_model::{ApiKeyId, EmailAddress, UserId};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -69,13 +69,74 @@ async fn write_memberships(db: &mut SqliteConnection, new: &NewUser) -> Result<(
     Ok(())
 }
 
+async fn end_sessions(db: &mut SqliteConnection, user: UserId) -> Result<(), Fault> {
+    sqlx::query("DELETE FROM sessions WHERE user = ?").bind(key(user.as_uuid())).execute(db).await?;
+    Ok(())
+}
+
+/// Refuses the name of a removed user: what was done under it stays that user's.
+async fn refuse_kept_name(db: &mut SqliteConnection, new: &NewUser) -> Result<(), Fault> {
+    let kept: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM users WHERE name = ? AND id <> ? AND removed_at IS NOT NULL)",
+    )
+    .bind(&new.name)
+    .bind(key(new.id.as_uuid()))
+    .fetch_one(db)
+    .await?;
+    if kept {
+        let what = format!("the user {} (removed; the name stays with what was done under it)", new.name);
+        return Err(StoreError::Taken { what }.into());
+    }
+    Ok(())
+}
+
+/// Refuses to take the last administrator away: nobody could change settings any more.
+async fn refuse_last_administrator(db: &mut SqliteConnection, id: UserId) -> Result<(), Fault> {
+    let (is_one, others): (bool, bool) = sqlx::query_as(
+        "SELECT EXISTS (SELECT 1 FROM user_roles WHERE role = ?2 AND user = ?1),
+                EXISTS (SELECT 1 FROM user_roles r JOIN users u ON u.id = r.user
+                        WHERE r.role = ?2 AND r.user <> ?1 AND u.removed_at IS NULL)",
+    )
+    .bind(key(id.as_uuid()))
+    .bind(Role::Administrator.as_str())
+    .fetch_one(db)
+    .await?;
+    if is_one && !others {
+        let what = "the last administrator cannot be removed".to_owned();
+        return Err(
+            StoreError::Refused { what, hint: "give another user the role administrator first" }.into()
+        );
+    }
+    Ok(())
+}
+
 impl SqliteStore {
+    async fn write_removed_user(&self, id: UserId, actor: &str) -> Result<(), Fault> {
+        let mut transaction = self.begin().await?;
+        refuse_last_administrator(&mut transaction, id).await?;
+        let touched = sqlx::query(
+            "UPDATE users SET removed_at = ?, password_hash = NULL WHERE id = ? AND removed_at IS NULL",
+        )
+        .bind(micros(self.env.now()))
+        .bind(key(id.as_uuid()))
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        one_row(touched, "remove a user", || format!("user {id}"))?;
+        end_sessions(&mut transaction, id).await?;
+        let event = self.event(Subject::User(id), EventKind::UserRemoved);
+        append(&mut transaction, &event.actor(actor)).await?;
+        Ok(transaction.commit().await?)
+    }
+
     async fn write_user(&self, new: &NewUser) -> Result<User, Fault> {
         let mut transaction = self.begin().await?;
-        sqlx::query(
+        refuse_kept_name(&mut transaction, new).await?;
+        let touched = sqlx::query(
             "INSERT INTO users (id, name, display_name, address, password_hash) VALUES (?, ?, ?, ?, ?)
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, display_name = excluded.display_name,
-                 address = excluded.address, password_hash = coalesce(excluded.password_hash, password_hash)",
+                 address = excluded.address, password_hash = coalesce(excluded.password_hash, password_hash)
+                 WHERE removed_at IS NULL",
         )
         .bind(key(new.id.as_uuid()))
         .bind(&new.name)
@@ -84,11 +145,16 @@ impl SqliteStore {
         .bind(&new.password_hash)
         .execute(&mut *transaction)
         .await
-        .map_err(|error| Fault::or_taken(error, || format!("the user {}", new.name)))?;
+        .map_err(|error| Fault::or_taken(error, || format!("the user {}", new.name)))?
+        .rows_affected();
+        one_row(touched, "save a user", || format!("user {}", new.id))?;
+        if new.password_hash.is_some() {
+            end_sessions(&mut transaction, new.id).await?;
+        }
         write_memberships(&mut transaction, new).await?;
         let event = self.event(Subject::User(new.id), EventKind::UserSaved);
         append(&mut transaction, &event.actor(&new.actor)).await?;
-        let row = sqlx::query(select_users!("WHERE u.id = ?"))
+        let row = sqlx::query(select_users!("WHERE u.id = ? AND u.removed_at IS NULL"))
             .bind(key(new.id.as_uuid()))
             .fetch_one(&mut *transaction)
             .await?;
@@ -104,9 +170,15 @@ impl PeopleStore for SqliteStore {
         self.tell("save a user", self.write_user(&new).await)
     }
 
+    async fn remove_user(&self, id: UserId, actor: &str) -> Result<(), StoreError> {
+        self.tell("remove a user", self.write_removed_user(id, actor).await)
+    }
+
     async fn users(&self) -> Result<Vec<User>, StoreError> {
         let work = async {
-            let rows = sqlx::query(select_users!("ORDER BY u.name")).fetch_all(&self.readers).await?;
+            let rows = sqlx::query(select_users!("WHERE u.removed_at IS NULL ORDER BY u.name"))
+                .fetch_all(&self.readers)
+                .await?;
             rows.iter().map(user).collect()
         };
         self.tell("list users", work.await)
@@ -114,7 +186,8 @@ impl PeopleStore for SqliteStore {
 
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         let work = async {
-            let query = sqlx::query(select_users!("WHERE u.id = ?")).bind(key(id.as_uuid()));
+            let query =
+                sqlx::query(select_users!("WHERE u.id = ? AND u.removed_at IS NULL")).bind(key(id.as_uuid()));
             query.fetch_optional(&self.readers).await?.as_ref().map(user).transpose()
         };
         self.tell("read a user", work.await)
@@ -122,7 +195,7 @@ impl PeopleStore for SqliteStore {
 
     async fn user_by_name(&self, name: &str) -> Result<Option<(User, Option<String>)>, StoreError> {
         let work = async {
-            let query = sqlx::query(select_users!("WHERE u.name = ?")).bind(name);
+            let query = sqlx::query(select_users!("WHERE u.name = ? AND u.removed_at IS NULL")).bind(name);
             let Some(row) = query.fetch_optional(&self.readers).await? else { return Ok(None) };
             Ok(Some((user(&row)?, Cells::new("users", &row).opt_text("password_hash")?)))
         };
@@ -130,6 +203,7 @@ impl PeopleStore for SqliteStore {
     }
 
     async fn save_group(&self, group: &Group) -> Result<(), StoreError> {
+        group.validate().into_result().map_err(StoreError::Invalid)?;
         let work = async {
             let mut transaction = self.begin().await?;
             sqlx::query(
@@ -206,7 +280,7 @@ impl PeopleStore for SqliteStore {
         self.tell("end a session", work.await)
     }
 
-    async fn save_api_key(&self, key_: &ApiKey, key_hash: &[u8; 32]) -> Result<(), StoreError> {
+    async fn save_api_key(&self, key_: &ApiKey, key_hash: &[u8; 32], actor: &str) -> Result<(), StoreError> {
         let work = async {
             let mut transaction = self.begin().await?;
             sqlx::query(
@@ -220,6 +294,8 @@ impl PeopleStore for SqliteStore {
             .execute(&mut *transaction)
             .await
             .map_err(|error| Fault::or_taken(error, || format!("the API key {}", key_.name)))?;
+            let event = self.event(Subject::ApiKey(key_.id), EventKind::ApiKeyCreated);
+            append(&mut transaction, &event.words(&key_.name).actor(actor)).await?;
             Ok(transaction.commit().await?)
         };
         self.tell("add an API key", work.await)
@@ -238,13 +314,15 @@ impl PeopleStore for SqliteStore {
 
     async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         let work = async {
-            let rows = sqlx::query("SELECT * FROM api_keys ORDER BY name").fetch_all(&self.readers).await?;
+            let rows = sqlx::query("SELECT * FROM api_keys ORDER BY name, created_at, id")
+                .fetch_all(&self.readers)
+                .await?;
             rows.iter().map(api_key).collect()
         };
         self.tell("list API keys", work.await)
     }
 
-    async fn revoke_api_key(&self, id: ApiKeyId) -> Result<(), StoreError> {
+    async fn revoke_api_key(&self, id: ApiKeyId, actor: &str) -> Result<(), StoreError> {
         let work = async {
             let mut transaction = self.begin().await?;
             let revoked =
@@ -255,6 +333,8 @@ impl PeopleStore for SqliteStore {
                     .await?
                     .rows_affected();
             one_row(revoked, "revoke an API key", || format!("API key {id}"))?;
+            let event = self.event(Subject::ApiKey(id), EventKind::ApiKeyRevoked);
+            append(&mut transaction, &event.actor(actor)).await?;
             Ok(transaction.commit().await?)
         };
         self.tell("revoke an API key", work.await)

@@ -4,12 +4,19 @@ use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
-use postroom_model::Env;
+use postroom_model::connection::{ConnectionKind, ConnectionSettings};
+use postroom_model::event::Subject;
+use postroom_model::mailbox::{MailType, MailboxSettings};
 use postroom_model::outbox::Envelope;
+use postroom_model::people::Viewer;
+use postroom_model::{Env, Timestamp};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{SqliteOptions, SqliteStore};
-use crate::{Acceptance, BlobStore, KeyFile, NewOutboxMessage, OutboxStore, StoreError};
+use crate::{
+    Acceptance, BlobStore, ConnectionStore, EventFilter, EventStore, KeyFile, MailboxStore, NewOutboxMessage,
+    NodeId, OutboxStore, SaveConnection, SaveMailbox, StoreError,
+};
 
 async fn store(folder: &Path) -> SqliteStore {
     let env = Env::for_test(1).0;
@@ -97,4 +104,49 @@ async fn what_runs_all_the_time_walks_along_an_index() {
     // The claim sorts what is due, and only that.
     let claim = slow_steps(&store, super::outbox::CLAIM).await;
     assert!(claim.iter().all(|step| !step.starts_with("SCAN m")), "{claim:?}");
+}
+
+#[tokio::test]
+async fn a_mailbox_whose_row_contradicts_itself_is_set_apart_and_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path()).await;
+    let connection = store.env.new_id();
+    let settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
+    let save = SaveConnection { id: connection, settings, credential: None, actor: "cli".into() };
+    store.save_connection(save).await.unwrap();
+    let mut ids = vec![];
+    for address in ["a@contoso.example", "b@contoso.example"] {
+        let settings = MailboxSettings::new(address, [MailType::Case]);
+        let save = SaveMailbox { id: store.env.new_id(), connection, settings, actor: "cli".into() };
+        ids.push(store.save_mailbox(save).await.unwrap().id);
+    }
+    let (bad, good) = (ids[0], ids[1]);
+    sqlx::query("UPDATE mailbox_types SET type = 'no-such-type' WHERE mailbox = ?")
+        .bind(bad.as_uuid().as_bytes().to_vec())
+        .execute(&store.writer)
+        .await
+        .unwrap();
+    let listed: Vec<_> = store.mailboxes().await.unwrap().iter().map(|known| known.id).collect();
+    assert_eq!(listed, [good]);
+    let viewer = Viewer { user: store.env.new_id(), groups: vec![], roles: vec![] };
+    assert_eq!(store.mailboxes_for(&viewer).await.unwrap().len(), 1);
+    let (node, until) = (NodeId::new(store.env.new_uuid()), Timestamp::MAX);
+    let claimed = store.claim_mailboxes(&node, until, 10).await.unwrap();
+    assert_eq!(claimed.iter().map(|claimed| claimed.mailbox.id).collect::<Vec<_>>(), [good]);
+    let row = sqlx::query("SELECT state, last_error, lease_owner, next_due_at FROM mailboxes WHERE id = ?")
+        .bind(bad.as_uuid().as_bytes().to_vec())
+        .fetch_one(&store.readers)
+        .await
+        .unwrap();
+    assert_eq!(row.get::<String, _>("state"), "failing");
+    assert!(row.get::<String, _>("last_error").contains("no-such-type"));
+    assert_eq!(row.get::<Option<String>, _>("lease_owner"), None);
+    assert!(row.get::<i64, _>("next_due_at") > store.env.now().as_microsecond(), "not tried at every look");
+    let refused = store.claim_mailbox(bad, &node, until).await;
+    assert!(matches!(refused, Err(StoreError::Contradiction { .. })));
+    let filter = EventFilter { subject: Some(Subject::Mailbox(bad)), after: 0 };
+    let told = store.events(&filter, 10).await.unwrap();
+    let told: Vec<_> = told.iter().map(|stored| stored.event.kind.as_str()).collect();
+    assert_eq!(told, ["mailbox.saved", "mailbox.failing"], "told once");
+    store.remove_mailbox(bad, "cli").await.unwrap();
 }

@@ -6,9 +6,10 @@ use postroom_model::inbox::InboxState;
 use postroom_model::mailbox::{Availability, MailType};
 use postroom_model::people::{Role, Viewer};
 use postroom_model::{GroupId, InboxMessageId, MailboxId, UserId};
-use postroom_store::{InboxFilter, Processed, StoreError};
+use postroom_store::{CollectedBatch, InboxFilter, Processed, SaveMailbox, StoreError};
 
 use crate::bench::{Bench, in_state, only_users};
+use crate::settings::with_secret;
 
 /// Everything the store can be asked for one mailbox's message, as one viewer; all answers must agree.
 async fn sees(bench: &Bench, viewer: &Viewer, mailbox: MailboxId, id: InboxMessageId) -> bool {
@@ -102,29 +103,101 @@ pub(crate) async fn a_message_in_two_mailboxes_shows_only_those_the_viewer_may_s
     assert!(bench.subjects(&bert, &hidden).await.is_empty(), "not even that it is in the other mailbox");
 }
 
-pub(crate) async fn a_removed_mailbox_shows_its_mail_to_nobody(make: impl AsyncFn() -> Bench) {
+pub(crate) async fn a_removed_mailbox_keeps_its_mail_with_those_who_could_see_it(
+    make: impl AsyncFn() -> Bench,
+) {
     let bench = make().await;
-    let viewer = Viewer { roles: Role::ALL.to_vec(), ..bench.somebody() };
-    let one = bench.mailbox("orders@contoso.example").await;
-    let two = bench.mailbox("service@contoso.example").await;
-    let alone = bench.received(one, "Only here").await;
-    let shared = bench.received(one, "In both").await;
-    bench.collect(two, bench.mail("copy", "In both").await).await;
+    let (anna, stranger) = (bench.somebody(), bench.somebody());
+    let connection = bench.connection().await;
+    let (one, address, only_anna) = (bench.env.new_id(), "hr@contoso.example", only_users([anna.user]));
+    bench.save_mailbox(one, connection, address, only_anna).await;
+    let id = bench.received(one, "Order").await;
+    let record = "Customer order 4711".parse().unwrap();
+    bench.store.file_on_record(&anna, id, &record, "user:anna").await.unwrap();
     bench.collect(one, bench.mail("bad", "bad").await).await;
     let bad = bench.store.unprocessed(1).await.unwrap()[0].id;
     bench.store.finish_processing(bad, Processed::Quarantined { reason: "bad".into() }).await.unwrap();
     bench.store.remove_mailbox(one, "user:admin").await.unwrap();
     assert!(matches!(bench.store.remove_mailbox(one, "cli").await, Err(StoreError::Untouched { .. })));
-    assert!(bench.store.inbox_message(&viewer, alone).await.unwrap().is_none());
-    assert!(bench.store.inbox_raw(&viewer, alone).await.unwrap().is_none());
-    let again = bench.store.reprocess(&viewer, bad, "user:x").await;
-    assert!(matches!(again, Err(StoreError::Untouched { .. })));
-    assert_eq!(bench.subjects(&viewer, &InboxFilter::default()).await, ["In both"]);
-    assert_eq!(bench.store.inbox_message(&viewer, shared).await.unwrap().unwrap().mailboxes, [two]);
-    // Read again into a new mailbox, the message that stayed is found.
-    let back = bench.mailbox("orders@contoso.example").await;
-    assert_eq!(bench.collect(back, bench.mail("1", "Only here").await).await.delivered, 1);
-    assert!(bench.store.inbox_message(&viewer, alone).await.unwrap().is_some());
+    bench.store.reprocess(&anna, bad, "user:anna").await.unwrap();
+    bench.store.finish_processing(bad, Processed::Quarantined { reason: "bad".into() }).await.unwrap();
+    assert!(bench.store.inbox_message(&anna, bad).await.unwrap().is_some());
+    assert!(sees(&bench, &anna, one, id).await, "mail and log entries stay");
+    assert!(!sees(&bench, &stranger, one, id).await);
+    assert!(bench.store.mailboxes_for(&anna).await.unwrap()[0].removed_at.is_some());
+}
+
+pub(crate) async fn a_removed_mailbox_is_out_of_use_and_comes_back_as_it_was(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let (anna, bert) = (bench.somebody(), bench.somebody());
+    let connection = bench.connection().await;
+    let address = "orders@contoso.example";
+    let one: MailboxId =
+        bench.save_mailbox(bench.env.new_id(), connection, address, only_users([anna.user])).await;
+    let id = bench.received(one, "Order").await;
+    let held = bench.claim_mailbox(one).await;
+    bench.store.remove_mailbox(one, "cli").await.unwrap();
+    assert_eq!(bench.store.mailbox(one).await.unwrap(), None);
+    assert!(bench.store.mailboxes().await.unwrap().is_empty());
+    assert_eq!(bench.store.next_mailbox_due().await.unwrap(), None);
+    bench.pass(86_400);
+    assert!(bench.store.claim_mailboxes(&bench.node(), bench.after(60), 10).await.unwrap().is_empty());
+    let claimed = bench.store.claim_mailbox(one, &bench.node(), bench.after(60)).await;
+    assert!(matches!(claimed, Err(StoreError::Untouched { .. })));
+    let late = CollectedBatch {
+        mailbox: one,
+        lease: held.lease,
+        cursor: "late".into(),
+        messages: vec![],
+        removed: vec![],
+    };
+    assert!(matches!(bench.store.commit_batch(late).await, Err(StoreError::LeaseLost { .. })));
+    // The address belongs to the removed mailbox: no other one may take it over, only bring it back.
+    let other = bench
+        .save_mailbox(bench.env.new_id(), connection, "quotes@contoso.example", only_users([bert.user]))
+        .await;
+    let settings = Bench::mailbox_settings(address, only_users([bert.user]));
+    let renamed = SaveMailbox { id: other, connection, settings, actor: "cli".into() };
+    assert!(matches!(bench.store.save_mailbox(renamed).await, Err(StoreError::Refused { .. })));
+    let settings = Bench::mailbox_settings(address, Availability::All);
+    let stale = SaveMailbox { id: one, connection, settings, actor: "cli".into() };
+    assert!(matches!(bench.store.save_mailbox(stale).await, Err(StoreError::Untouched { .. })));
+
+    let fresh = bench.env.new_id();
+    let back = bench.save_mailbox(fresh, connection, "Orders@contoso.example", only_users([bert.user])).await;
+    assert_eq!(back, one);
+    let claimed = bench.claim_mailbox(one).await;
+    assert_eq!(claimed.cursor.as_deref(), Some("next"), "it goes on where it ended");
+    assert_eq!((claimed.mailbox.removed_at, claimed.mailbox.next_due_at), (None, Some(bench.env.now())));
+    let sees = async |viewer| bench.store.inbox_message(viewer, id).await.unwrap().is_some();
+    assert_eq!((sees(&anna).await, sees(&bert).await), (false, true), "as it was given now");
+}
+
+pub(crate) async fn a_removed_connection_leaves_the_mail_of_its_removed_mailboxes(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let anna = bench.somebody();
+    let connection = bench.env.new_id();
+    bench.store.save_connection(with_secret(connection, "a secret")).await.unwrap();
+    let address = "orders@contoso.example";
+    let one = bench.save_mailbox(bench.env.new_id(), connection, address, Availability::All).await;
+    let id = bench.received(one, "Order").await;
+    let used = bench.store.remove_connection(connection, "cli").await;
+    assert!(matches!(used, Err(StoreError::InUse { .. })));
+    bench.store.remove_mailbox(one, "cli").await.unwrap();
+    bench.store.remove_connection(connection, "cli").await.unwrap();
+    assert!(bench.store.inbox_message(&anna, id).await.unwrap().is_some());
+    assert_eq!(bench.store.connection(connection).await.unwrap(), None);
+    assert!(bench.store.connections().await.unwrap().is_empty());
+    assert!(bench.store.credentials(connection).await.unwrap().is_empty(), "its secrets are erased");
+    let again = with_secret(connection, "a secret");
+    let staged =
+        bench.store.stage_credential(connection, with_secret(connection, "x").credential.unwrap(), "cli");
+    assert!(matches!(staged.await, Err(StoreError::Untouched { .. })));
+    assert!(matches!(bench.store.save_connection(again).await, Err(StoreError::Untouched { .. })));
+    let gone = bench.store.remove_connection(connection, "cli").await;
+    assert!(matches!(gone, Err(StoreError::Untouched { .. })));
 }
 
 pub(crate) async fn the_query_agrees_with_the_model(make: impl AsyncFn() -> Bench) {

@@ -1,13 +1,14 @@
 //! Mailboxes, their claims, and the commit of a reading.
 
 use bytes::Bytes;
-use postroom_model::MailboxId;
+use postroom_model::connection::ConnectionSettings;
 use postroom_model::event::Subject;
 use postroom_model::inbox::InboxState;
-use postroom_model::mailbox::{Availability, MailboxState, Validation};
+use postroom_model::mailbox::{Availability, MailboxSettings, MailboxState, Validation};
+use postroom_model::{ConnectionId, MailboxId};
 use postroom_store::{
     BlobRef, ClaimedMailbox, CollectedBatch, CommitReport, InboxFilter, NewInboxMessage, Page, PollFinish,
-    StoreError,
+    SaveConnection, SaveMailbox, StoreError,
 };
 
 use crate::bench::{Bench, in_state};
@@ -154,6 +155,7 @@ pub(crate) async fn a_mailbox_can_be_claimed_before_it_is_due(make: impl AsyncFn
     let mailbox = bench.mailbox("orders@contoso.example").await;
     let claimed = bench.claim_mailbox(mailbox).await;
     assert!(bench.store.claim_mailbox(mailbox, &bench.node(), bench.after(60)).await.unwrap().is_none());
+    pace(&bench, claimed.connection.id, "0").await;
     bench.finish_poll(&claimed, None).await;
     assert_eq!(bench.store.next_mailbox_due().await.unwrap(), None, "polling is off");
     bench.claim_mailbox(mailbox).await;
@@ -188,25 +190,105 @@ pub(crate) async fn a_finished_reading_sets_state_and_time(make: impl AsyncFn() 
     assert_eq!(bench.store.next_mailbox_due().await.unwrap(), now.next_due_at);
 }
 
-pub(crate) async fn moving_a_mailbox_forgets_the_cursor_and_ends_the_lease(make: impl AsyncFn() -> Bench) {
+pub(crate) async fn moving_an_empty_mailbox_forgets_the_cursor_and_ends_the_lease(
+    make: impl AsyncFn() -> Bench,
+) {
     let bench = make().await;
     let (here, there) = (bench.connection().await, bench.connection().await);
     let mailbox = bench.save_mailbox(bench.env.new_id(), here, "a@contoso.example", Availability::All).await;
-    bench.collect(mailbox, bench.mail("1", "one").await).await;
     let claimed = bench.claim_mailbox(mailbox).await;
-    assert_eq!(claimed.cursor.as_deref(), Some("next"));
     // Other settings leave the reading alone.
     bench.save_mailbox(mailbox, here, "A@contoso.example", Availability::nobody()).await;
     bench.store.commit_batch(batch(&claimed, "further", vec![])).await.unwrap();
     bench.save_mailbox(mailbox, there, "a@contoso.example", Availability::All).await;
-    let late = bench.store.commit_batch(batch(&claimed, "of the old account", vec![])).await;
+    let mail = bench.mail("1", "one").await;
+    let late = bench.store.commit_batch(batch(&claimed, "of the old account", vec![mail])).await;
     assert!(matches!(late, Err(StoreError::LeaseLost { .. })));
     let claimed = bench.claim_mailbox(mailbox).await;
     assert_eq!((claimed.cursor, claimed.connection.id), (None, there));
     assert_eq!(claimed.mailbox.state, MailboxState::New);
-    let ids = ["1".to_owned()];
-    assert!(bench.store.known_provider_ids(mailbox, &ids).await.unwrap().is_empty(), "of the other account");
-    assert_eq!(bench.store.unprocessed(10).await.unwrap().len(), 1, "what was collected stays");
+}
+
+pub(crate) async fn a_mailbox_with_mail_stays_the_account_it_is(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let (here, there) = (bench.connection().await, bench.connection().await);
+    let mailbox =
+        bench.save_mailbox(bench.env.new_id(), here, "hr@contoso.example", Availability::nobody()).await;
+    let id = bench.received(mailbox, "Sick note").await;
+    for (connection, address) in [(here, "quotes@contoso.example"), (there, "hr@contoso.example")] {
+        let settings = Bench::mailbox_settings(address, Availability::All);
+        let save = SaveMailbox { id: mailbox, connection, settings, actor: "cli".into() };
+        let refused = bench.store.save_mailbox(save).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the address and connection of hr@contoso.example cannot be changed: it has collected mail"
+        );
+        assert_eq!(refused.hint(), Some("remove it and add another"));
+    }
+    assert!(bench.store.inbox_message(&bench.somebody(), id).await.unwrap().is_none(), "still nobody's");
+    // Its spelling is not its address.
+    bench.save_mailbox(mailbox, here, "HR@contoso.example", Availability::nobody()).await;
+    assert_eq!(bench.claim_mailbox(mailbox).await.cursor.as_deref(), Some("next"));
+}
+
+/// Saves the polling interval of a connection.
+async fn pace(bench: &Bench, id: ConnectionId, interval: &str) {
+    let settings = ConnectionSettings {
+        polling_interval: interval.parse().unwrap(),
+        ..bench.store.connection(id).await.unwrap().unwrap().settings
+    };
+    let save = SaveConnection { id, settings, credential: None, actor: "cli".into() };
+    bench.store.save_connection(save).await.unwrap();
+}
+
+pub(crate) async fn the_connections_interval_reaches_the_mailboxes_that_have_none(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let connection = bench.connection().await;
+    pace(&bench, connection, "60").await;
+    let heir =
+        bench.save_mailbox(bench.env.new_id(), connection, "a@contoso.example", Availability::All).await;
+    let own = bench.env.new_id();
+    let settings = MailboxSettings {
+        polling_interval: "30".parse().unwrap(),
+        ..Bench::mailbox_settings("b@contoso.example", Availability::All)
+    };
+    let save = SaveMailbox { id: own, connection, settings, actor: "cli".into() };
+    bench.store.save_mailbox(save).await.unwrap();
+    let (hour, half) = (bench.after(3_600), bench.after(1_800));
+    for (id, due) in [(heir, hour), (own, half)] {
+        bench.finish_poll(&bench.claim_mailbox(id).await, Some(due)).await;
+    }
+    let due = async |id| bench.store.mailbox(id).await.unwrap().unwrap().next_due_at;
+    pace(&bench, connection, "0").await;
+    assert_eq!((due(heir).await, due(own).await), (None, Some(half)), "off");
+    bench.pass(10);
+    pace(&bench, connection, "60").await;
+    assert_eq!((due(heir).await, due(own).await), (Some(bench.env.now()), Some(half)), "on again");
+    bench.finish_poll(&bench.claim_mailbox(heir).await, Some(bench.after(3_600))).await;
+    pace(&bench, connection, "5").await;
+    assert_eq!((due(heir).await, due(own).await), (Some(bench.after(300)), Some(half)), "shorter");
+    let before = due(heir).await;
+    bench.pass(10);
+    pace(&bench, connection, "5").await;
+    pace(&bench, connection, "120").await;
+    assert_eq!(due(heir).await, before, "the same, and longer");
+}
+
+pub(crate) async fn polling_switched_off_or_on_during_a_reading_wins(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let connection = bench.connection().await;
+    let id = bench.save_mailbox(bench.env.new_id(), connection, "a@contoso.example", Availability::All).await;
+    let due = async || bench.store.mailbox(id).await.unwrap().unwrap().next_due_at;
+    let claimed = bench.claim_mailbox(id).await;
+    pace(&bench, connection, "0").await;
+    bench.finish_poll(&claimed, Some(bench.after(120))).await;
+    assert_eq!(due().await, None);
+    let claimed = bench.claim_mailbox(id).await;
+    pace(&bench, connection, "5").await;
+    bench.finish_poll(&claimed, None).await;
+    assert_eq!(due().await, Some(bench.after(300)));
 }
 
 pub(crate) async fn saving_a_mailbox_touches_no_other(make: impl AsyncFn() -> Bench) {

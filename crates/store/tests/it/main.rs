@@ -55,7 +55,10 @@ on_every_engine! {
         due_mailboxes_are_claimed_once_and_the_longest_due_first
         a_mailbox_can_be_claimed_before_it_is_due
         a_finished_reading_sets_state_and_time
-        moving_a_mailbox_forgets_the_cursor_and_ends_the_lease
+        moving_an_empty_mailbox_forgets_the_cursor_and_ends_the_lease
+        a_mailbox_with_mail_stays_the_account_it_is
+        the_connections_interval_reaches_the_mailboxes_that_have_none
+        polling_switched_off_or_on_during_a_reading_wins
         saving_a_mailbox_touches_no_other
         blobs_are_kept_once_and_compared_with_their_name
     }
@@ -72,7 +75,9 @@ on_every_engine! {
     availability {
         every_read_asks_who_may_see
         a_message_in_two_mailboxes_shows_only_those_the_viewer_may_see
-        a_removed_mailbox_shows_its_mail_to_nobody
+        a_removed_mailbox_keeps_its_mail_with_those_who_could_see_it
+        a_removed_mailbox_is_out_of_use_and_comes_back_as_it_was
+        a_removed_connection_leaves_the_mail_of_its_removed_mailboxes
         the_query_agrees_with_the_model
     }
     settings {
@@ -83,7 +88,10 @@ on_every_engine! {
         outgoing_settings_fall_with_their_connection
         users_groups_and_names
         sessions_end
-        api_keys_are_revoked_once
+        a_new_password_ends_every_session_and_other_changes_none
+        a_removed_user_is_gone_and_the_name_is_given_to_nobody_else
+        a_group_without_a_name_is_refused
+        api_keys_are_revoked_once_and_their_names_are_free_again
         events_are_listed_in_order_and_per_subject
     }
 }

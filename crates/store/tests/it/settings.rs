@@ -41,10 +41,17 @@ pub(crate) async fn a_connection_is_saved_changed_and_removed(make: impl AsyncFn
     assert_eq!(ids, [first, second]);
     let mailbox: postroom_model::MailboxId = bench.env.new_id();
     bench.save_mailbox(mailbox, first, "a@contoso.example", postroom_model::mailbox::Availability::All).await;
-    assert!(matches!(bench.store.remove_connection(first, "cli").await, Err(StoreError::Taken { .. })));
+    assert!(matches!(bench.store.remove_connection(first, "cli").await, Err(StoreError::InUse { .. })));
     bench.store.remove_mailbox(mailbox, "cli").await.unwrap();
     let message = bench.accept(first, "sales@contoso.example").await;
-    assert!(matches!(bench.store.remove_connection(first, "cli").await, Err(StoreError::Taken { .. })));
+    assert!(matches!(bench.store.remove_connection(first, "cli").await, Err(StoreError::InUse { .. })));
+    let refused = bench.store.remove_connection(first, "cli").await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!("connection {first} is in use by a message still to be sent"),
+        "what needs it is named"
+    );
+    assert!(refused.hint().is_some());
     bench.store.change_outbox(message, OutboxState::Cancelled, "cli").await.unwrap();
     bench.store.remove_connection(first, "cli").await.unwrap();
     assert!(matches!(bench.store.remove_connection(first, "cli").await, Err(StoreError::Untouched { .. })));
@@ -211,7 +218,66 @@ pub(crate) async fn sessions_end(make: impl AsyncFn() -> Bench) {
     assert_eq!(bench.store.session(&[2; 32]).await.unwrap(), None);
 }
 
-pub(crate) async fn api_keys_are_revoked_once(make: impl AsyncFn() -> Bench) {
+pub(crate) async fn a_new_password_ends_every_session_and_other_changes_none(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let (anna, bert) = (bench.env.new_id(), bench.env.new_id());
+    for (id, name, byte) in [(anna, "anna", 1), (bert, "bert", 2)] {
+        bench.store.save_user(new_user(id, name)).await.unwrap();
+        let (created_at, expires_at) = (bench.env.now(), bench.after(3_600));
+        let session = Session { id_hash: [byte; 32], user: id, created_at, expires_at };
+        bench.store.save_session(&session).await.unwrap();
+    }
+    let promoted = NewUser { roles: vec![Role::Auditor], ..new_user(anna, "anna") };
+    bench.store.save_user(promoted).await.unwrap();
+    assert!(bench.store.session(&[1; 32]).await.unwrap().is_some(), "only roles were changed");
+    let hash = Some("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA".to_owned());
+    let change = NewUser { password_hash: hash, ..new_user(anna, "anna") };
+    bench.store.save_user(change).await.unwrap();
+    assert_eq!(bench.store.session(&[1; 32]).await.unwrap(), None);
+    assert!(bench.store.session(&[2; 32]).await.unwrap().is_some(), "that of somebody else");
+}
+
+pub(crate) async fn a_removed_user_is_gone_and_the_name_is_given_to_nobody_else(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let (anna, admin) = (bench.env.new_id(), bench.env.new_id());
+    bench.store.save_user(new_user(anna, "anna")).await.unwrap();
+    let administrator = NewUser { roles: vec![Role::Administrator], ..new_user(admin, "admin") };
+    bench.store.save_user(administrator).await.unwrap();
+    let (created_at, expires_at) = (bench.env.now(), bench.after(3_600));
+    let session = Session { id_hash: [1; 32], user: anna, created_at, expires_at };
+    bench.store.save_session(&session).await.unwrap();
+    bench.store.remove_user(anna, "user:admin").await.unwrap();
+    assert_eq!(bench.store.session(&[1; 32]).await.unwrap(), None);
+    assert_eq!(bench.store.user(anna).await.unwrap(), None);
+    assert_eq!(bench.store.user_by_name("anna").await.unwrap(), None);
+    let names: Vec<_> = bench.store.users().await.unwrap().into_iter().map(|user| user.name).collect();
+    assert_eq!(names, ["admin"]);
+    assert_eq!(bench.timeline(Subject::User(anna)).await, ["user.saved", "user.removed"]);
+    // What was done as user:anna must not become that of another Anna.
+    let namesake = bench.store.save_user(new_user(bench.env.new_id(), "anna")).await.unwrap_err();
+    assert!(matches!(namesake, StoreError::Taken { .. }) && namesake.to_string().contains("removed"));
+    let back = bench.store.save_user(new_user(anna, "anna")).await;
+    assert!(matches!(back, Err(StoreError::Untouched { .. })));
+    let again = bench.store.remove_user(anna, "cli").await;
+    assert!(matches!(again, Err(StoreError::Untouched { .. })));
+    let last = bench.store.remove_user(admin, "cli").await.unwrap_err();
+    assert_eq!(last.to_string(), "the last administrator cannot be removed");
+    assert_eq!(last.hint(), Some("give another user the role administrator first"));
+}
+
+pub(crate) async fn a_group_without_a_name_is_refused(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    for name in ["", " ", "Order\ndesk"] {
+        let group = Group { id: bench.env.new_id(), name: name.into() };
+        let refused = bench.store.save_group(&group).await;
+        assert!(matches!(refused, Err(StoreError::Invalid(_))), "{name:?}");
+    }
+    assert!(bench.store.groups().await.unwrap().is_empty());
+}
+
+pub(crate) async fn api_keys_are_revoked_once_and_their_names_are_free_again(make: impl AsyncFn() -> Bench) {
     let bench = make().await;
     let key = |name: &str| ApiKey {
         id: bench.env.new_id(),
@@ -220,16 +286,27 @@ pub(crate) async fn api_keys_are_revoked_once(make: impl AsyncFn() -> Bench) {
         revoked_at: None,
     };
     let erp = key("erp");
-    bench.store.save_api_key(&erp, &[1; 32]).await.unwrap();
-    assert!(matches!(bench.store.save_api_key(&key("erp"), &[2; 32]).await, Err(StoreError::Taken { .. })));
-    bench.store.save_api_key(&key("crm"), &[2; 32]).await.unwrap();
+    bench.store.save_api_key(&erp, &[1; 32], "cli").await.unwrap();
+    let twin = bench.store.save_api_key(&key("erp"), &[2; 32], "cli").await;
+    assert!(matches!(twin, Err(StoreError::Taken { .. })));
+    bench.store.save_api_key(&key("crm"), &[2; 32], "cli").await.unwrap();
     assert_eq!(bench.store.api_key(&[1; 32]).await.unwrap(), Some(erp.clone()));
-    bench.store.revoke_api_key(erp.id).await.unwrap();
+    bench.store.revoke_api_key(erp.id, "user:admin").await.unwrap();
     assert_eq!(bench.store.api_key(&[1; 32]).await.unwrap(), None);
-    assert!(matches!(bench.store.revoke_api_key(erp.id).await, Err(StoreError::Untouched { .. })));
+    let again = bench.store.revoke_api_key(erp.id, "cli").await;
+    assert!(matches!(again, Err(StoreError::Untouched { .. })));
     let all = bench.store.api_keys().await.unwrap();
     assert_eq!(all.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["crm", "erp"]);
     assert_eq!(all[1].revoked_at, Some(bench.env.now()));
+    assert_eq!(bench.timeline(Subject::ApiKey(erp.id)).await, ["apikey.created", "apikey.revoked"]);
+    let filter = EventFilter { subject: Some(Subject::ApiKey(erp.id)), after: 0 };
+    let told = bench.store.events(&filter, 10).await.unwrap();
+    assert_eq!(told[0].event.words.as_deref(), Some("erp"));
+    assert_eq!(told[1].event.actor.as_deref(), Some("user:admin"));
+    let renewed = key("erp");
+    bench.store.save_api_key(&renewed, &[3; 32], "cli").await.unwrap();
+    assert_eq!(bench.store.api_key(&[3; 32]).await.unwrap(), Some(renewed));
+    assert_eq!(bench.store.api_key(&[1; 32]).await.unwrap(), None, "the old one stays revoked");
 }
 
 pub(crate) async fn events_are_listed_in_order_and_per_subject(make: impl AsyncFn() -> Bench) {

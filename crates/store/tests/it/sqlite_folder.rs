@@ -95,6 +95,39 @@ async fn folder_and_key_are_for_their_owner_only() {
     open(&folder, &env).await.unwrap();
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn every_file_is_for_its_owner_only_and_what_was_open_to_others_is_closed() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (env, _) = Env::for_test(1);
+    let data = folder.path().join("data");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::create_dir(&data).unwrap();
+    set(&data, 0o755);
+    let store = open(&folder, &env).await.unwrap();
+    store.save_connection(with_secret(env.new_id(), SECRET)).await.unwrap();
+    store.put_blob(Bytes::from_static(b"a message")).await.unwrap();
+    assert_eq!(mode(&data), 0o700);
+    let all = files(&data);
+    for name in ["postroom.db", "postroom.db-wal", "postroom.db-shm", "postroom.lock"] {
+        assert!(all.contains(&data.join(name)), "{name} is there");
+    }
+    for file in &all {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    drop(store);
+    for name in ["postroom.db", "postroom.lock"] {
+        set(&data.join(name), 0o644);
+    }
+    let store = open(&folder, &env).await.unwrap();
+    store.save_connection(with_secret(env.new_id(), SECRET)).await.unwrap();
+    for file in files(&data) {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
 #[tokio::test]
 async fn a_missing_key_is_made_only_while_nothing_is_sealed() {
     let (folder, env, id) = with_one_secret().await;

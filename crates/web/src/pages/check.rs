@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use axum::response::Html;
 use postroom_check::{CheckRequest, Report, TestMessage, Verdict};
 use postroom_model::connection::EmailMethod;
-use postroom_model::{EmailAddress, SecretString};
+use postroom_model::{ConnectionId, EmailAddress, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -65,7 +65,14 @@ pub(super) async fn run(
         .parse()
         .map_err(|_| PageError::wrong_form("The e-mail method is not known."))?;
     let result = match request(&app, method, &fields).await? {
-        Ok(request) => shown(&app.checker.check(request).await),
+        Ok(asked) => {
+            let report = app.checker.check(asked.request).await;
+            if let Some(connection) = asked.connection {
+                let event = report.event(&app.env, connection, asked.unsaved, &user.actor());
+                app.store.append_events(vec![event]).await?;
+            }
+            shown(&report)
+        }
         Err(sentence) => refusal(&sentence),
     };
     if headers.contains_key("hx-request") {
@@ -75,12 +82,21 @@ pub(super) async fn run(
     render("email/check-page.html", &values(&user, method, recipient, sender, &result))
 }
 
+/// What is to be checked, and what it is told of.
+struct Asked {
+    request: CheckRequest,
+    /// The saved connection that the form is about.
+    connection: Option<ConnectionId>,
+    /// Whether something else is checked than what is saved there.
+    unsaved: bool,
+}
+
 /// What is to be checked, or one sentence on what is missing.
 async fn request(
     app: &App,
     method: EmailMethod,
     fields: &Fields,
-) -> Result<Result<CheckRequest, String>, PageError> {
+) -> Result<Result<Asked, String>, PageError> {
     let Some(kind) = method.connection_kind() else {
         return Ok(Err("Drafts for Outlook need no server, so there is nothing to test.".to_owned()));
     };
@@ -106,7 +122,12 @@ async fn request(
     let secret = secret(app, &form).await?;
     let mailboxes = vec![sender.clone()];
     let test_message = Some(TestMessage { sender, recipient });
-    Ok(Ok(CheckRequest { settings: form.settings, secret, mailboxes, test_message }))
+    let stored = form.stored.as_ref();
+    let connection = stored.map(|stored| stored.id);
+    let unsaved =
+        form.typed_secret().is_some() || stored.is_some_and(|stored| stored.settings != form.settings);
+    let request = CheckRequest { settings: form.settings, secret, mailboxes, test_message };
+    Ok(Ok(Asked { request, connection, unsaved }))
 }
 
 async fn secret(app: &App, form: &ConnectionForm) -> Result<Option<SecretString>, PageError> {

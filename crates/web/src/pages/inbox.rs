@@ -94,7 +94,7 @@ pub(super) async fn list(app: &App, user: &SignedIn, query: &ListQuery) -> Resul
         "filtered": filter.mailbox.is_some() || filter.kind.is_some() || filter.state.is_some() || filter.search.is_some(),
         "has_mailboxes": !mailboxes.is_empty(),
         "mailboxes": mailboxes.iter().map(|mailbox| json!({
-            "value": mailbox.id, "label": mailbox.address, "chosen": Some(mailbox.id) == filter.mailbox,
+            "value": mailbox.id, "label": mailbox_name(mailbox), "chosen": Some(mailbox.id) == filter.mailbox,
         })).collect::<Vec<_>>(),
         "types": MailType::ALL.iter().map(|kind| json!({
             "value": kind.as_str(), "label": kind.label(), "chosen": Some(*kind) == filter.kind,
@@ -127,13 +127,14 @@ fn shown_row(message: &InboxMessage, mailboxes: &[Mailbox], now: postroom_model:
 /// The mailboxes of a message, as far as the viewer may see them.
 pub(super) fn mailbox_names(message: &InboxMessage, mailboxes: &[Mailbox]) -> String {
     let known = |id| mailboxes.iter().find(|mailbox| mailbox.id == id);
-    let names: Vec<&str> = message
-        .mailboxes
-        .iter()
-        .filter_map(|id| known(*id))
-        .map(|mailbox| mailbox.address.as_str())
-        .collect();
+    let names: Vec<String> = message.mailboxes.iter().filter_map(|id| known(*id)).map(mailbox_name).collect();
     names.join(", ")
+}
+
+/// A removed mailbox is still where its mail came to.
+fn mailbox_name(mailbox: &Mailbox) -> String {
+    let removed = if mailbox.removed_at.is_some() { " (removed)" } else { "" };
+    format!("{}{removed}", mailbox.address)
 }
 
 #[cfg(test)]

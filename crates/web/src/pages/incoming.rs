@@ -27,6 +27,7 @@ const NEW: &str = "new";
 pub(super) struct PageQuery {
     new: Option<String>,
     saved: Option<String>,
+    removed: Option<String>,
 }
 
 /// One box with its table.
@@ -103,7 +104,11 @@ pub(super) async fn page(
     } else {
         None
     };
-    let notice = query.saved.is_some().then_some("Saved.");
+    let notice = match (query.removed, query.saved) {
+        (Some(_), _) => Some("Removed. Collected mail stays with those who could see it."),
+        (None, Some(_)) => Some("Saved."),
+        (None, None) => None,
+    };
     render("incoming/page.html", &page_values(&app, &user, fresh, notice).await?)
 }
 
@@ -176,7 +181,7 @@ pub(super) async fn remove(
     let Some(known) = connection(&app, &id).await? else { return Err(PageError::not_found()) };
     match app.store.remove_connection(known.id, &user.actor()).await {
         Ok(()) => Ok(Redirect::to("/settings/incoming?saved=1")),
-        Err(StoreError::Taken { .. }) => Err(PageError::new(
+        Err(StoreError::InUse { .. }) => Err(PageError::new(
             StatusCode::CONFLICT,
             "This connection is still used.",
             "Remove its mailboxes first, and wait until its messages in the outbox are sent.",

@@ -1,6 +1,9 @@
 //! `/login` and `/logout`.
 
-use axum::extract::{Query, State};
+use std::net::SocketAddr;
+
+use axum::Extension;
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::header::{HeaderValue, RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -47,31 +50,34 @@ pub(super) async fn page(user: Option<SignedIn>, Query(query): Query<Next>) -> R
 /// `POST /login`.
 pub(super) async fn log_on(
     State(app): State<App>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     headers: HeaderMap,
     fields: Fields,
 ) -> Result<Response, PageError> {
+    let peer = peer.map(|Extension(ConnectInfo(peer))| peer.ip());
     let name: String = fields.get("name").trim().to_lowercase().chars().take(64).collect();
     let next = safe_path(fields.get("next"));
-    let wait = app.throttle.wait(&name, app.env.now());
+    let wait = app.throttle.wait(&name, peer, app.env.now());
     if wait > 0 {
         let words = format!("Too many wrong passwords for this name. Try again in {wait} s.");
         let retry = [(RETRY_AFTER, wait.to_string())];
         return Ok((StatusCode::TOO_MANY_REQUESTS, retry, form(&name, next, Some(&words))?).into_response());
     }
+    tokio::time::sleep(app.throttle.slow(&name, app.env.now())).await;
     let known = app.store.user_by_name(&name).await?;
     let (user, hash) = known.map_or((None, None), |(user, hash)| (Some(user), hash));
     // The password as it was typed: blanks at its ends belong to it.
     let password = SecretString::from(fields.get("password"));
     let right = app.passwords.verify(password, hash).await;
     let Some(user) = user.as_ref().filter(|_| right) else {
-        app.throttle.failed(&name, app.env.now());
+        app.throttle.failed(&name, peer, app.env.now());
         if let Some(user) = user {
             tell(&app, &user, EventKind::UserRefused).await?;
         }
         let words = "Name or password is wrong.";
         return Ok((StatusCode::UNAUTHORIZED, form(&name, next, Some(words))?).into_response());
     };
-    app.throttle.succeeded(&name);
+    app.throttle.succeeded(&name, peer);
     if let Some(old) = session::presented(&headers, app.secure_cookies) {
         app.store.end_session(&old).await?;
     }

@@ -13,7 +13,7 @@ use postroom_model::{ConnectionId, GroupId, MailboxId, Problems, Timestamp, User
 use postroom_store::{SaveMailbox, StoreError};
 use serde_json::{Value, json};
 
-use crate::error::PageError;
+use crate::error::{PageError, sentence};
 use crate::fields::Fields;
 use crate::session::{Manager, SignedIn};
 use crate::templates::{render, shell};
@@ -263,12 +263,16 @@ async fn save(app: &App, user: &SignedIn, mut editor: Editor, fragment: bool) ->
         let id = editor.id.unwrap_or_else(|| app.env.new_id());
         let (connection, settings, actor) = (editor.connection, editor.settings.clone(), user.actor());
         match app.store.save_mailbox(SaveMailbox { id, connection, settings, actor }).await {
-            Ok(_) => {
+            Ok(saved) => {
                 app.engine.nudge();
-                return answer_row(app, id, fragment).await;
+                // A mailbox that was removed before comes back under its own id.
+                return answer_row(app, saved.id, fragment).await;
             }
             Err(StoreError::Taken { what }) => {
                 editor.problems.error("address", format!("{what} is already there"));
+            }
+            Err(StoreError::Refused { what, hint }) => {
+                editor.problems.error("address", sentence(&what)).hint(sentence(hint));
             }
             Err(error) => return Err(error.into()),
         }
@@ -324,5 +328,5 @@ pub(super) async fn remove(
     if is_fragment(&headers) {
         return Ok(Html("").into_response());
     }
-    Ok(Redirect::to("/settings/incoming?saved=1").into_response())
+    Ok(Redirect::to("/settings/incoming?removed=1").into_response())
 }

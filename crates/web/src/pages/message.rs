@@ -6,7 +6,6 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use postroom_mime::read::{AttachmentInfo, View};
-use postroom_model::event::Subject;
 use postroom_model::inbox::{InboxMessage, InboxState};
 use postroom_model::record::RecordRef;
 use postroom_model::{InboxMessageId, NamedAddress};
@@ -82,7 +81,7 @@ async fn shown_message(
             json!({ "name": entry.record.to_string(), "by": entry.filed_by, "at": shown::time(entry.time, now) })
         })
         .collect();
-    let timeline = shown::timeline(app.store.as_ref(), Subject::InboxMessage(id), now).await?;
+    let timeline = shown::inbox_timeline(app.store.as_ref(), id, &mailboxes, now).await?;
     let (content, unreadable) = match &view {
         Ok(view) => (shown_view(view), None),
         Err(error) => (Value::Null, Some(error.to_string())),
@@ -118,6 +117,14 @@ fn addresses(list: &[NamedAddress]) -> String {
     list.iter().map(NamedAddress::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether a mail needs little room: a few lines and no pictures. The frame cannot measure itself without scripts.
+fn is_short(view: &View) -> bool {
+    const LINES: usize = 9;
+    const LINE: usize = 80;
+    let lines = view.text.lines().map(|line| 1 + line.chars().take(LINES * LINE).count() / LINE);
+    lines.take(LINES + 1).sum::<usize>() <= LINES && !view.attachments.iter().any(|file| file.inline)
+}
+
 fn shown_view(view: &View) -> Value {
     let files: Vec<Value> = view
         .attachments
@@ -135,6 +142,7 @@ fn shown_view(view: &View) -> Value {
     json!({
         "text": view.text,
         "html": view.html.is_some(),
+        "short": is_short(view),
         "blocked": view.html.as_ref().map_or(0, |html| html.blocked_remote),
         "files": files,
         "headers": view.headers,
@@ -217,6 +225,17 @@ pub(super) async fn reprocess(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_frame_is_small_for_a_few_lines_only() {
+        let mail = |text: &str| {
+            let raw = format!("Subject: a\r\nContent-Type: text/plain\r\n\r\n{text}\r\n");
+            is_short(&postroom_mime::read::view(raw.as_bytes()).unwrap())
+        };
+        assert!(mail("Thanks!\r\n\r\nAnn"));
+        assert!(!mail(&"Another line\r\n".repeat(12)));
+        assert!(!mail(&"many words in one long line ".repeat(50)));
+    }
 
     #[test]
     fn a_file_name_cannot_leave_its_header() {

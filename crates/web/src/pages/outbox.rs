@@ -3,7 +3,6 @@
 
 use axum::extract::{Path, Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use postroom_model::event::Subject;
 use postroom_model::outbox::{OutboxMessage, OutboxState};
 use postroom_model::people::Role;
 use postroom_model::{OutboxMessageId, Timestamp};
@@ -154,7 +153,7 @@ pub(super) async fn one(
 ) -> Result<Html<String>, PageError> {
     let message = load(&app, &user, id).await?;
     let now = app.env.now();
-    let timeline = shown::timeline(app.store.as_ref(), Subject::OutboxMessage(id), now).await?;
+    let timeline = shown::outbox_timeline(app.store.as_ref(), id, now).await?;
     let connection = app.store.connection(message.connection).await?;
     let connection = connection.map(|known| known.settings.display_name().to_owned());
     let values = json!({

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Html;
-use postroom_model::mailbox::MailboxState;
+use postroom_model::mailbox::{Mailbox, MailboxState};
 use postroom_model::outbox::OutboxState;
 use serde_json::{Value, json};
 
@@ -68,6 +68,10 @@ async fn next_step(app: &App, user: &SignedIn, items: &mut Vec<Value>) -> Result
     Ok(())
 }
 
+fn fails(mailbox: &Mailbox) -> bool {
+    mailbox.removed_at.is_none() && mailbox.state == MailboxState::Failing
+}
+
 /// Failing mailboxes: all of them for those who can mend them, else those the user reads.
 async fn mailboxes(app: &App, user: &SignedIn, items: &mut Vec<Value>) -> Result<(), PageError> {
     let known = if user.manages() {
@@ -76,7 +80,7 @@ async fn mailboxes(app: &App, user: &SignedIn, items: &mut Vec<Value>) -> Result
         app.store.mailboxes_for(&user.user.viewer()).await?
     };
     let (link, action) = if user.manages() { ("/settings/incoming", "Open settings") } else { ("", "") };
-    for mailbox in known.iter().filter(|mailbox| mailbox.state == MailboxState::Failing) {
+    for mailbox in known.iter().filter(|known| fails(known)) {
         let sentence = format!("{} cannot be read.", mailbox.address);
         items.push(item(true, &sentence, mailbox.last_error.as_deref(), link, action));
     }

@@ -2,9 +2,11 @@
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
 use postroom_model::Env;
 use postroom_model::env::ManualClock;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tower::ServiceExt;
 
@@ -13,6 +15,7 @@ use crate::sample::{PASSWORD, SECRET, Sample};
 pub(crate) struct Browser {
     router: Router,
     cookie: Option<String>,
+    peer: Option<SocketAddr>,
 }
 
 pub(crate) struct Page {
@@ -57,12 +60,12 @@ pub(crate) async fn empty() -> (Sample, Browser) {
 
 impl Browser {
     pub(crate) fn of(sample: &Sample) -> Self {
-        Self { router: postroom_web::router(sample.state.clone()), cookie: None }
+        Self { router: postroom_web::router(sample.state.clone()), cookie: None, peer: None }
     }
 
     /// Another browser of the same server.
     pub(crate) fn another(&self) -> Self {
-        Self { router: self.router.clone(), cookie: None }
+        Self { router: self.router.clone(), cookie: None, peer: None }
     }
 
     pub(crate) fn cookie(&self) -> Option<&str> {
@@ -73,10 +76,18 @@ impl Browser {
         self.cookie = cookie;
     }
 
+    /// From here on requests come from this address.
+    pub(crate) fn come_from(&mut self, peer: &str) {
+        self.peer = Some(peer.parse().unwrap());
+    }
+
     pub(crate) async fn ask(&mut self, request: Request<Body>) -> Page {
         let (mut parts, body) = request.into_parts();
         if let Some(cookie) = &self.cookie {
             parts.headers.insert("cookie", cookie.parse().unwrap());
+        }
+        if let Some(peer) = self.peer {
+            parts.extensions.insert(ConnectInfo(peer));
         }
         let response = self.router.clone().oneshot(Request::from_parts(parts, body)).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -126,3 +126,16 @@ async fn a_used_connection_is_not_removed() {
     let page = browser.post(&path, &[("polling_interval", "hourly")]).await;
     assert_eq!((page.status, page.errors()), (StatusCode::UNPROCESSABLE_ENTITY, 1));
 }
+
+#[tokio::test]
+async fn a_mailbox_with_mail_stays_the_account_it_is_and_the_field_says_so() {
+    let (sample, _clock, browser) = filled().await;
+    let mut browser = browser.log_on("manager").await;
+    let path = format!("/settings/incoming/mailboxes/{}", sample.hr);
+    let fields = [("address", "quotes@contoso.example"), ("type", "quote"), ("available_to_all", "1")];
+    let page = browser.post_part(&path, &fields).await;
+    assert_eq!((page.status, page.errors()), (StatusCode::UNPROCESSABLE_ENTITY, 1), "{}", page.text());
+    assert!(page.has("cannot be changed: it has collected mail") && page.has("Remove it and add another."));
+    let kept = sample.store.mailbox(sample.hr).await.unwrap().unwrap();
+    assert_eq!(kept.address.as_str(), "hr@contoso.example");
+}

@@ -100,3 +100,19 @@ async fn a_new_log_on_is_a_new_session_and_ends_the_one_before() {
     browser.set_cookie(first);
     assert_eq!(browser.get("/").await.status, StatusCode::SEE_OTHER);
 }
+
+#[tokio::test]
+async fn a_stranger_elsewhere_locks_nobody_out() {
+    let (_sample, _clock, mut stranger) = filled().await;
+    let mut owner = stranger.another();
+    owner.come_from("198.51.100.1:50000");
+    stranger.come_from("203.0.113.7:40000");
+    for _ in 0..5 {
+        let page = stranger.post("/login", &[("name", "admin"), ("password", "wrong")]).await;
+        assert_eq!(page.status, StatusCode::UNAUTHORIZED);
+    }
+    stranger.come_from("203.0.113.7:40001");
+    let page = stranger.post("/login", &[("name", "admin"), ("password", PASSWORD)]).await;
+    assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS);
+    owner.log_on("admin").await;
+}

@@ -7,7 +7,7 @@ use crate::browser::filled;
 use crate::sample::Sample;
 
 /// The id of the collected message with this subject, as the administrator sees it.
-async fn message(sample: &Sample, subject: &str) -> String {
+pub(crate) async fn message(sample: &Sample, subject: &str) -> String {
     let (admin, _) = sample.store.user_by_name("admin").await.unwrap().unwrap();
     let list = sample.store.inbox(&admin.viewer(), &InboxFilter::default(), Page::default()).await.unwrap();
     list.iter().find(|known| known.summary.subject.starts_with(subject)).unwrap().id.to_string()
@@ -139,4 +139,47 @@ async fn a_message_is_released_held_and_taken_back() {
     let page = browser.post(&format!("{path}/send"), &[]).await;
     assert_eq!(page.status, StatusCode::CONFLICT, "what was taken back stays so");
     assert_eq!(browser.post(&format!("{path}/burn"), &[]).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_timeline_tells_nothing_of_mailboxes_that_are_not_the_viewers() {
+    let (sample, _clock, browser) = filled().await;
+    let id = message(&sample, "Order 4711").await;
+    // The same mail came to the personnel mailbox too, which only administrators may see.
+    sample.collect_letter_again(sample.hr).await;
+    let path = format!("/inbox/{id}");
+    let page = browser.another().log_on("ann").await.get(&path).await;
+    assert!(page.has("Collected and stored") && page.has("orders@contoso.example"));
+    assert!(!page.has("Also delivered") && !page.has("hr@contoso.example"));
+    for hidden in [sample.hr, sample.orders] {
+        assert!(!page.has(&format!("mailbox {hidden}")), "an id says nothing to a reader");
+    }
+    let page = browser.another().log_on("admin").await.get(&path).await;
+    assert!(
+        page.has("Also delivered to another mailbox") && page.has("<q>hr@contoso.example</q>"),
+        "{}",
+        page.text()
+    );
+}
+
+#[tokio::test]
+async fn the_mail_of_a_removed_mailbox_stays_where_it_was() {
+    let (sample, _clock, browser) = filled().await;
+    let path = format!("/inbox/{}", message(&sample, "Order 4711").await);
+    let mut manager = browser.another().log_on("manager").await;
+    let row = manager.part(&format!("/settings/incoming/mailboxes/{}/row", sample.orders)).await;
+    assert!(row.has("collected mail stays with those who can see it now"));
+    let page = manager.post(&format!("/settings/incoming/mailboxes/{}/remove", sample.orders), &[]).await;
+    let page = manager.get(page.header("location")).await;
+    assert!(
+        page.has("Collected mail stays with those who could see it.") && !page.has("orders@contoso.example")
+    );
+    let mut ann = browser.another().log_on("ann").await;
+    assert!(ann.get(&path).await.has("orders@contoso.example (removed)"));
+    let add = format!("/settings/incoming/connections/{}/mailboxes", sample.connection);
+    let fields =
+        [("address", "orders@contoso.example"), ("type", "customer-order"), ("available_to_all", "1")];
+    let page = manager.post_part(&add, &fields).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+    assert!(page.has(&format!("mailbox-{}", sample.orders)), "it came back under its own id");
 }

@@ -3,6 +3,8 @@
 use axum::http::StatusCode;
 use postroom_model::ExposeSecret;
 use postroom_model::connection::EmailMethod;
+use postroom_model::event::{EventKind, Subject};
+use postroom_store::EventFilter;
 
 use crate::browser::{empty, filled};
 use crate::sample::SECRET;
@@ -149,7 +151,7 @@ async fn a_stored_secret_is_not_used_for_another_cloud() {
 
 #[tokio::test]
 async fn the_check_tests_unsaved_values_with_the_stored_secret() {
-    let (_sample, _clock, browser) = filled().await;
+    let (sample, _clock, browser) = filled().await;
     let mut browser = browser.log_on("admin").await;
     let dialog = browser.part("/settings/email/check?method=exchange-online").await;
     assert!(dialog.has("<dialog") && dialog.has("Recipient") && dialog.has("Cancel"));
@@ -173,4 +175,17 @@ async fn the_check_tests_unsaved_values_with_the_stored_secret() {
     );
     let page = browser.post("/settings/email/check", &[&form[..1], &[("recipient", "ann")]].concat()).await;
     assert!(page.has("Recipient: ") && page.has("<!doctype html>"));
+    let saved = [("check_method", "exchange-online"), people[0], people[1]];
+    browser.post_part("/settings/email/check", &saved).await;
+    let filter = EventFilter { subject: Some(Subject::Connection(sample.connection)), after: 0 };
+    let events = sample.store.events(&filter, 50).await.unwrap();
+    let told: Vec<_> = events
+        .iter()
+        .map(|stored| &stored.event)
+        .filter(|event| event.kind == EventKind::ConnectionChecked)
+        .map(|event| (event.words.as_deref().unwrap(), event.actor.as_deref().unwrap()))
+        .collect();
+    assert_eq!((told.len(), told[0]), (3, ("with unsaved settings: OK!", "user:admin")));
+    assert!(told[1].0.contains("ErrorSendAsDenied") || told[1].0.contains("Application Mail.Send"));
+    assert_eq!(told[2].0, "OK!");
 }

@@ -111,3 +111,17 @@ async fn assets_are_revalidated() {
     let again = browser.ask(request.body(axum::body::Body::empty()).unwrap()).await;
     assert_eq!((again.status, again.body.len()), (StatusCode::NOT_MODIFIED, 0));
 }
+
+#[tokio::test]
+async fn nothing_but_our_own_files_is_kept_by_the_browser() {
+    let (sample, _clock, browser) = filled().await;
+    let mut browser = browser.log_on("ann").await;
+    let path = format!("/inbox/{}", crate::mail::message(&sample, "Order 4711").await);
+    let pane = browser.get(&path).await.text();
+    let file = pane.split("href=\"").find(|part| part.contains("/attachments/")).unwrap();
+    let file = file.split('"').next().unwrap().to_owned();
+    for path in ["/", "/login", "/nothing", &path, &format!("{path}/body"), &file] {
+        assert_eq!(browser.get(path).await.header("cache-control"), "no-store", "{path}");
+    }
+    assert_ne!(browser.get("/assets/app.css").await.header("cache-control"), "no-store");
+}

@@ -238,6 +238,12 @@ impl Sample {
         }
     }
 
+    /// The letter of the order desk in another mailbox.
+    #[allow(dead_code, reason = "the example shares this file")]
+    pub async fn collect_letter_again(&self, mailbox: MailboxId) {
+        self.collect(mailbox, &[("copy", LETTER)]).await;
+    }
+
     async fn collect(&self, mailbox: MailboxId, list: &[(&str, &str)]) {
         let claimed = self.store.claim_mailbox(mailbox, &self.node, self.later(60)).await.unwrap().unwrap();
         let mut messages = Vec::new();
