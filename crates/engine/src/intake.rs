@@ -202,8 +202,8 @@ impl Intake {
 
 /// The largest raw message that is accepted for a connection, in bytes.
 ///
-/// The transport's limit is asked by kind, and not from `Sender::max_message_bytes`: making a sender needs the
-/// credential, and a message must be accepted while the credential is missing or expired.
+/// The transport's limit is asked by kind, and not from a sender: making one needs the credential, and a message must
+/// be accepted while the credential is missing or expired.
 fn limit(connection: &Connection) -> u64 {
     let settings = &connection.settings;
     match settings.kind {

@@ -100,11 +100,9 @@ pub trait Sender: Send + Sync {
     /// Tries once. When `job.provider_id` names a draft, that draft is sent and no second one is made.
     async fn send(&self, job: &SendJob, notes: &dyn SendNotes) -> SendOutcome;
 
-    /// Looks up what became of an earlier attempt, by the provider's id and by `Message-ID`, and changes nothing.
+    /// Looks up what became of an earlier attempt, by the provider's id or by a mark that this job alone bears, and
+    /// changes nothing. A `Message-ID` alone is no proof: another message may bear the same.
     async fn reconcile(&self, job: &SendJob) -> Reconciled;
-
-    /// The largest raw message it takes, in bytes.
-    fn max_message_bytes(&self) -> u64;
 }
 
 /// A message the provider tells of.

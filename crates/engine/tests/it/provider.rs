@@ -220,10 +220,6 @@ impl Sender for FakeSender {
         let draft = state.drafts.iter().find(|(_, message_id)| **message_id == job.message_id);
         Reconciled::NotSent { draft: draft.map(|(draft, _)| draft.clone()) }
     }
-
-    fn max_message_bytes(&self) -> u64 {
-        3_000_000
-    }
 }
 
 struct FakeSource(Arc<Provider>, String);
