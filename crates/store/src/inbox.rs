@@ -17,6 +17,9 @@ pub struct NewInboxMessage {
     pub provider_id: String,
     /// `Message-ID` as the provider tells it; part of the comparison that finds the same mail in another mailbox.
     pub message_id: Option<String>,
+    /// Digest of what is the same of this mail in every mailbox: its body and what its sender wrote in the header. The
+    /// raw MIME is not, as servers write their trace into it.
+    pub content: [u8; 32],
     /// The raw MIME.
     pub raw: BlobRef,
     /// When the provider received it.

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::SignedDuration;
+use postroom_mime::read::content_digest;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::MailboxState;
@@ -128,18 +129,7 @@ impl Reading<'_> {
         let mut messages = Vec::new();
         for remote in self.unknown(page.messages).await? {
             let Some(raw) = self.fetch(source, &remote).await? else { continue };
-            let raw = self
-                .engine
-                .store
-                .put_blob(raw)
-                .await
-                .map_err(|error| store_failed("store the raw message", error))?;
-            messages.push(NewInboxMessage {
-                provider_id: remote.provider_id,
-                message_id: remote.message_id,
-                raw,
-                received_at: remote.received_at,
-            });
+            messages.push(self.keep(remote, raw).await?);
         }
         // What changes seldom is written seldom: an idle poll commits nothing.
         if messages.is_empty() && page.removed.is_empty() && cursor.as_ref() == Some(&page.cursor) {
@@ -163,6 +153,26 @@ impl Reading<'_> {
             self.engine.nudges.router.notify_waiters();
         }
         Ok(Some(page.cursor))
+    }
+
+    /// Stores a raw message and gives what is committed of it.
+    async fn keep(&self, remote: RemoteMessage, raw: Bytes) -> Result<NewInboxMessage, Stopped> {
+        let read = tokio::task::spawn_blocking({
+            let raw = raw.clone();
+            move || content_digest(&raw)
+        });
+        let content = read.await.map_err(|error| {
+            let decision = Decision::Retry { after: None };
+            Failure::new("read the raw message", Origin::Ourselves, error.to_string(), decision)
+        })?;
+        let raw = self
+            .engine
+            .store
+            .put_blob(raw)
+            .await
+            .map_err(|error| store_failed("store the raw message", error))?;
+        let RemoteMessage { provider_id, message_id, received_at } = remote;
+        Ok(NewInboxMessage { provider_id, message_id, content, raw, received_at })
     }
 
     /// The messages that the store does not hold, each once, oldest first.

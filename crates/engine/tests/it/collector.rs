@@ -117,6 +117,22 @@ async fn a_mailbox_that_never_answers_does_not_hold_up_another() {
 }
 
 #[tokio::test]
+async fn one_mail_in_two_mailboxes_is_one_message_whatever_the_servers_wrote_into_it() {
+    let house = House::new().await;
+    for address in [ORDERS, QUOTES] {
+        let trace = format!("Received: by mx.contoso.example for <{address}>\r\n");
+        house.provider.deliver(address, "a", &[trace.as_bytes(), &raw("a")].concat());
+    }
+    let (orders, quotes) = (house.mailbox(ORDERS).await, house.mailbox(QUOTES).await);
+    let engine = house.engine();
+    assert_eq!(engine.collect_now(orders).await.unwrap(), 1);
+    assert_eq!(engine.collect_now(quotes).await.unwrap(), 0);
+    let processed = house.inbox(InboxState::Processed).await;
+    assert_eq!(processed.len(), 1);
+    assert!([orders, quotes].iter().all(|mailbox| processed[0].mailboxes.contains(mailbox)));
+}
+
+#[tokio::test]
 async fn a_lost_cursor_makes_no_doubles_and_is_told() {
     let house = House::new().await;
     house.provider.deliver(ORDERS, "a", &raw("a"));

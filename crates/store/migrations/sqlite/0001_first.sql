@@ -132,6 +132,7 @@ CREATE TABLE inbox (
     reason      TEXT,
     message_id  TEXT, -- as the provider told it: the comparison that finds the same mail
     header_id   TEXT, -- as processing read it: what threads are made of
+    content     BLOB NOT NULL CHECK (length(content) = 32), -- digest of what every copy of this mail has in common
     raw_sha256  TEXT NOT NULL,
     raw_size    INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
@@ -139,7 +140,7 @@ CREATE TABLE inbox (
     thread      BLOB NOT NULL,
     summary     TEXT
 ) STRICT;
-CREATE INDEX inbox_same ON inbox (raw_sha256);
+CREATE INDEX inbox_same ON inbox (content);
 CREATE INDEX inbox_listed ON inbox (received_at, sequence) WHERE state <> 'stored';
 CREATE INDEX inbox_state ON inbox (state, received_at, sequence);
 CREATE INDEX inbox_header_id ON inbox (header_id) WHERE header_id IS NOT NULL;

@@ -10,7 +10,7 @@ use postroom_store::{
     StoreError,
 };
 
-use crate::bench::{Bench, in_state};
+use crate::bench::{Bench, digest, in_state};
 
 fn batch(claimed: &ClaimedMailbox, cursor: &str, messages: Vec<NewInboxMessage>) -> CollectedBatch {
     CollectedBatch {
@@ -86,6 +86,14 @@ pub(crate) async fn the_same_mail_in_another_mailbox_is_one_message(make: impl A
     bench.collect(one, bench.mail("1", "same").await).await;
     assert_eq!(bench.collect(two, bench.mail("a", "same").await).await, report(0, 1, 0));
     assert_eq!(bench.collect(one, bench.mail("copy", "same").await).await, report(0, 1, 0));
+    // Each mailbox's server wrote its trace into its copy: other bytes, and still the same mail.
+    let three = bench.mailbox("sales@contoso.example").await;
+    let traced = NewInboxMessage {
+        message_id: Some("<same@fabrikam.example>".into()),
+        content: digest("same"),
+        ..bench.mail("c", "Received: by sales; same").await
+    };
+    assert_eq!(bench.collect(three, traced).await, report(0, 1, 0));
     // The same Message-ID on another content is another mail: anybody can write any Message-ID.
     let forged = NewInboxMessage {
         message_id: Some("<same@fabrikam.example>".into()),
@@ -96,10 +104,10 @@ pub(crate) async fn the_same_mail_in_another_mailbox_is_one_message(make: impl A
         bench.store.inbox(&bench.somebody(), &in_state(InboxState::Stored), Page::default()).await.unwrap();
     assert_eq!(listed.len(), 2);
     let first = listed.iter().find(|message| message.size == 4).unwrap();
-    assert_eq!(first.mailboxes.len(), 2, "a second copy in the same mailbox is one place");
+    assert_eq!(first.mailboxes.len(), 3, "a second copy in the same mailbox is one place");
     assert_eq!(
         bench.timeline(Subject::InboxMessage(first.id)).await,
-        ["inbox.stored", "inbox.delivered", "inbox.delivered"]
+        ["inbox.stored", "inbox.delivered", "inbox.delivered", "inbox.delivered"]
     );
 }
 

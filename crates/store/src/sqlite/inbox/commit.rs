@@ -97,12 +97,13 @@ impl SqliteStore {
     async fn write_message(&self, db: &mut SqliteConnection, new: &NewInboxMessage) -> Result<Known, Fault> {
         let id: InboxMessageId = self.env.new_id();
         let sequence = sqlx::query(
-            "INSERT INTO inbox (id, state, message_id, raw_sha256, raw_size, received_at, stored_at, thread)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?1)",
+            "INSERT INTO inbox (id, state, message_id, content, raw_sha256, raw_size, received_at, stored_at, thread)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?1)",
         )
         .bind(key(id.as_uuid()))
         .bind(InboxState::Stored.as_str())
         .bind(&new.message_id)
+        .bind(new.content.as_slice())
         .bind(&new.raw.sha256)
         .bind(number(new.raw.size))
         .bind(micros(new.received_at))
@@ -139,10 +140,10 @@ impl SqliteStore {
 /// The message that this one is a copy of: same `Message-ID` and same content; without one, same content.
 async fn find_same(db: &mut SqliteConnection, new: &NewInboxMessage) -> Result<Option<Known>, Fault> {
     let row = sqlx::query(
-        "SELECT sequence, id FROM inbox WHERE raw_sha256 = ?1 AND (?2 IS NULL OR message_id = ?2)
+        "SELECT sequence, id FROM inbox WHERE content = ?1 AND (?2 IS NULL OR message_id = ?2)
          ORDER BY sequence LIMIT 1",
     )
-    .bind(&new.raw.sha256)
+    .bind(new.content.as_slice())
     .bind(&new.message_id)
     .fetch_optional(db)
     .await?;
