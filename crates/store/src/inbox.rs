@@ -37,6 +37,8 @@ pub struct CollectedBatch {
     pub cursor: String,
     /// New messages, oldest first.
     pub messages: Vec<NewInboxMessage>,
+    /// Known provider ids that the page names: those that had left the folder are back.
+    pub present: Vec<String>,
     /// Provider ids that left the folder.
     pub removed: Vec<String>,
 }

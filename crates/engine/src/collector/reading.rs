@@ -127,11 +127,12 @@ impl Reading<'_> {
     ) -> Result<Option<String>, Stopped> {
         let mailbox = &self.claimed.mailbox;
         let mut messages = Vec::new();
-        for remote in self.unknown(page.messages).await? {
+        let (fresh, present) = self.compared(page.messages).await?;
+        for remote in fresh {
             let Some(raw) = self.fetch(source, &remote).await? else { continue };
             messages.push(self.keep(remote, raw).await?);
         }
-        // What changes seldom is written seldom: an idle poll commits nothing.
+        // What changes seldom is written seldom: an idle poll commits nothing. A mail that came back moves the cursor.
         if messages.is_empty() && page.removed.is_empty() && cursor.as_ref() == Some(&page.cursor) {
             return Ok(cursor);
         }
@@ -140,6 +141,7 @@ impl Reading<'_> {
             lease: self.claimed.lease.clone(),
             cursor: page.cursor.clone(),
             messages,
+            present,
             removed: page.removed,
         };
         let report = self
@@ -175,10 +177,13 @@ impl Reading<'_> {
         Ok(NewInboxMessage { provider_id, message_id, content, raw, received_at })
     }
 
-    /// The messages that the store does not hold, each once, oldest first.
-    async fn unknown(&self, messages: Vec<RemoteMessage>) -> Result<Vec<RemoteMessage>, Stopped> {
+    /// The messages that the store does not hold, each once, oldest first; and the ids of those that it holds.
+    async fn compared(
+        &self,
+        messages: Vec<RemoteMessage>,
+    ) -> Result<(Vec<RemoteMessage>, Vec<String>), Stopped> {
         if messages.is_empty() {
-            return Ok(messages);
+            return Ok((messages, Vec::new()));
         }
         let ids: Vec<String> = messages.iter().map(|message| message.provider_id.clone()).collect();
         let mut known: HashSet<String> = self
@@ -187,10 +192,11 @@ impl Reading<'_> {
             .known_provider_ids(self.claimed.mailbox.id, &ids)
             .await
             .map_err(|error| store_failed("compare with what is known", error))?;
+        let present = known.iter().cloned().collect();
         let mut fresh: Vec<_> =
             messages.into_iter().filter(|message| known.insert(message.provider_id.clone())).collect();
         fresh.sort_by_key(|message| message.received_at);
-        Ok(fresh)
+        Ok((fresh, present))
     }
 
     /// The raw message, or a placeholder when it alone cannot be had; none when it is gone.

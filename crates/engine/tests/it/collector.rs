@@ -133,6 +133,25 @@ async fn one_mail_in_two_mailboxes_is_one_message_whatever_the_servers_wrote_int
 }
 
 #[tokio::test]
+async fn mail_that_comes_back_to_the_folder_is_told_and_not_fetched_again() {
+    let house = House::new().await;
+    house.provider.deliver(ORDERS, "a", &raw("a"));
+    let mailbox = house.mailbox(ORDERS).await;
+    let engine = house.engine();
+    engine.collect_now(mailbox).await.unwrap();
+    house.provider.folder(ORDERS, |folder| folder.removed.push("a".into()));
+    engine.collect_now(mailbox).await.unwrap();
+    house.provider.deliver(ORDERS, "a", &raw("a"));
+    assert_eq!(engine.collect_now(mailbox).await.unwrap(), 0);
+    let message = house.inbox(InboxState::Processed).await[0].id;
+    assert_eq!(
+        house.timeline(Subject::InboxMessage(message)).await,
+        ["inbox.stored", "inbox.processed", "inbox.removed-at-provider", "inbox.returned"]
+    );
+    assert_eq!(house.provider.called("fetch a"), 1);
+}
+
+#[tokio::test]
 async fn a_lost_cursor_makes_no_doubles_and_is_told() {
     let house = House::new().await;
     house.provider.deliver(ORDERS, "a", &raw("a"));

@@ -42,6 +42,8 @@ pub(crate) struct Folder {
     pub(crate) broken: BTreeMap<String, Failure>,
     /// Messages that are listed and gone.
     pub(crate) gone: Vec<String>,
+    /// Ids that left, told by the next call of `changes`.
+    pub(crate) removed: Vec<String>,
     pub(crate) cursor_lost: bool,
     /// Neither lists nor opens.
     pub(crate) closed: Option<Failure>,
@@ -245,7 +247,7 @@ impl Source for FakeSource {
             });
             Ok(Changes {
                 messages: messages.collect(),
-                removed: Vec::new(),
+                removed: std::mem::take(&mut folder.removed),
                 cursor: end.to_string(),
                 more: end < folder.messages.len(),
                 resync,

@@ -185,6 +185,7 @@ impl Bench {
             lease: claimed.lease.clone(),
             cursor: "next".into(),
             messages: vec![new],
+            present: vec![],
             removed: vec![],
         };
         let report = self.store.commit_batch(batch).await.unwrap();

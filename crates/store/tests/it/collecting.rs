@@ -18,6 +18,7 @@ fn batch(claimed: &ClaimedMailbox, cursor: &str, messages: Vec<NewInboxMessage>)
         lease: claimed.lease.clone(),
         cursor: cursor.into(),
         messages,
+        present: vec![],
         removed: vec![],
     }
 }
@@ -137,6 +138,12 @@ pub(crate) async fn a_message_that_left_the_folder_stays(make: impl AsyncFn() ->
     assert_eq!(told, ["inbox.stored", "inbox.processed", "inbox.removed-at-provider"]);
     let known = bench.store.known_provider_ids(mailbox, &["id of Order".to_owned()]).await.unwrap();
     assert_eq!(known.len(), 1, "moved back, it is not fetched again");
+    for _ in 0..2 {
+        let present = vec!["id of Order".to_owned(), "never seen".to_owned()];
+        let batch = CollectedBatch { present, ..batch(&claimed, "back", vec![]) };
+        assert_eq!(bench.store.commit_batch(batch).await.unwrap(), report(0, 0, 0));
+    }
+    assert_eq!(bench.timeline(Subject::InboxMessage(id)).await[3..], ["inbox.returned"], "told once");
 }
 
 pub(crate) async fn due_mailboxes_are_claimed_once_and_the_longest_due_first(make: impl AsyncFn() -> Bench) {

@@ -255,6 +255,7 @@ impl Sample {
             lease: claimed.lease.clone(),
             cursor: "1".into(),
             messages,
+            present: vec![],
             removed: vec![],
         };
         self.store.commit_batch(batch).await.unwrap();

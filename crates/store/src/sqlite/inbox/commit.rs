@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use crate::sqlite::SqliteStore;
 use crate::sqlite::events::append;
 use crate::sqlite::fault::{Fault, still_held};
-use crate::sqlite::rows::{Cells, key, micros, number};
+use crate::sqlite::rows::{Cells, key, micros, number, text_list};
 use crate::{CollectedBatch, CommitReport, NewInboxMessage};
 
 /// What became of one message of a batch.
@@ -45,6 +45,7 @@ impl SqliteStore {
                 Arrival::Repeated => report.repeated += 1,
             }
         }
+        self.write_returns(&mut transaction, batch.mailbox, &batch.present).await?;
         for provider_id in &batch.removed {
             self.write_removal(&mut transaction, batch.mailbox, provider_id).await?;
         }
@@ -58,16 +59,13 @@ impl SqliteStore {
         mailbox: MailboxId,
         new: &NewInboxMessage,
     ) -> Result<Arrival, Fault> {
-        // A known id that had left the folder is back.
-        let known = sqlx::query(
-            "UPDATE provider_messages SET removed_at = NULL WHERE mailbox = ? AND provider_id = ?",
-        )
-        .bind(key(mailbox.as_uuid()))
-        .bind(&new.provider_id)
-        .execute(&mut *db)
-        .await?
-        .rows_affected();
-        if known > 0 {
+        let known = sqlx::query("SELECT 1 FROM provider_messages WHERE mailbox = ? AND provider_id = ?")
+            .bind(key(mailbox.as_uuid()))
+            .bind(&new.provider_id)
+            .fetch_optional(&mut *db)
+            .await?;
+        if known.is_some() {
+            self.write_returns(db, mailbox, std::slice::from_ref(&new.provider_id)).await?;
             return Ok(Arrival::Repeated);
         }
         let (message, arrival, kind) = match find_same(&mut *db, new).await? {
@@ -112,6 +110,33 @@ impl SqliteStore {
         .await?
         .last_insert_rowid();
         Ok(Known { sequence, id })
+    }
+
+    /// Those of these ids that had left the folder are back.
+    async fn write_returns(
+        &self,
+        db: &mut SqliteConnection,
+        mailbox: MailboxId,
+        provider_ids: &[String],
+    ) -> Result<(), Fault> {
+        if provider_ids.is_empty() {
+            return Ok(());
+        }
+        let returned = sqlx::query(
+            "UPDATE provider_messages SET removed_at = NULL
+             WHERE mailbox = ? AND provider_id IN (SELECT value FROM json_each(?)) AND removed_at IS NOT NULL
+             RETURNING (SELECT id FROM inbox WHERE sequence = message) AS id",
+        )
+        .bind(key(mailbox.as_uuid()))
+        .bind(text_list(provider_ids.iter().map(String::as_str)))
+        .fetch_all(&mut *db)
+        .await?;
+        for row in &returned {
+            let id = Cells::new("inbox", row).id("id")?;
+            let event = self.event(Subject::InboxMessage(id), EventKind::InboxReturned);
+            append(db, &event.words(format!("mailbox {mailbox}"))).await?;
+        }
+        Ok(())
     }
 
     async fn write_removal(
