@@ -50,7 +50,7 @@ pub use credentials::{CredentialStore, NewCredential};
 pub use error::StoreError;
 pub use events::{EventFilter, EventStore, StoredEvent};
 pub use inbox::{
-    CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, StoredMessage,
+    CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, Refetch, StoredMessage,
 };
 pub use journals::JournalStore;
 pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, SaveMailbox};

@@ -118,6 +118,7 @@ pass_on! {
     }
     InboxStore {
         fn known_provider_ids(mailbox: MailboxId, provider_ids: &[String]) -> HashSet<String>;
+        fn to_refetch(mailbox: MailboxId, limit: u32) -> Vec<Refetch>;
         fn commit_batch(batch: CollectedBatch) -> CommitReport;
         fn unprocessed(limit: u32) -> Vec<StoredMessage>;
         fn finish_processing(id: InboxMessageId, processed: Processed) -> ();

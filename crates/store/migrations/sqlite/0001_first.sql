@@ -133,6 +133,7 @@ CREATE TABLE inbox (
     message_id  TEXT, -- as the provider told it: the comparison that finds the same mail
     header_id   TEXT, -- as processing read it: what threads are made of
     content     BLOB NOT NULL CHECK (length(content) = 32), -- digest of what every copy of this mail has in common
+    placeholder INTEGER NOT NULL CHECK (placeholder IN (0, 1)), -- the raw message is our own: the mail could not be fetched
     raw_sha256  TEXT NOT NULL,
     raw_size    INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
@@ -168,8 +169,10 @@ CREATE TABLE provider_messages (
     provider_id TEXT NOT NULL,
     message     INTEGER NOT NULL REFERENCES inbox (sequence) ON DELETE CASCADE,
     removed_at  INTEGER,
+    refetch     INTEGER NOT NULL DEFAULT 0 CHECK (refetch IN (0, 1)), -- the next reading fetches it once more
     PRIMARY KEY (mailbox, provider_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX provider_messages_refetch ON provider_messages (mailbox) WHERE refetch = 1;
 CREATE INDEX provider_messages_message ON provider_messages (message);
 
 -- Only the index, not the texts: they are in the raw message. rowid is inbox.sequence.

@@ -198,6 +198,7 @@ impl Bench {
             provider_id: provider_id.into(),
             message_id: Some(format!("<{content}@fabrikam.example>")),
             content: digest(content),
+            placeholder: false,
             raw: self.store.put_blob(Bytes::copy_from_slice(content.as_bytes())).await.unwrap(),
             received_at: self.env.now(),
         }

@@ -246,6 +246,7 @@ impl Sample {
                 provider_id: (*id).to_owned(),
                 message_id: None,
                 content: postroom_mime::read::content_digest(raw.as_bytes()),
+                placeholder: false,
                 raw: self.store.put_blob(Bytes::copy_from_slice(raw.as_bytes())).await.unwrap(),
                 received_at: self.later(-600 * (number as i64 + 1)),
             });

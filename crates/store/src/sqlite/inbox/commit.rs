@@ -59,12 +59,18 @@ impl SqliteStore {
         mailbox: MailboxId,
         new: &NewInboxMessage,
     ) -> Result<Arrival, Fault> {
-        let known = sqlx::query("SELECT 1 FROM provider_messages WHERE mailbox = ? AND provider_id = ?")
-            .bind(key(mailbox.as_uuid()))
-            .bind(&new.provider_id)
-            .fetch_optional(&mut *db)
-            .await?;
-        if known.is_some() {
+        let known = sqlx::query(
+            "SELECT message, refetch FROM provider_messages WHERE mailbox = ? AND provider_id = ?",
+        )
+        .bind(key(mailbox.as_uuid()))
+        .bind(&new.provider_id)
+        .fetch_optional(&mut *db)
+        .await?;
+        if let Some(known) = known {
+            let cells = Cells::new("provider_messages", &known);
+            if cells.int("refetch")? == 1 {
+                return self.write_refetched(db, mailbox, cells.int("message")?, new).await;
+            }
             self.write_returns(db, mailbox, std::slice::from_ref(&new.provider_id)).await?;
             return Ok(Arrival::Repeated);
         }
@@ -95,13 +101,15 @@ impl SqliteStore {
     async fn write_message(&self, db: &mut SqliteConnection, new: &NewInboxMessage) -> Result<Known, Fault> {
         let id: InboxMessageId = self.env.new_id();
         let sequence = sqlx::query(
-            "INSERT INTO inbox (id, state, message_id, content, raw_sha256, raw_size, received_at, stored_at, thread)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?1)",
+            "INSERT INTO inbox (id, state, message_id, content, placeholder, raw_sha256, raw_size, received_at, stored_at,
+                                thread)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?1)",
         )
         .bind(key(id.as_uuid()))
         .bind(InboxState::Stored.as_str())
         .bind(&new.message_id)
         .bind(new.content.as_slice())
+        .bind(new.placeholder)
         .bind(&new.raw.sha256)
         .bind(number(new.raw.size))
         .bind(micros(new.received_at))
@@ -110,6 +118,38 @@ impl SqliteStore {
         .await?
         .last_insert_rowid();
         Ok(Known { sequence, id })
+    }
+
+    /// What was fetched once more takes the place of its placeholder: the message keeps its id and its mailbox. It is
+    /// not compared with what other mailboxes hold, so the same mail may be there a second time.
+    async fn write_refetched(
+        &self,
+        db: &mut SqliteConnection,
+        mailbox: MailboxId,
+        sequence: i64,
+        new: &NewInboxMessage,
+    ) -> Result<Arrival, Fault> {
+        let row = sqlx::query(
+            "UPDATE inbox SET state = 'stored', reason = NULL, message_id = ?, content = ?, placeholder = ?,
+                 raw_sha256 = ?, raw_size = ?
+             WHERE sequence = ? RETURNING id",
+        )
+        .bind(&new.message_id)
+        .bind(new.content.as_slice())
+        .bind(new.placeholder)
+        .bind(&new.raw.sha256)
+        .bind(number(new.raw.size))
+        .bind(sequence)
+        .fetch_one(&mut *db)
+        .await?;
+        sqlx::query("UPDATE provider_messages SET refetch = 0 WHERE message = ?")
+            .bind(sequence)
+            .execute(&mut *db)
+            .await?;
+        let id = Cells::new("inbox", &row).id("id")?;
+        let event = self.event(Subject::InboxMessage(id), EventKind::InboxStored);
+        append(db, &event.words(format!("mailbox {mailbox}, fetched once more"))).await?;
+        Ok(Arrival::Stored)
     }
 
     /// Those of these ids that had left the folder are back.

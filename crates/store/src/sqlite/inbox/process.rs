@@ -1,18 +1,18 @@
 //! What processing found, and the way back from quarantine.
 
-use postroom_model::InboxMessageId;
 use postroom_model::event::{EventKind, Subject};
 use postroom_model::inbox::Summary;
 use postroom_model::people::Viewer;
+use postroom_model::{InboxMessageId, MailboxId};
 use sqlx::SqliteConnection;
 
-use super::threads;
+use super::{TO_REFETCH, threads};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::events::append;
 use crate::sqlite::fault::{Fault, one_row};
-use crate::sqlite::rows::{Cells, key, text_list, to_json};
+use crate::sqlite::rows::{Cells, key, micros, text_list, to_json};
 use crate::sqlite::visible::{for_viewer, message_is_visible};
-use crate::{Processed, StoreError};
+use crate::{Processed, Refetch, StoreError};
 
 impl SqliteStore {
     pub(super) async fn write_processed(
@@ -63,17 +63,50 @@ impl SqliteStore {
         let change = sqlx::query(concat!(
             "UPDATE inbox AS m SET state = 'stored', reason = NULL
              WHERE m.id = ?4 AND m.state = 'quarantined' AND ",
-            message_is_visible!()
+            message_is_visible!(),
+            " RETURNING id, sequence, placeholder"
         ));
-        let touched = for_viewer(change, viewer)
-            .bind(key(id.as_uuid()))
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-        one_row(touched, "process a message again", || format!("inbox message {id}"))?;
+        let changed = for_viewer(change, viewer).bind(key(id.as_uuid())).fetch_all(&mut *transaction).await?;
+        one_row(changed.len() as u64, "process a message again", || format!("inbox message {id}"))?;
+        let cells = Cells::new("inbox", &changed[0]);
+        if cells.int("placeholder")? == 1 {
+            self.write_refetch(&mut transaction, cells.int("sequence")?).await?;
+        }
         let event = self.event(Subject::InboxMessage(id), EventKind::InboxReprocess);
         append(&mut transaction, &event.actor(actor)).await?;
         Ok(transaction.commit().await?)
+    }
+
+    /// The mail itself was never stored: the next reading of its mailbox fetches it, and that is due now. Where the
+    /// mailbox means another account since, there is nothing to fetch, and the placeholder is read again.
+    async fn write_refetch(&self, db: &mut SqliteConnection, sequence: i64) -> Result<(), Fault> {
+        sqlx::query("UPDATE provider_messages SET refetch = 1 WHERE message = ?")
+            .bind(sequence)
+            .execute(&mut *db)
+            .await?;
+        sqlx::query(
+            "UPDATE mailboxes SET next_due_at = ?1 WHERE id IN
+                 (SELECT mailbox FROM provider_messages WHERE message = ?2 AND refetch = 1)",
+        )
+        .bind(micros(self.env.now()))
+        .bind(sequence)
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn list_refetch(&self, mailbox: MailboxId, limit: u32) -> Result<Vec<Refetch>, Fault> {
+        let rows =
+            sqlx::query(TO_REFETCH).bind(key(mailbox.as_uuid())).bind(limit).fetch_all(&self.readers).await?;
+        let refetch = |row| {
+            let cells = Cells::new("inbox", row);
+            Ok(Refetch {
+                provider_id: cells.text("provider_id")?,
+                message_id: cells.opt_text("message_id")?,
+                received_at: cells.time("received_at")?,
+            })
+        };
+        rows.iter().map(refetch).collect()
     }
 }
 
