@@ -133,6 +133,14 @@ pub fn attachment(raw: &[u8], index: usize) -> Result<Option<AttachmentContent>,
 const STABLE_FIELDS: [&str; 8] =
     ["From", "To", "Cc", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding"];
 
+/// Header of the test messages of a check.
+const CHECK_FIELD: &str = "X-Postroom-Check";
+
+/// Whether this is the test message of a check: mail for nobody.
+pub fn is_check(raw: &[u8]) -> bool {
+    fields::fields(fields::split(raw).header).iter().any(|field| field.is(CHECK_FIELD))
+}
+
 /// SHA-256 over the body and the header fields that are the same in every mailbox a message came to, unfolded and
 /// otherwise as written. What servers add on the way, `Received` and other trace fields, does not count. Reads all of
 /// `raw`: call it on the blocking pool.
@@ -384,7 +392,7 @@ fn extension(content_type: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::content_digest;
+    use super::{content_digest, is_check};
 
     const MAIL: &str = "From: ann@fabrikam.example\r\nTo: orders@contoso.example,\r\n service@contoso.example\r\nSubject: Order\r\nMessage-ID: <1@fabrikam.example>\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\nContent-Type: text/plain\r\n\r\nHello\r\n";
 
@@ -412,5 +420,11 @@ mod tests {
             assert_ne!(content_digest(other.as_bytes()), content, "{new}");
         }
         assert_ne!(content_digest(b""), content_digest(b"x"));
+    }
+
+    #[test]
+    fn a_test_message_is_known_by_its_header_alone() {
+        assert!(is_check(format!("x-postroom-check: 1\r\n{MAIL}").as_bytes()));
+        assert!(!is_check(format!("{MAIL}X-Postroom-Check: 1\r\n").as_bytes()));
     }
 }

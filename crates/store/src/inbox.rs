@@ -89,6 +89,8 @@ pub enum Processed {
         /// Its text, at most 1 MB, for search.
         text: String,
     },
+    /// It is the test message of a check: done with, seen by nobody, part of no thread and no search.
+    Check,
     /// It could not be; it stays, with the reason.
     Quarantined {
         /// One sentence.

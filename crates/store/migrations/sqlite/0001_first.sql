@@ -134,6 +134,7 @@ CREATE TABLE inbox (
     header_id   TEXT, -- as processing read it: what threads are made of
     content     BLOB NOT NULL CHECK (length(content) = 32), -- digest of what every copy of this mail has in common
     placeholder INTEGER NOT NULL CHECK (placeholder IN (0, 1)), -- the raw message is our own: the mail could not be fetched
+    is_check    INTEGER NOT NULL DEFAULT 0 CHECK (is_check IN (0, 1)), -- a test message: in no mailbox, so nobody sees it
     raw_sha256  TEXT NOT NULL,
     raw_size    INTEGER NOT NULL,
     received_at INTEGER NOT NULL,

@@ -84,10 +84,10 @@ impl SqliteStore {
             .bind(message.sequence)
             .execute(&mut *db)
             .await?;
-        // A second copy in the same mailbox is the same place.
+        // A second copy in the same mailbox is the same place; a test message has none.
         sqlx::query(
             "INSERT OR IGNORE INTO inbox_mailboxes (mailbox, received_at, message)
-             SELECT ?, received_at, sequence FROM inbox WHERE sequence = ?",
+             SELECT ?, received_at, sequence FROM inbox WHERE sequence = ? AND is_check = 0",
         )
         .bind(key(mailbox.as_uuid()))
         .bind(message.sequence)

@@ -40,6 +40,11 @@ impl SqliteStore {
                 threads::join(&mut transaction, sequence, summary).await?;
                 self.event(Subject::InboxMessage(id), EventKind::InboxProcessed)
             }
+            Processed::Check => {
+                write_check(&mut transaction, sequence).await?;
+                let event = self.event(Subject::InboxMessage(id), EventKind::InboxProcessed);
+                event.words("the test message of a check: shown to nobody")
+            }
             Processed::Quarantined { reason } => {
                 sqlx::query("UPDATE inbox SET state = 'quarantined', reason = ? WHERE sequence = ?")
                     .bind(reason)
@@ -108,6 +113,16 @@ impl SqliteStore {
         };
         rows.iter().map(refetch).collect()
     }
+}
+
+/// What is in no mailbox is seen by nobody.
+async fn write_check(db: &mut SqliteConnection, sequence: i64) -> Result<(), Fault> {
+    sqlx::query("UPDATE inbox SET state = 'processed', reason = NULL, is_check = 1 WHERE sequence = ?")
+        .bind(sequence)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query("DELETE FROM inbox_mailboxes WHERE message = ?").bind(sequence).execute(db).await?;
+    Ok(())
 }
 
 async fn write_summary(
