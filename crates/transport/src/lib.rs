@@ -24,7 +24,7 @@ pub mod wire;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use postroom_model::connection::Connection;
+use postroom_model::connection::{Connection, ConnectionSettings};
 use postroom_model::credential::Credential;
 use postroom_model::failure::Failure;
 use postroom_model::outbox::Envelope;
@@ -158,6 +158,12 @@ pub trait Source: Send + Sync {
 /// Makes senders and sources for connections.
 #[async_trait]
 pub trait Transports: Send + Sync {
+    /// Whether this version has a transport that sends through such a connection; asks nobody and needs no credential.
+    ///
+    /// # Errors
+    /// A sentence that says what is not available yet.
+    fn can_send(&self, settings: &ConnectionSettings) -> Result<(), String>;
+
     /// A sender for this connection.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use postroom_model::connection::Connection;
+use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::{EmailAddress, Timestamp};
 use postroom_transport::{
@@ -132,6 +132,13 @@ pub(crate) struct Door(pub(crate) Arc<Provider>);
 
 #[async_trait]
 impl Transports for Door {
+    fn can_send(&self, settings: &ConnectionSettings) -> Result<(), String> {
+        match settings.kind {
+            ConnectionKind::ExchangeOnline => Ok(()),
+            kind => Err(format!("{} is not available yet in this version", kind.as_str())),
+        }
+    }
+
     async fn sender(&self, _: &Connection) -> Result<Box<dyn Sender>, Failure> {
         match self.0.state().no_sender.clone() {
             Some(failure) => Err(failure),

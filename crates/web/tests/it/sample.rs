@@ -42,6 +42,10 @@ struct Nowhere;
 
 #[async_trait]
 impl Transports for Nowhere {
+    fn can_send(&self, _: &ConnectionSettings) -> Result<(), String> {
+        Ok(())
+    }
+
     async fn sender(&self, _: &Connection) -> Result<Box<dyn Sender>, Failure> {
         Err(Failure::new("send", Origin::Ourselves, "no transport in this sample", Decision::Hold))
     }
