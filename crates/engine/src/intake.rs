@@ -184,7 +184,7 @@ impl Intake {
     }
 
     async fn chosen_for(&self, from: &EmailAddress) -> Result<Connection, IntakeError> {
-        for mailbox in self.store.mailboxes().await?.into_iter().filter(|mailbox| mailbox.address == *from) {
+        for mailbox in self.store.mailboxes_by_address(from).await? {
             let connection = self.store.connection(mailbox.connection).await?;
             if let Some(connection) = connection.filter(|connection| connection.settings.kind.sends()) {
                 return Ok(connection);

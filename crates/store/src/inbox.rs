@@ -138,7 +138,8 @@ pub trait InboxStore: Send + Sync {
     /// [`StoreError::LeaseLost`]: nothing was committed.
     async fn commit_batch(&self, batch: CollectedBatch) -> Result<CommitReport, StoreError>;
 
-    /// Up to `limit` messages in state `stored`, oldest first, without those that are to be fetched once more.
+    /// Up to `limit` messages in state `stored`, oldest first, without those that are to be fetched once more. A row that
+    /// cannot be read is put into quarantine, with the reason, and stops no other.
     ///
     /// # Errors
     /// [`StoreError::Database`].

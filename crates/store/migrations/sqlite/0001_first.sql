@@ -59,6 +59,7 @@ CREATE TABLE mailboxes (
     claimable_at     INTEGER GENERATED ALWAYS AS (max(next_due_at, coalesce(lease_until, 0))) VIRTUAL
 ) STRICT;
 CREATE UNIQUE INDEX mailboxes_address ON mailboxes (connection, address_key);
+CREATE INDEX mailboxes_address_key ON mailboxes (address_key);
 CREATE INDEX mailboxes_claimable ON mailboxes (claimable_at) WHERE claimable_at IS NOT NULL;
 
 CREATE TABLE mailbox_types (

@@ -39,7 +39,7 @@ macro_rules! message_columns {
 
 use message_columns;
 
-pub(super) const UNPROCESSED: &str = "SELECT id, raw_sha256, raw_size, received_at FROM inbox m
+pub(super) const UNPROCESSED: &str = "SELECT id, sequence, raw_sha256, raw_size, received_at FROM inbox m
      WHERE state = 'stored'
      AND NOT EXISTS (SELECT 1 FROM provider_messages p WHERE p.message = m.sequence AND p.refetch = 1)
      ORDER BY received_at, sequence LIMIT ?";
@@ -93,16 +93,7 @@ impl InboxStore for SqliteStore {
     }
 
     async fn unprocessed(&self, limit: u32) -> Result<Vec<StoredMessage>, StoreError> {
-        let work = async {
-            let rows = sqlx::query(UNPROCESSED).bind(limit).fetch_all(&self.readers).await?;
-            let stored = |row| {
-                let cells = Cells::new("inbox", row);
-                let (id, raw) = (cells.id("id")?, cells.raw()?);
-                Ok(StoredMessage { id, raw, received_at: cells.time("received_at")? })
-            };
-            rows.iter().map(stored).collect()
-        };
-        self.tell("list unprocessed messages", work.await)
+        self.tell("list unprocessed messages", self.list_unprocessed(limit).await)
     }
 
     async fn finish_processing(&self, id: InboxMessageId, processed: Processed) -> Result<(), StoreError> {

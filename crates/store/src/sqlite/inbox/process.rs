@@ -5,16 +5,51 @@ use postroom_model::inbox::Summary;
 use postroom_model::people::Viewer;
 use postroom_model::{InboxMessageId, MailboxId};
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
-use super::{TO_REFETCH, threads};
+use super::{TO_REFETCH, UNPROCESSED, threads};
 use crate::sqlite::SqliteStore;
+use crate::sqlite::broken::{of_the_row, readable};
 use crate::sqlite::events::append;
 use crate::sqlite::fault::{Fault, one_row};
 use crate::sqlite::rows::{Cells, key, micros, text_list, to_json};
 use crate::sqlite::visible::{for_viewer, message_is_visible};
-use crate::{Processed, Refetch, StoreError};
+use crate::{Processed, Refetch, StoreError, StoredMessage};
 
 impl SqliteStore {
+    pub(super) async fn list_unprocessed(&self, limit: u32) -> Result<Vec<StoredMessage>, Fault> {
+        let rows = sqlx::query(UNPROCESSED).bind(limit).fetch_all(&self.readers).await?;
+        let mut stored = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match stored_message(row) {
+                Ok(message) => stored.push(message),
+                Err(fault) => self.quarantine_broken(row, of_the_row(fault)?).await?,
+            }
+        }
+        Ok(stored)
+    }
+
+    /// A row that cannot be read goes into quarantine, and blocks nobody else.
+    async fn quarantine_broken(&self, row: &SqliteRow, reason: String) -> Result<(), Fault> {
+        let cells = Cells::new("inbox", row);
+        let reason = format!("what is stored of it cannot be read: {reason}");
+        tracing::error!(reason, "an inbox message is put into quarantine");
+        let mut transaction = self.begin().await?;
+        let touched = sqlx::query(
+            "UPDATE inbox SET state = 'quarantined', reason = ? WHERE sequence = ? AND state = 'stored'",
+        )
+        .bind(&reason)
+        .bind(cells.int("sequence")?)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        if touched == 1 {
+            let event = self.event(Subject::InboxMessage(cells.id("id")?), EventKind::InboxQuarantined);
+            append(&mut transaction, &event.words(reason)).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     pub(super) async fn write_processed(
         &self,
         id: InboxMessageId,
@@ -103,7 +138,7 @@ impl SqliteStore {
     pub(super) async fn list_refetch(&self, mailbox: MailboxId, limit: u32) -> Result<Vec<Refetch>, Fault> {
         let rows =
             sqlx::query(TO_REFETCH).bind(key(mailbox.as_uuid())).bind(limit).fetch_all(&self.readers).await?;
-        let refetch = |row| {
+        let refetch = |row: &SqliteRow| {
             let cells = Cells::new("inbox", row);
             Ok(Refetch {
                 provider_id: cells.text("provider_id")?,
@@ -111,8 +146,13 @@ impl SqliteStore {
                 received_at: cells.time("received_at")?,
             })
         };
-        rows.iter().map(refetch).collect()
+        readable(&rows, refetch)
     }
+}
+
+fn stored_message(row: &SqliteRow) -> Result<StoredMessage, Fault> {
+    let cells = Cells::new("inbox", row);
+    Ok(StoredMessage { id: cells.id("id")?, raw: cells.raw()?, received_at: cells.time("received_at")? })
 }
 
 /// What is in no mailbox is seen by nobody.
