@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use postroom_mime::submission::Submission;
 use postroom_mime::{build, submission};
 use postroom_model::connection::{Connection, ConnectionKind, EmailMethod};
 use postroom_model::draft::{Draft, MAX_RECIPIENTS};
 use postroom_model::outbox::{Envelope, IdempotencyKey};
 use postroom_model::{EmailAddress, Env, Problems};
 use postroom_store::{Acceptance, NewOutboxMessage, Store, StoreError};
+use postroom_transport::Transports;
 use postroom_transport::graph::MAX_MIME_BYTES;
 
 use crate::Nudges;
@@ -49,6 +51,7 @@ pub enum IntakeError {
 #[derive(Clone)]
 pub struct Intake {
     store: Arc<dyn Store>,
+    transports: Arc<dyn Transports>,
     env: Env,
     nudges: Arc<Nudges>,
 }
@@ -69,8 +72,13 @@ struct Ready {
 }
 
 impl Intake {
-    pub(crate) fn new(store: Arc<dyn Store>, env: Env, nudges: Arc<Nudges>) -> Self {
-        Self { store, env, nudges }
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        transports: Arc<dyn Transports>,
+        env: Env,
+        nudges: Arc<Nudges>,
+    ) -> Self {
+        Self { store, transports, env, nudges }
     }
 
     /// Validates a draft, builds its MIME, stores it, and answers when it is on disk. The connection is that of the
@@ -95,8 +103,9 @@ impl Intake {
         self.accept(ready, submitter).await
     }
 
-    /// The same for a raw message with its envelope. Exchange Online takes the recipients from the headers, so there
-    /// the envelope must name everyone whom a header names; those it names beyond that are blind copies.
+    /// The same for a raw message with its envelope. Exchange Online takes sender and recipients from the headers, so
+    /// there `From` must be the envelope's sender, and the envelope must name everyone whom a header names; those it
+    /// names beyond that are blind copies.
     ///
     /// # Errors
     /// [`IntakeError`].
@@ -116,7 +125,7 @@ impl Intake {
         let fallback = self.new_message_id(&envelope.from);
         let read = submission::read(&raw, &fallback, self.env.now()).map_err(IntakeError::Invalid)?;
         if connection.settings.kind == ConnectionKind::ExchangeOnline {
-            check_headers(&read.header_recipients, &envelope).into_result().map_err(IntakeError::Invalid)?;
+            check_headers(&read, &envelope).into_result().map_err(IntakeError::Invalid)?;
         }
         let ready = Ready {
             connection,
@@ -163,8 +172,19 @@ impl Intake {
         format!("<{}@{domain}>", self.env.new_uuid())
     }
 
+    /// The connection that a message from this address leaves through. What this version cannot send is refused now,
+    /// and not held for days.
     async fn connection_for(&self, from: &EmailAddress) -> Result<Connection, IntakeError> {
-        for mailbox in self.store.mailboxes().await?.into_iter().filter(|mailbox| mailbox.address == *from) {
+        let connection = self.chosen_for(from).await?;
+        self.transports.can_send(&connection.settings).map_err(|why| {
+            let name = connection.settings.display_name();
+            IntakeError::NoConnection(format!("the connection `{name}` cannot send: {why}"))
+        })?;
+        Ok(connection)
+    }
+
+    async fn chosen_for(&self, from: &EmailAddress) -> Result<Connection, IntakeError> {
+        for mailbox in self.store.mailboxes_by_address(from).await? {
             let connection = self.store.connection(mailbox.connection).await?;
             if let Some(connection) = connection.filter(|connection| connection.settings.kind.sends()) {
                 return Ok(connection);
@@ -202,8 +222,8 @@ impl Intake {
 
 /// The largest raw message that is accepted for a connection, in bytes.
 ///
-/// The transport's limit is asked by kind, and not from `Sender::max_message_bytes`: making a sender needs the
-/// credential, and a message must be accepted while the credential is missing or expired.
+/// The transport's limit is asked by kind, and not from a sender: making one needs the credential, and a message must
+/// be accepted while the credential is missing or expired.
 fn limit(connection: &Connection) -> u64 {
     let settings = &connection.settings;
     match settings.kind {
@@ -238,10 +258,17 @@ fn check_envelope(envelope: &Envelope) -> Problems {
     problems
 }
 
-fn check_headers(headers: &[EmailAddress], envelope: &Envelope) -> Problems {
+/// Exchange Online takes sender and recipients from the headers, so they must agree with the envelope.
+fn check_headers(read: &Submission, envelope: &Envelope) -> Problems {
     let mut problems = Problems::new();
+    if read.from != envelope.from {
+        let (header, envelope) = (&read.from, &envelope.from);
+        problems
+            .error("from", format!("the From header names {header}, and the envelope {envelope}"))
+            .hint("Exchange Online sends as the mailbox of the envelope: give both the same address.");
+    }
     let named: BTreeSet<_> = envelope.to.iter().collect();
-    for address in headers.iter().filter(|address| !named.contains(address)).take(10) {
+    for address in read.header_recipients.iter().filter(|address| !named.contains(address)).take(10) {
         problems
             .error("envelope", format!("{address} is in a header and not in the envelope"))
             .hint("Exchange Online sends to everyone whom To, Cc and Bcc name: add the address to the envelope, or take it out of the header.");

@@ -119,7 +119,12 @@ impl Engine {
 
     /// Takes messages in. Cheap; the same store and the same nudge.
     pub fn intake(&self) -> intake::Intake {
-        intake::Intake::new(self.store.clone(), self.env.clone(), self.nudges.clone())
+        intake::Intake::new(
+            self.store.clone(),
+            self.transports.clone(),
+            self.env.clone(),
+            self.nudges.clone(),
+        )
     }
 
     /// Runs the three workers until `stop` is cancelled, then finishes the work in hand. When the future is dropped,

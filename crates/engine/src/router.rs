@@ -1,6 +1,8 @@
 //! The worker that reads what was stored, or puts it into quarantine with the reason. One message never blocks the
 //! next one: a panic, a hang or a fault of the store concerns that message only.
 //!
+//! The test message of a check is set apart here: it is mail for nobody.
+//!
 //! Several routers may work on one store: whoever is slower finds the message processed and changes nothing.
 
 use std::collections::HashSet;
@@ -8,7 +10,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use postroom_mime::read::summarize;
+use postroom_mime::read::{is_check, summarize};
 use postroom_model::InboxMessageId;
 use postroom_store::{Processed, StoreError, StoredMessage};
 use tokio_util::sync::CancellationToken;
@@ -112,6 +114,9 @@ async fn process(engine: &Engine, message: &StoredMessage) -> Result<(), StoreEr
 async fn read(raw: bytes::Bytes) -> Processed {
     if let Some(reason) = placeholder::reason(&raw) {
         return Processed::Quarantined { reason };
+    }
+    if is_check(&raw) {
+        return Processed::Check;
     }
     let quarantined = |reason: &str| Processed::Quarantined { reason: reason.to_owned() };
     let task = tokio::task::spawn_blocking(move || summarize(&raw));

@@ -57,6 +57,19 @@ pub struct Message {
     /// Categories.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
+    /// Header fields; only where they were asked for by name, and not even then of every message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub internet_message_headers: Option<Vec<HeaderWire>>,
+}
+
+/// A header field of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HeaderWire {
+    /// Name, in whatever case it was written.
+    pub name: String,
+    /// Value, unfolded.
+    pub value: String,
 }
 
 /// A recipient or author.

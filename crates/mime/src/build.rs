@@ -159,6 +159,19 @@ fn base64_lines(content: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The message with this header field in front of the others, and without any other field of that name. `value` must
+/// be short ASCII without control characters.
+pub fn with_mark(raw: &[u8], name: &str, value: &str) -> Vec<u8> {
+    let split = crate::fields::split(raw);
+    let mut out = format!("{name}: {value}\r\n").into_bytes();
+    for field in crate::fields::fields(split.header).iter().filter(|field| !field.is(name)) {
+        out.extend_from_slice(field.raw);
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(split.body);
+    out
+}
+
 /// The message with a `Bcc` header of these addresses put in front of its other headers: for providers that take
 /// the recipients from the headers (Microsoft Graph). Unchanged when `bcc` is empty.
 pub fn with_bcc(raw: &[u8], bcc: &[EmailAddress]) -> Vec<u8> {

@@ -137,6 +137,8 @@ event_kinds! {
     InboxReprocess = "inbox.reprocess", "To be processed again";
     /// It left the mailbox at the provider; our copy stays.
     InboxRemoved = "inbox.removed-at-provider", "Removed at the provider";
+    /// It is back in the mailbox at the provider.
+    InboxReturned = "inbox.returned", "Back in the mailbox";
     /// It was filed on a record.
     InboxFiled = "inbox.filed", "Filed on a record";
     /// A mailbox was added or changed.

@@ -17,8 +17,24 @@ pub struct NewInboxMessage {
     pub provider_id: String,
     /// `Message-ID` as the provider tells it; part of the comparison that finds the same mail in another mailbox.
     pub message_id: Option<String>,
+    /// Digest of what is the same of this mail in every mailbox: its body and what its sender wrote in the header. The
+    /// raw MIME is not, as servers write their trace into it.
+    pub content: [u8; 32],
+    /// Whether `raw` is no mail but says why the mail could not be fetched. Running it again fetches it once more.
+    pub placeholder: bool,
     /// The raw MIME.
     pub raw: BlobRef,
+    /// When the provider received it.
+    pub received_at: Timestamp,
+}
+
+/// A message to be fetched once more: a person asked for it, and the provider will not name it again by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refetch {
+    /// The provider's immutable id.
+    pub provider_id: String,
+    /// `Message-ID` as the provider told it.
+    pub message_id: Option<String>,
     /// When the provider received it.
     pub received_at: Timestamp,
 }
@@ -32,8 +48,10 @@ pub struct CollectedBatch {
     pub lease: Lease,
     /// Where the next reading begins.
     pub cursor: String,
-    /// New messages, oldest first.
+    /// New messages, oldest first, and those that were fetched once more.
     pub messages: Vec<NewInboxMessage>,
+    /// Known provider ids that the page names: those that had left the folder are back.
+    pub present: Vec<String>,
     /// Provider ids that left the folder.
     pub removed: Vec<String>,
 }
@@ -41,7 +59,7 @@ pub struct CollectedBatch {
 /// What a commit did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommitReport {
-    /// Messages not known before.
+    /// Messages not known before, and those that took the place of a placeholder.
     pub stored: u32,
     /// Known messages that a further mailbox holds (same `Message-ID` and same content).
     pub delivered: u32,
@@ -71,6 +89,8 @@ pub enum Processed {
         /// Its text, at most 1 MB, for search.
         text: String,
     },
+    /// It is the test message of a check: done with, seen by nobody, part of no thread and no search.
+    Check,
     /// It could not be; it stays, with the reason.
     Quarantined {
         /// One sentence.
@@ -94,7 +114,8 @@ pub struct InboxFilter {
 /// Keeps collected messages. Every read is made for a viewer and shows only what is available to them.
 #[async_trait]
 pub trait InboxStore: Send + Sync {
-    /// Which of these provider ids the mailbox is known to hold already: they need not be fetched.
+    /// Which of these provider ids the mailbox is known to hold already: they need not be fetched. One that is to be
+    /// fetched once more does not count.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -104,14 +125,21 @@ pub trait InboxStore: Send + Sync {
         provider_ids: &[String],
     ) -> Result<std::collections::HashSet<String>, StoreError>;
 
-    /// Commits messages and cursor together. Known provider ids are dropped; the same mail in another mailbox
+    /// Up to `limit` messages of this mailbox that are to be fetched once more.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn to_refetch(&self, mailbox: MailboxId, limit: u32) -> Result<Vec<Refetch>, StoreError>;
+
+    /// Commits messages and cursor together. What was fetched once more takes the place of its placeholder. Known provider ids are dropped; the same mail in another mailbox
     /// becomes a further delivery of the same message.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`]: nothing was committed.
     async fn commit_batch(&self, batch: CollectedBatch) -> Result<CommitReport, StoreError>;
 
-    /// Up to `limit` messages in state `stored`, oldest first.
+    /// Up to `limit` messages in state `stored`, oldest first, without those that are to be fetched once more. A row that
+    /// cannot be read is put into quarantine, with the reason, and stops no other.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -124,7 +152,8 @@ pub trait InboxStore: Send + Sync {
     /// [`StoreError::Database`].
     async fn finish_processing(&self, id: InboxMessageId, processed: Processed) -> Result<(), StoreError>;
 
-    /// Puts a quarantined message back to `stored`.
+    /// Puts a quarantined message back to `stored`. A placeholder is to be fetched once more, and its mailbox is due
+    /// at once, even when its polling is off.
     ///
     /// # Errors
     /// [`StoreError::Untouched`] when the viewer sees no such message in quarantine.

@@ -7,6 +7,7 @@
 //! - A change and the events that tell of it are one transaction.
 //! - Every write checks how many rows it touched ([`StoreError::Untouched`]).
 //! - Work is claimed with a [`Lease`]; a finish whose lease is no longer held is refused ([`StoreError::LeaseLost`]).
+//! - A row that cannot be read stops no other: lists of mail leave it out and log it, claims set it apart.
 //! - No read of mail without a [`Viewer`](postroom_model::people::Viewer): availability is part of the query.
 //! - No secret leaves except by [`CredentialStore::credential_secret`] and [`CredentialStore::secret_of`], as a type that cannot be printed.
 //!
@@ -50,7 +51,7 @@ pub use credentials::{CredentialStore, NewCredential};
 pub use error::StoreError;
 pub use events::{EventFilter, EventStore, StoredEvent};
 pub use inbox::{
-    CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, StoredMessage,
+    CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, Refetch, StoredMessage,
 };
 pub use journals::JournalStore;
 pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, SaveMailbox};

@@ -5,7 +5,7 @@ use postroom_model::connection::Connection;
 use postroom_model::event::Event;
 use postroom_model::mailbox::{Mailbox, MailboxSettings, MailboxState, Validation};
 use postroom_model::people::Viewer;
-use postroom_model::{ConnectionId, MailboxId, Timestamp};
+use postroom_model::{ConnectionId, EmailAddress, MailboxId, Timestamp};
 
 use crate::{Lease, NodeId, StoreError};
 
@@ -79,6 +79,12 @@ pub trait MailboxStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Database`].
     async fn mailbox(&self, id: MailboxId) -> Result<Option<Mailbox>, StoreError>;
+
+    /// The mailboxes of one address, at most one per connection, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn mailboxes_by_address(&self, address: &EmailAddress) -> Result<Vec<Mailbox>, StoreError>;
 
     /// All mailboxes, by address: for settings, not for reading mail. A row that contradicts itself is logged and left
     /// out, here and in [`MailboxStore::mailboxes_for`].

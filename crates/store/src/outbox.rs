@@ -106,7 +106,8 @@ pub trait OutboxStore: Send + Sync {
     /// Claims up to `limit` messages that are due now (accepted, scheduled, deferred, unknown; sending with an
     /// ended lease), oldest due first, until `until`. Counts the attempt and writes its event. At most one message
     /// of a sender (`envelope.from` on one connection) is claimed at a time, and none while an older one of the
-    /// same sender is `accepted` or `sending`, so that a sender's order is kept.
+    /// same sender is `accepted` or `sending`, so that a sender's order is kept. A row that cannot be read is held,
+    /// with the reason, and stops no other.
     ///
     /// # Errors
     /// [`StoreError::Database`].

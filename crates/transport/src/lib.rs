@@ -24,7 +24,7 @@ pub mod wire;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use postroom_model::connection::Connection;
+use postroom_model::connection::{Connection, ConnectionSettings};
 use postroom_model::credential::Credential;
 use postroom_model::failure::Failure;
 use postroom_model::outbox::Envelope;
@@ -100,11 +100,9 @@ pub trait Sender: Send + Sync {
     /// Tries once. When `job.provider_id` names a draft, that draft is sent and no second one is made.
     async fn send(&self, job: &SendJob, notes: &dyn SendNotes) -> SendOutcome;
 
-    /// Looks up what became of an earlier attempt, by the provider's id and by `Message-ID`, and changes nothing.
+    /// Looks up what became of an earlier attempt, by the provider's id or by a mark that this job alone bears, and
+    /// changes nothing. A `Message-ID` alone is no proof: another message may bear the same.
     async fn reconcile(&self, job: &SendJob) -> Reconciled;
-
-    /// The largest raw message it takes, in bytes.
-    fn max_message_bytes(&self) -> u64;
 }
 
 /// A message the provider tells of.
@@ -160,6 +158,12 @@ pub trait Source: Send + Sync {
 /// Makes senders and sources for connections.
 #[async_trait]
 pub trait Transports: Send + Sync {
+    /// Whether this version has a transport that sends through such a connection; asks nobody and needs no credential.
+    ///
+    /// # Errors
+    /// A sentence that says what is not available yet.
+    fn can_send(&self, settings: &ConnectionSettings) -> Result<(), String>;
+
     /// A sender for this connection.
     ///
     /// # Errors

@@ -91,6 +91,10 @@ impl Wire {
 
 #[async_trait]
 impl Transports for Wire {
+    fn can_send(&self, settings: &ConnectionSettings) -> Result<(), String> {
+        available(settings).map_err(|failure| failure.words)
+    }
+
     async fn sender(&self, connection: &Connection) -> Result<Box<dyn Sender>, Failure> {
         Ok(Box::new(GraphSender::new(self.graph(connection).await?)))
     }

@@ -25,6 +25,10 @@ struct Nowhere;
 
 #[async_trait]
 impl Transports for Nowhere {
+    fn can_send(&self, _: &postroom_model::connection::ConnectionSettings) -> Result<(), String> {
+        Ok(())
+    }
+
     async fn sender(&self, _: &postroom_model::connection::Connection) -> Result<Box<dyn Sender>, Failure> {
         Err(Failure::new("send", Origin::Ourselves, "no transport in this test", Decision::Hold))
     }

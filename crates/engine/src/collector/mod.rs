@@ -20,7 +20,9 @@
 //! | no answer | the reading ends; after 10 failed readings in a row: a placeholder |
 //!
 //! A placeholder is a small message of our own under the provider's id. The router puts it into quarantine with the
-//! reason, so a person sees it; the mail itself stays at the provider, untouched. It never blocks the next one.
+//! reason, so a person sees it; the mail itself stays at the provider, untouched. It never blocks the next one. When
+//! the person runs it again, the next reading fetches the mail by that id, and it takes the place of the placeholder;
+//! a failure of that ends no reading.
 //!
 //! # How long a reading may take
 //!

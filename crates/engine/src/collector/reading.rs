@@ -6,10 +6,11 @@ use std::panic::AssertUnwindSafe;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::SignedDuration;
+use postroom_mime::read::content_digest;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::MailboxState;
-use postroom_store::{ClaimedMailbox, CollectedBatch, NewInboxMessage, PollFinish, StoreError};
+use postroom_store::{ClaimedMailbox, CollectedBatch, NewInboxMessage, PollFinish, Refetch, StoreError};
 use postroom_transport::{Changes, RemoteMessage, Source};
 
 use super::{bounded, pace, placeholder};
@@ -24,13 +25,15 @@ pub(super) const LEASE_FACTOR: i32 = 5;
 const PATIENCE: u32 = 5;
 /// The same for a line that is cut: about six hours.
 const PATIENCE_WITH_THE_NETWORK: u32 = 10;
+/// Most messages fetched once more in one reading.
+const FETCHED_AGAIN: u32 = 50;
 /// Statuses about rights and load, which may concern fetching and leave the probe alone: an application that may
 /// read headers only, for instance.
 const NEVER_A_MESSAGES_OWN: [u16; 3] = [401, 403, 429];
 
 /// Reads a claimed mailbox and ends the claim. Gives the number of messages not known before.
 pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32, Failure> {
-    let mut reading = Reading { engine, claimed: &claimed, stored: 0, events: Vec::new() };
+    let mut reading = Reading { engine, claimed: &claimed, again: Vec::new(), stored: 0, events: Vec::new() };
     let ended = match AssertUnwindSafe(reading.pages()).catch_unwind().await {
         Ok(ended) => ended,
         Err(_) => Err(Stopped::from(Failure::new(
@@ -86,9 +89,18 @@ fn store_failed(operation: &str, error: StoreError) -> Stopped {
     }
 }
 
+/// What is stored of a message.
+enum Content {
+    Mail(Bytes),
+    /// A small message of our own in its place.
+    Placeholder(Bytes),
+}
+
 struct Reading<'a> {
     engine: &'a Engine,
     claimed: &'a ClaimedMailbox,
+    /// What is to be fetched once more: with the first page, whose commit covers it.
+    again: Vec<RemoteMessage>,
     stored: u32,
     events: Vec<Event>,
 }
@@ -101,6 +113,7 @@ impl Reading<'_> {
         let source = engine.transports.source(&self.claimed.connection, &mailbox.address).await?;
         let gives_way_at = engine.after(super::lease(engine) / 2);
         let mut cursor = self.claimed.cursor.clone();
+        self.again = self.to_fetch_again().await?;
         loop {
             let page = bounded("read the mailbox", source.changes(cursor.as_deref())).await?;
             if page.resync && self.events.is_empty() {
@@ -126,22 +139,17 @@ impl Reading<'_> {
     ) -> Result<Option<String>, Stopped> {
         let mailbox = &self.claimed.mailbox;
         let mut messages = Vec::new();
-        for remote in self.unknown(page.messages).await? {
-            let Some(raw) = self.fetch(source, &remote).await? else { continue };
-            let raw = self
-                .engine
-                .store
-                .put_blob(raw)
-                .await
-                .map_err(|error| store_failed("store the raw message", error))?;
-            messages.push(NewInboxMessage {
-                provider_id: remote.provider_id,
-                message_id: remote.message_id,
-                raw,
-                received_at: remote.received_at,
-            });
+        let (mut fresh, present) = self.compared(page.messages).await?;
+        for remote in std::mem::take(&mut self.again) {
+            fresh.retain(|named| named.provider_id != remote.provider_id);
+            let Some(content) = self.fetch_again(source, &remote).await else { continue };
+            messages.push(self.keep(remote, content).await?);
         }
-        // What changes seldom is written seldom: an idle poll commits nothing.
+        for remote in fresh {
+            let Some(content) = self.fetch(source, &remote).await? else { continue };
+            messages.push(self.keep(remote, content).await?);
+        }
+        // What changes seldom is written seldom: an idle poll commits nothing. A mail that came back moves the cursor.
         if messages.is_empty() && page.removed.is_empty() && cursor.as_ref() == Some(&page.cursor) {
             return Ok(cursor);
         }
@@ -150,6 +158,7 @@ impl Reading<'_> {
             lease: self.claimed.lease.clone(),
             cursor: page.cursor.clone(),
             messages,
+            present,
             removed: page.removed,
         };
         let report = self
@@ -165,10 +174,37 @@ impl Reading<'_> {
         Ok(Some(page.cursor))
     }
 
-    /// The messages that the store does not hold, each once, oldest first.
-    async fn unknown(&self, messages: Vec<RemoteMessage>) -> Result<Vec<RemoteMessage>, Stopped> {
+    /// Stores a raw message and gives what is committed of it.
+    async fn keep(&self, remote: RemoteMessage, content: Content) -> Result<NewInboxMessage, Stopped> {
+        let (raw, placeholder) = match content {
+            Content::Mail(raw) => (raw, false),
+            Content::Placeholder(raw) => (raw, true),
+        };
+        let read = tokio::task::spawn_blocking({
+            let raw = raw.clone();
+            move || content_digest(&raw)
+        });
+        let content = read.await.map_err(|error| {
+            let decision = Decision::Retry { after: None };
+            Failure::new("read the raw message", Origin::Ourselves, error.to_string(), decision)
+        })?;
+        let raw = self
+            .engine
+            .store
+            .put_blob(raw)
+            .await
+            .map_err(|error| store_failed("store the raw message", error))?;
+        let RemoteMessage { provider_id, message_id, received_at } = remote;
+        Ok(NewInboxMessage { provider_id, message_id, content, placeholder, raw, received_at })
+    }
+
+    /// The messages that the store does not hold, each once, oldest first; and the ids of those that it holds.
+    async fn compared(
+        &self,
+        messages: Vec<RemoteMessage>,
+    ) -> Result<(Vec<RemoteMessage>, Vec<String>), Stopped> {
         if messages.is_empty() {
-            return Ok(messages);
+            return Ok((messages, Vec::new()));
         }
         let ids: Vec<String> = messages.iter().map(|message| message.provider_id.clone()).collect();
         let mut known: HashSet<String> = self
@@ -177,17 +213,17 @@ impl Reading<'_> {
             .known_provider_ids(self.claimed.mailbox.id, &ids)
             .await
             .map_err(|error| store_failed("compare with what is known", error))?;
+        let present = known.iter().cloned().collect();
         let mut fresh: Vec<_> =
             messages.into_iter().filter(|message| known.insert(message.provider_id.clone())).collect();
         fresh.sort_by_key(|message| message.received_at);
-        Ok(fresh)
+        Ok((fresh, present))
     }
 
     /// The raw message, or a placeholder when it alone cannot be had; none when it is gone.
-    async fn fetch(&self, source: &dyn Source, remote: &RemoteMessage) -> Result<Option<Bytes>, Stopped> {
-        let limit = self.engine.settings.max_collect_bytes;
-        let failure = match bounded("fetch a message", source.fetch(&remote.provider_id, limit)).await {
-            Ok(raw) => return Ok(raw),
+    async fn fetch(&self, source: &dyn Source, remote: &RemoteMessage) -> Result<Option<Content>, Stopped> {
+        let failure = match self.ask_for(source, remote).await {
+            Ok(raw) => return Ok(raw.map(Content::Mail)),
             Err(failure) => failure,
         };
         if !may_be_the_messages_own(&failure, self.claimed.mailbox.failures) {
@@ -195,9 +231,52 @@ impl Reading<'_> {
         }
         // A refusal for the whole mailbox must not turn its mail into placeholders: the mailbox has to answer now.
         bounded("open the mailbox", source.probe()).await?;
-        tracing::warn!(mailbox = %self.claimed.mailbox.id, failure = %failure, "a message is set apart");
-        let reason = format!("it could not be fetched: {}", words(&failure));
-        Ok(Some(placeholder::make(&self.claimed.mailbox.address, remote, &reason).into()))
+        Ok(Some(self.set_apart(remote, &format!("it could not be fetched: {}", words(&failure)))))
+    }
+
+    /// The same for a message that a person asked for. It never ends a reading: while the mailbox is in trouble it
+    /// waits for the next one, and a failure of its own is told at once.
+    async fn fetch_again(&self, source: &dyn Source, remote: &RemoteMessage) -> Option<Content> {
+        match self.ask_for(source, remote).await {
+            Ok(Some(raw)) => Some(Content::Mail(raw)),
+            Ok(None) => Some(self.set_apart(remote, "it is no longer at the provider")),
+            Err(failure)
+                if may_be_the_messages_own(&failure, u32::MAX)
+                    && bounded("open the mailbox", source.probe()).await.is_ok() =>
+            {
+                Some(self.set_apart(remote, &format!("it could not be fetched: {}", words(&failure))))
+            }
+            Err(failure) => {
+                tracing::warn!(mailbox = %self.claimed.mailbox.id, failure = %failure, "fetching again is left for later");
+                None
+            }
+        }
+    }
+
+    async fn ask_for(&self, source: &dyn Source, remote: &RemoteMessage) -> Result<Option<Bytes>, Failure> {
+        let limit = self.engine.settings.max_collect_bytes;
+        bounded("fetch a message", source.fetch(&remote.provider_id, limit)).await
+    }
+
+    fn set_apart(&self, remote: &RemoteMessage, reason: &str) -> Content {
+        tracing::warn!(mailbox = %self.claimed.mailbox.id, reason, "a message is set apart");
+        Content::Placeholder(placeholder::make(&self.claimed.mailbox.address, remote, reason).into())
+    }
+
+    /// Placeholders that a person wants to be fetched once more; the provider will not name them by itself.
+    async fn to_fetch_again(&self) -> Result<Vec<RemoteMessage>, Stopped> {
+        let wanted = self
+            .engine
+            .store
+            .to_refetch(self.claimed.mailbox.id, FETCHED_AGAIN)
+            .await
+            .map_err(|error| store_failed("ask what is to be fetched once more", error))?;
+        let remote = |Refetch { provider_id, message_id, received_at }| RemoteMessage {
+            provider_id,
+            message_id,
+            received_at,
+        };
+        Ok(wanted.into_iter().map(remote).collect())
     }
 
     fn event(&self, kind: EventKind) -> Event {

@@ -96,6 +96,18 @@ impl Attempt {
             match self.look_up(&*sender, &job).await {
                 LookedUp::Concluded(conclusion) => return Some(conclusion),
                 LookedUp::NotSent { draft } => {
+                    // Whoever looks next asks by this id: a draft that was sent is there under its id at once,
+                    // and among the sent messages only later.
+                    if let Some(found) = draft.as_deref().filter(|id| job.provider_id.as_deref() != Some(id))
+                    {
+                        match self.note_draft(found).await {
+                            Ok(()) => {}
+                            Err(StoreError::LeaseLost { .. }) => return None,
+                            Err(error) => {
+                                return Some(self.our_fault(&own_failure("note the draft", &error)));
+                            }
+                        }
+                    }
                     self.know_provider_id(draft.clone());
                     job.provider_id = draft;
                 }
@@ -173,6 +185,15 @@ impl Attempt {
             Ok(()) => LookedUp::NotSent { draft },
             Err(error) => LookedUp::Concluded(self.our_fault(&own_failure("record the look-up", &error))),
         }
+    }
+
+    /// Writes the draft's id down under the lease.
+    async fn note_draft(&self, provider_id: &str) -> Result<(), StoreError> {
+        let id = self.claimed.message.id;
+        let event = self.facts().event(EventKind::OutboxDraftCreated).words(provider_id);
+        self.engine.store.note_provider_draft(id, &self.lease(), provider_id, event).await?;
+        self.know_provider_id(Some(provider_id.to_owned()));
+        Ok(())
     }
 
     /// A look-up that failed leaves a message that certainly was not sent where it was: to be sent.
@@ -284,16 +305,6 @@ struct Notes<'a>(&'a Attempt);
 #[async_trait]
 impl SendNotes for Notes<'_> {
     async fn draft_created(&self, provider_id: &str) -> Result<(), Failure> {
-        let attempt = self.0;
-        let id = attempt.claimed.message.id;
-        let event = attempt.facts().event(EventKind::OutboxDraftCreated).words(provider_id);
-        attempt
-            .engine
-            .store
-            .note_provider_draft(id, &attempt.lease(), provider_id, event)
-            .await
-            .map_err(|error| own_failure("note the draft", &error))?;
-        attempt.know_provider_id(Some(provider_id.to_owned()));
-        Ok(())
+        self.0.note_draft(provider_id).await.map_err(|error| own_failure("note the draft", &error))
     }
 }

@@ -117,6 +117,41 @@ async fn a_mailbox_that_never_answers_does_not_hold_up_another() {
 }
 
 #[tokio::test]
+async fn one_mail_in_two_mailboxes_is_one_message_whatever_the_servers_wrote_into_it() {
+    let house = House::new().await;
+    for address in [ORDERS, QUOTES] {
+        let trace = format!("Received: by mx.contoso.example for <{address}>\r\n");
+        house.provider.deliver(address, "a", &[trace.as_bytes(), &raw("a")].concat());
+    }
+    let (orders, quotes) = (house.mailbox(ORDERS).await, house.mailbox(QUOTES).await);
+    let engine = house.engine();
+    assert_eq!(engine.collect_now(orders).await.unwrap(), 1);
+    assert_eq!(engine.collect_now(quotes).await.unwrap(), 0);
+    let processed = house.inbox(InboxState::Processed).await;
+    assert_eq!(processed.len(), 1);
+    assert!([orders, quotes].iter().all(|mailbox| processed[0].mailboxes.contains(mailbox)));
+}
+
+#[tokio::test]
+async fn mail_that_comes_back_to_the_folder_is_told_and_not_fetched_again() {
+    let house = House::new().await;
+    house.provider.deliver(ORDERS, "a", &raw("a"));
+    let mailbox = house.mailbox(ORDERS).await;
+    let engine = house.engine();
+    engine.collect_now(mailbox).await.unwrap();
+    house.provider.folder(ORDERS, |folder| folder.removed.push("a".into()));
+    engine.collect_now(mailbox).await.unwrap();
+    house.provider.deliver(ORDERS, "a", &raw("a"));
+    assert_eq!(engine.collect_now(mailbox).await.unwrap(), 0);
+    let message = house.inbox(InboxState::Processed).await[0].id;
+    assert_eq!(
+        house.timeline(Subject::InboxMessage(message)).await,
+        ["inbox.stored", "inbox.processed", "inbox.removed-at-provider", "inbox.returned"]
+    );
+    assert_eq!(house.provider.called("fetch a"), 1);
+}
+
+#[tokio::test]
 async fn a_lost_cursor_makes_no_doubles_and_is_told() {
     let house = House::new().await;
     house.provider.deliver(ORDERS, "a", &raw("a"));
@@ -163,6 +198,64 @@ async fn a_message_that_is_gone_or_cannot_be_had_does_not_block_the_next() {
         ]
     );
     assert_eq!(house.mailbox_now(mailbox).await.state, MailboxState::Running);
+}
+
+#[tokio::test]
+async fn a_placeholder_that_is_run_again_is_fetched_and_takes_its_own_place() {
+    let house = House::new().await;
+    let large = [raw("large"), vec![b'x'; 2_000]].concat();
+    house.provider.deliver(ORDERS, "large", &large);
+    let mailbox = house.mailbox(ORDERS).await;
+    let narrow = || house.engine_with(|settings| settings.max_collect_bytes = 1_000);
+    narrow().collect_now(mailbox).await.unwrap();
+    let set_apart = house.inbox(InboxState::Quarantined).await[0].id;
+    let viewer = || house.viewer();
+    let run_again = async || house.store.reprocess(&viewer(), set_apart, "user:admin").await.unwrap();
+    // Still too large: it is told again, and the reading goes on.
+    run_again().await;
+    house.provider.deliver(ORDERS, "next", &raw("next"));
+    assert_eq!(narrow().collect_now(mailbox).await.unwrap(), 2);
+    assert_eq!(house.inbox(InboxState::Processed).await.len(), 1);
+    let reason = house.inbox(InboxState::Quarantined).await[0].reason.clone().unwrap();
+    assert!(reason.contains("more than 1000 bytes"), "{reason}");
+    // The mailbox is in trouble with it: the wish waits, and nothing else does.
+    run_again().await;
+    house.provider.folder(ORDERS, |folder| {
+        folder.broken.insert("large".into(), refusal(403, "Access is denied", Decision::Hold));
+    });
+    assert_eq!(narrow().collect_now(mailbox).await.unwrap(), 0);
+    assert_eq!(house.mailbox_now(mailbox).await.state, MailboxState::Running);
+    house.provider.folder(ORDERS, |folder| folder.broken.clear());
+    // Now it may be that large: read by the timer, as it was made due.
+    let running = house.run();
+    house.pass(&running, 121);
+    house.inbox_holds(InboxState::Processed, 2).await;
+    running.stop().await;
+    assert!(house.inbox(InboxState::Quarantined).await.is_empty());
+    let whole = house.store.inbox_raw(&viewer(), set_apart).await.unwrap().unwrap();
+    assert_eq!(whole, large);
+    assert_eq!(house.inbox(InboxState::Processed).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_placeholder_whose_mail_is_gone_says_so() {
+    let house = House::new().await;
+    house.provider.deliver(ORDERS, "poison", &raw("poison"));
+    house.provider.folder(ORDERS, |folder| {
+        folder.broken.insert("poison".into(), refusal(400, "Conversion failed", Decision::Fail));
+    });
+    let mailbox = house.mailbox(ORDERS).await;
+    let engine = house.engine();
+    engine.collect_now(mailbox).await.unwrap();
+    let id = house.inbox(InboxState::Quarantined).await[0].id;
+    house.provider.folder(ORDERS, |folder| {
+        folder.broken.clear();
+        folder.gone.push("poison".into());
+    });
+    house.store.reprocess(&house.viewer(), id, "user:admin").await.unwrap();
+    engine.collect_now(mailbox).await.unwrap();
+    let reason = house.inbox(InboxState::Quarantined).await[0].reason.clone();
+    assert_eq!(reason.as_deref(), Some("it is no longer at the provider"));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::provider::{Door, Step};
 const ORDERS: &str = "orders@contoso.example";
 
 /// Every method that the workers call.
-const METHODS: [&str; 16] = [
+const METHODS: [&str; 17] = [
     "append_events",
     "blob",
     "claim_mailboxes",
@@ -33,6 +33,7 @@ const METHODS: [&str; 16] = [
     "next_outbox_due",
     "note_provider_draft",
     "put_blob",
+    "to_refetch",
     "unprocessed",
 ];
 

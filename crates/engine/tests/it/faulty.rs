@@ -93,6 +93,7 @@ pass_on! {
         fn save_mailbox(save: SaveMailbox) -> Mailbox;
         fn remove_mailbox(id: MailboxId, actor: &str) -> ();
         fn mailbox(id: MailboxId) -> Option<Mailbox>;
+        fn mailboxes_by_address(address: &EmailAddress) -> Vec<Mailbox>;
         fn mailboxes() -> Vec<Mailbox>;
         fn mailboxes_for(viewer: &Viewer) -> Vec<Mailbox>;
         fn save_validation(id: MailboxId, validation: &Validation, actor: &str) -> ();
@@ -118,6 +119,7 @@ pass_on! {
     }
     InboxStore {
         fn known_provider_ids(mailbox: MailboxId, provider_ids: &[String]) -> HashSet<String>;
+        fn to_refetch(mailbox: MailboxId, limit: u32) -> Vec<Refetch>;
         fn commit_batch(batch: CollectedBatch) -> CommitReport;
         fn unprocessed(limit: u32) -> Vec<StoredMessage>;
         fn finish_processing(id: InboxMessageId, processed: Processed) -> ();

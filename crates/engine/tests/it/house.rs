@@ -206,9 +206,14 @@ impl House {
         self.store.mailbox(id).await.unwrap().unwrap()
     }
 
+    /// Somebody without groups and roles.
+    pub(crate) fn viewer(&self) -> Viewer {
+        Viewer { user: self.env.new_id(), groups: Vec::new(), roles: Vec::new() }
+    }
+
     /// Collected messages in this state.
     pub(crate) async fn inbox(&self, state: InboxState) -> Vec<InboxMessage> {
-        let viewer = Viewer { user: self.env.new_id(), groups: Vec::new(), roles: Vec::new() };
+        let viewer = self.viewer();
         let filter = InboxFilter { state: Some(state), ..InboxFilter::default() };
         self.store.inbox(&viewer, &filter, Page { limit: 500, offset: 0 }).await.unwrap()
     }

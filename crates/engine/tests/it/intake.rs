@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use postroom_engine::intake::{IntakeError, Submitter};
 use postroom_model::EmailAddress;
-use postroom_model::connection::{EmailMethod, OutgoingSettings};
+use postroom_model::connection::{ConnectionKind, ConnectionSettings, EmailMethod, OutgoingSettings};
 use postroom_model::draft::Attachment;
 use postroom_model::outbox::Envelope;
-use postroom_store::{Acceptance, OutboxFilter, Page};
+use postroom_store::{Acceptance, OutboxFilter, Page, SaveConnection};
 
 use crate::house::{House, draft, raw, submitter};
 
@@ -22,6 +22,12 @@ fn envelope(to: &[&str]) -> Envelope {
 
 fn keyed(key: &str, request: u8) -> Submitter {
     Submitter { name: "key:erp".into(), idempotency: Some((key.parse().unwrap(), [request; 32])) }
+}
+
+/// A raw message of the envelope's sender.
+fn from_orders(subject: &str) -> Bytes {
+    let text = String::from_utf8(raw(subject)).unwrap();
+    text.replace("From: ann@fabrikam.example", "From: Orders <Orders@contoso.example>").into()
 }
 
 async fn is_empty(house: &House) -> bool {
@@ -88,7 +94,7 @@ async fn what_graph_cannot_take_is_refused_at_the_door() {
 async fn a_raw_message_keeps_its_id_and_its_bytes() {
     let house = House::new().await;
     let to = envelope(&["orders@contoso.example", "audit@contoso.example", "AUDIT@contoso.example"]);
-    let accepted = house.engine().intake().submit_raw(raw("a").into(), to, submitter()).await.unwrap();
+    let accepted = house.engine().intake().submit_raw(from_orders("a"), to, submitter()).await.unwrap();
     let Acceptance::Accepted(message) = accepted else { panic!("{accepted:?}") };
     assert_eq!(message.message_id, "<a@fabrikam.example>");
     assert_eq!(message.subject, "a");
@@ -108,13 +114,13 @@ async fn an_envelope_must_name_whom_graph_would_send_to() {
         ),
         (envelope(&[]), "a message needs at least one recipient in its envelope"),
     ] {
-        let error = intake.submit_raw(raw("a").into(), to, submitter()).await.unwrap_err();
+        let error = intake.submit_raw(from_orders("a"), to, submitter()).await.unwrap_err();
         let IntakeError::Invalid(problems) = error else { panic!("{error}") };
         assert_eq!(problems.at("envelope").unwrap().message, words);
     }
     let many: Vec<_> = (0..501).map(|number| address(&format!("r{number}@fabrikam.example"))).collect();
     let many = Envelope { from: address(ORDERS), to: many };
-    let error = intake.submit_raw(Bytes::from(raw("a")), many, submitter()).await.unwrap_err();
+    let error = intake.submit_raw(from_orders("a"), many, submitter()).await.unwrap_err();
     assert!(error.to_string().contains("501 recipients are too many"), "{error}");
     assert!(is_empty(&house).await);
 }
@@ -130,4 +136,30 @@ async fn without_a_connection_the_next_step_is_named() {
     // A mailbox of the sender brings its own connection.
     house.mailbox(ORDERS).await;
     intake.submit_draft(draft("ORDERS@contoso.example"), submitter()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_raw_message_must_be_from_whom_graph_sends_as() {
+    let house = House::new().await;
+    let to = envelope(&["orders@contoso.example"]);
+    let error = house.engine().intake().submit_raw(raw("a").into(), to, submitter()).await.unwrap_err();
+    let IntakeError::Invalid(problems) = error else { panic!("{error}") };
+    let told = &problems.at("from").unwrap().message;
+    assert!(told.contains("ann@fabrikam.example") && told.contains(ORDERS), "{told}");
+    assert!(is_empty(&house).await);
+}
+
+#[tokio::test]
+async fn what_this_version_cannot_send_is_refused_at_the_door() {
+    let house = House::new().await;
+    let id = house.env.new_id();
+    let settings = ConnectionSettings::new(ConnectionKind::Smtp);
+    let save = SaveConnection { id, settings, credential: None, actor: "cli".into() };
+    house.store.save_connection(save).await.unwrap();
+    let outgoing = OutgoingSettings { method: EmailMethod::Smtp, connection: Some(id) };
+    house.store.save_outgoing_settings(&outgoing, "cli").await.unwrap();
+    let error = house.engine().intake().submit_draft(draft(ORDERS), submitter()).await.unwrap_err();
+    assert!(matches!(error, IntakeError::NoConnection(_)));
+    assert!(error.to_string().contains("is not available yet in this version"), "{error}");
+    assert!(is_empty(&house).await);
 }

@@ -100,6 +100,33 @@ async fn found_nowhere_once_proves_nothing() {
 }
 
 #[tokio::test]
+async fn a_draft_that_was_found_is_written_down_before_it_is_sent() {
+    let house = House::new().await;
+    house.provider.script([Step::HangBeforeNote, Step::HangAfterSend]);
+    let running = house.run();
+    let id = house.submit(&running.engine).await;
+    house.asked("hang before note", 1).await;
+    running.kill().await;
+    assert_eq!(house.message(id).await.provider_id, None);
+    // The draft is found, sent, and the process dies again.
+    house.store.end_all_leases().await.unwrap();
+    let running = house.run();
+    house.asked("hang after send", 1).await;
+    assert_eq!(house.message(id).await.provider_id.as_deref(), Some("draft-1"));
+    running.kill().await;
+    // What was sent is not shown yet: with an id written down, being absent once proves nothing.
+    house.provider.state().lookups.push_back(Reconciled::NotSent { draft: None });
+    house.store.end_all_leases().await.unwrap();
+    let running = house.run();
+    house.becomes(id, OutboxState::Unknown).await;
+    house.pass(&running, HOUR);
+    house.becomes(id, OutboxState::Sent).await;
+    running.stop().await;
+    assert_eq!(house.provider.state().sent.len(), 1);
+    assert_eq!(house.provider.called("send"), 2);
+}
+
+#[tokio::test]
 async fn a_look_up_without_an_answer_is_made_again_and_nothing_is_sent_meanwhile() {
     let house = House::new().await;
     house.provider.script([Step::DeliverAndTimeOut]);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use postroom_model::connection::Connection;
+use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::{EmailAddress, Timestamp};
 use postroom_transport::{
@@ -42,6 +42,8 @@ pub(crate) struct Folder {
     pub(crate) broken: BTreeMap<String, Failure>,
     /// Messages that are listed and gone.
     pub(crate) gone: Vec<String>,
+    /// Ids that left, told by the next call of `changes`.
+    pub(crate) removed: Vec<String>,
     pub(crate) cursor_lost: bool,
     /// Neither lists nor opens.
     pub(crate) closed: Option<Failure>,
@@ -130,6 +132,13 @@ pub(crate) struct Door(pub(crate) Arc<Provider>);
 
 #[async_trait]
 impl Transports for Door {
+    fn can_send(&self, settings: &ConnectionSettings) -> Result<(), String> {
+        match settings.kind {
+            ConnectionKind::ExchangeOnline => Ok(()),
+            kind => Err(format!("{} is not available yet in this version", kind.as_str())),
+        }
+    }
+
     async fn sender(&self, _: &Connection) -> Result<Box<dyn Sender>, Failure> {
         match self.0.state().no_sender.clone() {
             Some(failure) => Err(failure),
@@ -220,10 +229,6 @@ impl Sender for FakeSender {
         let draft = state.drafts.iter().find(|(_, message_id)| **message_id == job.message_id);
         Reconciled::NotSent { draft: draft.map(|(draft, _)| draft.clone()) }
     }
-
-    fn max_message_bytes(&self) -> u64 {
-        3_000_000
-    }
 }
 
 struct FakeSource(Arc<Provider>, String);
@@ -249,7 +254,7 @@ impl Source for FakeSource {
             });
             Ok(Changes {
                 messages: messages.collect(),
-                removed: Vec::new(),
+                removed: std::mem::take(&mut folder.removed),
                 cursor: end.to_string(),
                 more: end < folder.messages.len(),
                 resync,

@@ -2,10 +2,14 @@
 
 use postroom_model::event::Subject;
 use postroom_model::inbox::InboxState;
+use postroom_model::mailbox::MailType;
+use postroom_model::record::RecordRef;
+use postroom_store::{EventFilter, InboxFilter, Page, StoredEvent};
 
 use crate::house::{House, raw};
 
 const ORDERS: &str = "orders@contoso.example";
+const QUOTES: &str = "quotes@contoso.example";
 
 /// Messages within messages, deeper than is taken apart.
 fn poison() -> Vec<u8> {
@@ -47,12 +51,40 @@ async fn more_than_one_batch_is_processed_in_one_go() {
 }
 
 #[tokio::test]
-async fn a_message_of_a_check_is_processed_like_any_other() {
+async fn the_test_message_of_a_check_is_done_with_and_seen_by_nobody() {
     let house = House::new().await;
+    let probe = [b"X-Postroom-Check: 1\r\n", &raw("probe")[..]].concat();
+    house.provider.deliver(ORDERS, "probe", &probe);
     house.provider.deliver(ORDERS, "a", &raw("a"));
-    house.provider.deliver(ORDERS, "probe", &[b"X-Postroom-Check: 1\r\n", &raw("probe")[..]].concat());
-    house.mailbox(ORDERS).await;
-    let running = house.run();
-    house.inbox_holds(InboxState::Processed, 2).await;
-    running.stop().await;
+    house.provider.deliver(QUOTES, "probe", &probe);
+    let (orders, quotes) = (house.mailbox(ORDERS).await, house.mailbox(QUOTES).await);
+    let engine = house.engine();
+    engine.collect_now(orders).await.unwrap();
+    // Its copy in another mailbox brings it back to nobody.
+    engine.collect_now(quotes).await.unwrap();
+    assert!(house.store.unprocessed(10).await.unwrap().is_empty());
+    let all = InboxFilter::default();
+    let shown = house.store.inbox(&house.viewer(), &all, Page::default()).await.unwrap();
+    assert_eq!(shown.len(), 1);
+    assert_eq!(shown[0].summary.subject, "a");
+    assert_eq!(house.store.inbox_count(&house.viewer(), &all).await.unwrap(), 1);
+    let search = InboxFilter { search: Some("probe".into()), ..InboxFilter::default() };
+    assert_eq!(house.store.inbox_count(&house.viewer(), &search).await.unwrap(), 0);
+    let events = house.store.events(&EventFilter::default(), 500).await.unwrap();
+    let of = |event: &StoredEvent| match event.event.subject {
+        Subject::InboxMessage(id)
+            if event.event.words.as_deref().is_some_and(|words| words.contains("of a check")) =>
+        {
+            Some(id)
+        }
+        _ => None,
+    };
+    let id = events.iter().find_map(of).unwrap();
+    assert_eq!(
+        house.timeline(Subject::InboxMessage(id)).await,
+        ["inbox.stored", "inbox.processed", "inbox.delivered"]
+    );
+    let record = RecordRef { kind: MailType::CustomerOrder, number: "4711".into() };
+    house.store.file_on_record(&house.viewer(), id, &record, "cli").await.unwrap_err();
+    assert_eq!(house.store.inbox_raw(&house.viewer(), id).await.unwrap(), None);
 }

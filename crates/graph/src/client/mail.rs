@@ -15,6 +15,10 @@ use crate::wire::{Collection, DeltaEntry, Folder, Message};
 /// Members asked for wherever a message is looked up or told of.
 const SELECT: &str = "id,internetMessageId,isDraft,parentFolderId,receivedDateTime,sentDateTime";
 
+/// The same for a message looked up by `Message-ID`, which by itself proves nothing: its headers tell whose it is.
+const SELECT_WITH_HEADERS: &str =
+    "id,internetMessageId,isDraft,parentFolderId,receivedDateTime,sentDateTime,internetMessageHeaders";
+
 /// Longest cursor believed, in bytes. Real ones have some hundred.
 const MAX_CURSOR: usize = 16 * 1024;
 
@@ -162,7 +166,7 @@ impl GraphClient {
         self.json(&Self::get(operation, user, http::with_query(address, &[("$select", select)]))).await
     }
 
-    /// Messages with this `Message-ID`, in one folder or in the whole mailbox; the first page.
+    /// Messages with this `Message-ID`, in one folder or in the whole mailbox, with their headers; the first page.
     ///
     /// # Errors
     /// [`GraphError`].
@@ -178,7 +182,7 @@ impl GraphClient {
             None => self.address(&operation, user, &["messages"])?,
         };
         let filter = format!("internetMessageId eq '{}'", message_id.replace('\'', "''"));
-        let address = http::with_query(address, &[("$filter", &filter), ("$select", SELECT)]);
+        let address = http::with_query(address, &[("$filter", &filter), ("$select", SELECT_WITH_HEADERS)]);
         let page: Collection<Message> = self.json(&Self::get(operation, user, address)).await?;
         // Quirk: Exchange compares without regard to case here; the header does not.
         let same = |found: &Message| found.internet_message_id.as_deref().is_none_or(|id| id == message_id);

@@ -79,6 +79,8 @@ fn the_same_seed_gives_the_same_bytes_and_no_bcc() {
 fn bcc_goes_in_front_and_comes_out_again() {
     let raw = build::build(&draft(), ID, date(), "seed");
     assert_eq!(build::with_bcc(&raw, &[]), raw);
+    let marked = build::with_mark(&build::with_mark(&raw, "X-Postroom-Id", "1"), "x-postroom-id", "2");
+    assert_eq!(marked, [b"x-postroom-id: 2\r\n", &raw[..]].concat(), "one mark, and nothing else changed");
     let bcc: Vec<EmailAddress> = (0..100).map(|n| format!("a{n}@contoso.example").parse().unwrap()).collect();
     let with = build::with_bcc(&raw, &bcc);
     assert_well_formed(&with);

@@ -51,6 +51,14 @@ async fn a_mime_mail_arrives_inside_and_outside_without_its_bcc() {
     assert!(!text(&outside[0]["raw"]).contains("Bcc"));
     let sent = world.get(&token, "/v1.0/users/orders@contoso.example/mailFolders/sentitems/messages").await;
     assert_eq!(sent["value"][0]["bccRecipients"][0]["emailAddress"]["address"], "u2@contoso.example");
+    // Headers come with a list too, when they are asked for by name.
+    let path = "/v1.0/users/orders@contoso.example/messages?$select=id,internetMessageHeaders&$filter=internetMessageId%20eq%20'%3Cown-1@contoso.example%3E'";
+    let found = world.get(&token, path).await;
+    let headers = found["value"][0]["internetMessageHeaders"].as_array().unwrap();
+    assert!(
+        headers.contains(&json!({"name":"In-Reply-To","value":"<before@fabrikam.example>"})),
+        "{headers:?}"
+    );
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ CREATE TABLE mailboxes (
         (iif(removed_at IS NULL, max(next_due_at, coalesce(lease_until, 0)), NULL)) VIRTUAL
 ) STRICT;
 CREATE UNIQUE INDEX mailboxes_address ON mailboxes (connection, address_key);
+CREATE INDEX mailboxes_address_key ON mailboxes (address_key);
 CREATE INDEX mailboxes_claimable ON mailboxes (claimable_at) WHERE claimable_at IS NOT NULL;
 
 CREATE TABLE mailbox_types (
@@ -135,6 +136,9 @@ CREATE TABLE inbox (
     reason      TEXT,
     message_id  TEXT, -- as the provider told it: the comparison that finds the same mail
     header_id   TEXT, -- as processing read it: what threads are made of
+    content     BLOB NOT NULL CHECK (length(content) = 32), -- digest of what every copy of this mail has in common
+    placeholder INTEGER NOT NULL CHECK (placeholder IN (0, 1)), -- the raw message is our own: the mail could not be fetched
+    is_check    INTEGER NOT NULL DEFAULT 0 CHECK (is_check IN (0, 1)), -- a test message: in no mailbox, so nobody sees it
     raw_sha256  TEXT NOT NULL,
     raw_size    INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
@@ -142,7 +146,7 @@ CREATE TABLE inbox (
     thread      BLOB NOT NULL,
     summary     TEXT
 ) STRICT;
-CREATE INDEX inbox_same ON inbox (raw_sha256);
+CREATE INDEX inbox_same ON inbox (content);
 CREATE INDEX inbox_listed ON inbox (received_at, sequence) WHERE state <> 'stored';
 CREATE INDEX inbox_state ON inbox (state, received_at, sequence);
 CREATE INDEX inbox_header_id ON inbox (header_id) WHERE header_id IS NOT NULL;
@@ -170,8 +174,10 @@ CREATE TABLE provider_messages (
     provider_id TEXT NOT NULL,
     message     INTEGER NOT NULL REFERENCES inbox (sequence) ON DELETE CASCADE,
     removed_at  INTEGER,
+    refetch     INTEGER NOT NULL DEFAULT 0 CHECK (refetch IN (0, 1)), -- the next reading fetches it once more
     PRIMARY KEY (mailbox, provider_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX provider_messages_refetch ON provider_messages (mailbox) WHERE refetch = 1;
 CREATE INDEX provider_messages_message ON provider_messages (message);
 
 -- Only the index, not the texts: they are in the raw message. rowid is inbox.sequence.

@@ -250,6 +250,14 @@ impl MailboxStore for SqliteStore {
         self.tell("read a mailbox", work.await)
     }
 
+    async fn mailboxes_by_address(&self, address: &EmailAddress) -> Result<Vec<Mailbox>, StoreError> {
+        let work = async {
+            let query = sqlx::query(select_mailboxes!("WHERE b.address_key = ? ORDER BY b.sequence"));
+            query.bind(address.normalized()).fetch_all(&self.readers).await?.iter().map(mailbox).collect()
+        };
+        self.tell("find a mailbox by its address", work.await)
+    }
+
     async fn mailboxes(&self) -> Result<Vec<Mailbox>, StoreError> {
         let work = async {
             let query = sqlx::query(select_mailboxes!(

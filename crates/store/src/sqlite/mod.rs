@@ -17,6 +17,7 @@
 //!   processes too.
 
 mod blobs;
+mod broken;
 mod connections;
 mod credentials;
 mod events;

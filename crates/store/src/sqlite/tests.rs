@@ -96,6 +96,7 @@ async fn what_runs_all_the_time_walks_along_an_index() {
         super::mailboxes::DUE,
         super::mailboxes::NEXT_DUE,
         super::inbox::UNPROCESSED,
+        super::inbox::TO_REFETCH,
         &super::inbox::list_for_plan(false),
         &super::inbox::list_for_plan(true),
     ] {

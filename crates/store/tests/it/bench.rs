@@ -185,6 +185,7 @@ impl Bench {
             lease: claimed.lease.clone(),
             cursor: "next".into(),
             messages: vec![new],
+            present: vec![],
             removed: vec![],
         };
         let report = self.store.commit_batch(batch).await.unwrap();
@@ -196,6 +197,8 @@ impl Bench {
         NewInboxMessage {
             provider_id: provider_id.into(),
             message_id: Some(format!("<{content}@fabrikam.example>")),
+            content: digest(content),
+            placeholder: false,
             raw: self.store.put_blob(Bytes::copy_from_slice(content.as_bytes())).await.unwrap(),
             received_at: self.env.now(),
         }
@@ -229,6 +232,15 @@ impl Bench {
     pub(crate) fn somebody(&self) -> Viewer {
         Viewer { user: self.env.new_id(), groups: vec![], roles: vec![] }
     }
+}
+
+/// Stands for the digest of a content.
+pub(crate) fn digest(content: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (byte, letter) in bytes.iter_mut().zip(content.bytes()) {
+        *byte = letter;
+    }
+    bytes
 }
 
 /// Only these users.

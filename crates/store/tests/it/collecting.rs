@@ -11,7 +11,7 @@ use postroom_store::{
     SaveConnection, SaveMailbox, StoreError,
 };
 
-use crate::bench::{Bench, in_state};
+use crate::bench::{Bench, digest, in_state};
 
 fn batch(claimed: &ClaimedMailbox, cursor: &str, messages: Vec<NewInboxMessage>) -> CollectedBatch {
     CollectedBatch {
@@ -19,6 +19,7 @@ fn batch(claimed: &ClaimedMailbox, cursor: &str, messages: Vec<NewInboxMessage>)
         lease: claimed.lease.clone(),
         cursor: cursor.into(),
         messages,
+        present: vec![],
         removed: vec![],
     }
 }
@@ -87,6 +88,14 @@ pub(crate) async fn the_same_mail_in_another_mailbox_is_one_message(make: impl A
     bench.collect(one, bench.mail("1", "same").await).await;
     assert_eq!(bench.collect(two, bench.mail("a", "same").await).await, report(0, 1, 0));
     assert_eq!(bench.collect(one, bench.mail("copy", "same").await).await, report(0, 1, 0));
+    // Each mailbox's server wrote its trace into its copy: other bytes, and still the same mail.
+    let three = bench.mailbox("sales@contoso.example").await;
+    let traced = NewInboxMessage {
+        message_id: Some("<same@fabrikam.example>".into()),
+        content: digest("same"),
+        ..bench.mail("c", "Received: by sales; same").await
+    };
+    assert_eq!(bench.collect(three, traced).await, report(0, 1, 0));
     // The same Message-ID on another content is another mail: anybody can write any Message-ID.
     let forged = NewInboxMessage {
         message_id: Some("<same@fabrikam.example>".into()),
@@ -97,10 +106,10 @@ pub(crate) async fn the_same_mail_in_another_mailbox_is_one_message(make: impl A
         bench.store.inbox(&bench.somebody(), &in_state(InboxState::Stored), Page::default()).await.unwrap();
     assert_eq!(listed.len(), 2);
     let first = listed.iter().find(|message| message.size == 4).unwrap();
-    assert_eq!(first.mailboxes.len(), 2, "a second copy in the same mailbox is one place");
+    assert_eq!(first.mailboxes.len(), 3, "a second copy in the same mailbox is one place");
     assert_eq!(
         bench.timeline(Subject::InboxMessage(first.id)).await,
-        ["inbox.stored", "inbox.delivered", "inbox.delivered"]
+        ["inbox.stored", "inbox.delivered", "inbox.delivered", "inbox.delivered"]
     );
 }
 
@@ -130,6 +139,12 @@ pub(crate) async fn a_message_that_left_the_folder_stays(make: impl AsyncFn() ->
     assert_eq!(told, ["inbox.stored", "inbox.processed", "inbox.removed-at-provider"]);
     let known = bench.store.known_provider_ids(mailbox, &["id of Order".to_owned()]).await.unwrap();
     assert_eq!(known.len(), 1, "moved back, it is not fetched again");
+    for _ in 0..2 {
+        let present = vec!["id of Order".to_owned(), "never seen".to_owned()];
+        let batch = CollectedBatch { present, ..batch(&claimed, "back", vec![]) };
+        assert_eq!(bench.store.commit_batch(batch).await.unwrap(), report(0, 0, 0));
+    }
+    assert_eq!(bench.timeline(Subject::InboxMessage(id)).await[3..], ["inbox.returned"], "told once");
 }
 
 pub(crate) async fn due_mailboxes_are_claimed_once_and_the_longest_due_first(make: impl AsyncFn() -> Bench) {

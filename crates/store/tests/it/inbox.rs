@@ -220,3 +220,38 @@ pub(crate) async fn filing_twice_gives_the_first_entry(make: impl AsyncFn() -> B
     let told = bench.timeline(Subject::InboxMessage(id)).await;
     assert_eq!(told[2..], ["inbox.filed", "inbox.filed"]);
 }
+
+pub(crate) async fn a_placeholder_that_is_run_again_is_fetched_once_more(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let mailbox = bench.mailbox("orders@contoso.example").await;
+    let placeholder = NewInboxMessage { placeholder: true, ..bench.mail("1", "too large").await };
+    bench.collect(mailbox, placeholder).await;
+    let id = bench.store.unprocessed(10).await.unwrap()[0].id;
+    let quarantined = || Processed::Quarantined { reason: "too large".into() };
+    bench.store.finish_processing(id, quarantined()).await.unwrap();
+    assert!(bench.store.to_refetch(mailbox, 10).await.unwrap().is_empty());
+    assert!(bench.store.next_mailbox_due().await.unwrap().unwrap() > bench.env.now());
+
+    bench.store.reprocess(&bench.somebody(), id, "user:admin").await.unwrap();
+    let wanted = bench.store.to_refetch(mailbox, 10).await.unwrap();
+    assert_eq!(wanted.len(), 1);
+    assert_eq!(wanted[0].provider_id, "1");
+    assert!(bench.store.known_provider_ids(mailbox, &["1".to_owned()]).await.unwrap().is_empty());
+    assert_eq!(bench.store.next_mailbox_due().await.unwrap(), Some(bench.env.now()), "due at once");
+    assert!(bench.store.unprocessed(10).await.unwrap().is_empty(), "there is nothing to read yet");
+
+    assert_eq!(bench.collect(mailbox, bench.mail("1", "the mail").await).await.stored, 1);
+    assert!(bench.store.to_refetch(mailbox, 10).await.unwrap().is_empty());
+    let stored = bench.store.unprocessed(10).await.unwrap();
+    assert_eq!(stored[0].id, id, "it keeps its id");
+    assert_eq!(&bench.store.blob(&stored[0].raw).await.unwrap()[..], b"the mail");
+    assert_eq!(
+        bench.timeline(Subject::InboxMessage(id)).await,
+        ["inbox.stored", "inbox.quarantined", "inbox.reprocess", "inbox.stored"]
+    );
+    // What was fetched whole is only read again.
+    bench.store.finish_processing(id, quarantined()).await.unwrap();
+    bench.store.reprocess(&bench.somebody(), id, "user:admin").await.unwrap();
+    assert!(bench.store.to_refetch(mailbox, 10).await.unwrap().is_empty());
+    assert_eq!(bench.store.unprocessed(10).await.unwrap().len(), 1);
+}

@@ -66,6 +66,7 @@ on_every_engine! {
         processing_shows_the_message_and_quarantine_keeps_it
         only_the_first_processing_counts
         quarantine_can_be_run_again
+        a_placeholder_that_is_run_again_is_fetched_once_more
         a_thread_is_the_same_in_whatever_order_it_arrives
         two_threads_are_joined_under_the_oldest
         search_finds_words_and_never_fails_on_syntax

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use postroom_model::connection::{ConnectionKind, ConnectionSettings};
+use postroom_model::event::Subject;
+use postroom_model::inbox::Summary;
 use postroom_model::outbox::OutboxState;
 use postroom_model::{ConnectionId, Env, ExposeSecret};
 use postroom_store::{
-    Acceptance, BlobStore, ConnectionStore, CredentialStore, NewOutboxMessage, SaveConnection, SqliteStore,
-    StoreError,
+    Acceptance, BlobStore, ConnectionStore, CredentialStore, InboxFilter, NewOutboxMessage, OutboxFilter,
+    Page, SaveConnection, SqliteStore, StoreError,
 };
 use tempfile::TempDir;
 
@@ -349,4 +351,86 @@ async fn edited_rows_are_told_with_table_and_row() {
     assert!(error.starts_with(&format!("connections row {id} contradicts itself: settings: ")), "{error}");
     let refused = sqlx::query("DELETE FROM events").execute(&pool).await.unwrap_err().to_string();
     assert!(refused.contains("events are append-only"), "{refused}");
+}
+
+/// A bench on a folder, and the same database for a person who edits it.
+async fn edited(folder: &TempDir) -> (Bench, sqlx::SqlitePool) {
+    let (env, clock) = Env::for_test(1);
+    let bench = Bench::around(open(folder, &env).await.unwrap(), env, clock);
+    let url = format!("sqlite://{}", folder.path().join("data/postroom.db").display());
+    (bench, sqlx::SqlitePool::connect(&url).await.unwrap())
+}
+
+#[tokio::test]
+async fn an_outbox_row_that_cannot_be_read_is_held_and_stops_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, pool) = edited(&folder).await;
+    let connection = bench.connection().await;
+    let broken = bench.accept(connection, "sales@contoso.example").await;
+    let behind = bench.accept(connection, "sales@contoso.example").await;
+    let other = bench.accept(connection, "orders@contoso.example").await;
+    for sql in [
+        "UPDATE outbox SET envelope = '{}' WHERE sequence = 1",
+        "UPDATE outbox SET raw_size = -1 WHERE sequence = 3",
+    ] {
+        sqlx::query(sql).execute(&pool).await.unwrap();
+    }
+    assert!(bench.claim().await.is_empty(), "the second of the lane waited for the first");
+    let claimed: Vec<_> = bench.claim().await.into_iter().map(|claimed| claimed.message.id).collect();
+    assert_eq!(claimed, [behind]);
+    for id in [broken, other] {
+        let told = bench.timeline(Subject::OutboxMessage(id)).await;
+        assert_eq!(told, ["outbox.accepted", "outbox.held"]);
+    }
+    let words: String =
+        sqlx::query_scalar("SELECT last_words FROM outbox WHERE sequence = 1 AND state = 'held'")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert!(words.contains("cannot be read") && words.contains("envelope"), "{words}");
+    let listed = bench.store.outbox(&OutboxFilter::default(), Page::default()).await.unwrap();
+    assert_eq!(listed.into_iter().map(|message| message.id).collect::<Vec<_>>(), [behind]);
+    sqlx::query("UPDATE outbox SET state = 'lost' WHERE sequence = 3").execute(&pool).await.unwrap();
+    assert_eq!(bench.store.outbox_counts().await.unwrap().len(), 2, "held and sending");
+    bench.store.next_outbox_due().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_inbox_row_that_cannot_be_read_is_set_apart_and_stops_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, pool) = edited(&folder).await;
+    let mailbox = bench.mailbox("orders@contoso.example").await;
+    bench.collect(mailbox, bench.mail("1", "one").await).await;
+    bench.collect(mailbox, bench.mail("2", "two").await).await;
+    let broken = bench.store.unprocessed(10).await.unwrap()[0].id;
+    sqlx::query("UPDATE inbox SET raw_size = -1 WHERE sequence = 1").execute(&pool).await.unwrap();
+    let two = bench.process_last(Summary { subject: "two".into(), ..Summary::default() }, "two").await;
+    assert!(bench.store.unprocessed(10).await.unwrap().is_empty());
+    let told = bench.timeline(Subject::InboxMessage(broken)).await;
+    assert_eq!(told, ["inbox.stored", "inbox.quarantined"]);
+    let list = async || {
+        let page = Page::default();
+        let listed = bench.store.inbox(&bench.somebody(), &InboxFilter::default(), page).await.unwrap();
+        listed.into_iter().map(|message| message.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list().await, [two]);
+    bench.received(mailbox, "three").await;
+    sqlx::query("UPDATE inbox SET summary = '{' WHERE sequence = 2").execute(&pool).await.unwrap();
+    assert_eq!(list().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_mailbox_is_found_by_its_address_whatever_another_row_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bench, pool) = edited(&folder).await;
+    let (one, two) =
+        (bench.mailbox("Orders@contoso.example").await, bench.mailbox("orders@contoso.example").await);
+    bench.mailbox("sales@contoso.example").await;
+    sqlx::query("UPDATE mailboxes SET state = 'lost' WHERE sequence = 3").execute(&pool).await.unwrap();
+    let found = async |address: &str| {
+        let found = bench.store.mailboxes_by_address(&address.parse().unwrap()).await.unwrap();
+        found.into_iter().map(|mailbox| mailbox.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found("ORDERS@contoso.example").await, [one, two], "one on each connection");
+    assert!(found("nobody@contoso.example").await.is_empty());
 }

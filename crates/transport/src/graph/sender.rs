@@ -1,8 +1,9 @@
 //! Sending: draft, note, send; and finding out what became of it.
 
 use async_trait::async_trait;
+use postroom_graph::wire::Message;
 use postroom_graph::{GraphClient, GraphError};
-use postroom_mime::build::with_bcc;
+use postroom_mime::build::{with_bcc, with_mark};
 use postroom_mime::submission::header_recipients;
 use postroom_model::EmailAddress;
 use postroom_model::failure::{Decision, Failure, Origin};
@@ -13,6 +14,9 @@ use crate::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome, Sender};
 /// base64, four bytes for three. Larger ones need an upload session, which takes attachments and not MIME.
 /// Source: <https://learn.microsoft.com/graph/outlook-send-mime-message>.
 pub const MAX_MIME_BYTES: u64 = 3_000_000;
+
+/// Header with the job's id. Graph keeps header fields whose name begins with `x-`.
+const MARK: &str = "X-Postroom-Id";
 
 /// Sends through Microsoft Graph, each message from the mailbox of its envelope's sender.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ impl GraphSender {
             return Err(SendOutcome::NotSent(failure));
         }
         let blind = blind_copies(job).map_err(SendOutcome::NotSent)?;
-        let raw = with_bcc(&job.raw, &blind);
+        let raw = with_mark(&with_bcc(&job.raw, &blind), MARK, &job.id.to_string());
         let user = job.envelope.from.as_str();
         match self.client.create_draft_mime(user, &raw).await {
             Ok(draft) => Ok(draft.id),
@@ -50,28 +54,26 @@ impl GraphSender {
         }
     }
 
-    /// Looks for the message by its `Message-ID`, for want of an id.
+    /// Looks for the message by its `Message-ID`, for want of an id that is still there.
     ///
-    /// Only Sent Items prove that it was sent: a copy in another folder may be an older message with the same
-    /// `Message-ID`, one that is forwarded unchanged for instance.
+    /// A `Message-ID` proves nothing: the same message may have been handed in twice, or forwarded unchanged. Only
+    /// what bears this job's mark is this job's; and once that is no longer a draft, it has left.
     async fn search(&self, job: &SendJob) -> Result<Reconciled, GraphError> {
         let user = job.envelope.from.as_str();
-        let sent = self.client.find_by_internet_message_id(user, Some("sentitems"), &job.message_id).await?;
-        if let Some(found) = sent.into_iter().find(|found| found.is_draft == Some(false)) {
-            return Ok(Reconciled::Sent(receipt(found.id, "found in Sent Items")));
+        let mut found =
+            self.client.find_by_internet_message_id(user, Some("sentitems"), &job.message_id).await?;
+        if let Some(sent) = sent_by(&found, job) {
+            return Ok(Reconciled::Sent(receipt(sent.id.clone(), "found in Sent Items")));
         }
-        let all = self.client.find_by_internet_message_id(user, None, &job.message_id).await?;
-        if let Some(draft) = all.iter().find(|found| found.is_draft == Some(true)) {
+        found.extend(self.client.find_by_internet_message_id(user, None, &job.message_id).await?);
+        if let Some(sent) = sent_by(&found, job) {
+            return Ok(Reconciled::Sent(receipt(sent.id.clone(), "found, and no longer a draft")));
+        }
+        let is_draft = |found: &&Message| found.is_draft == Some(true) && whose(found, job) == Whose::Ours;
+        if let Some(draft) = found.iter().find(is_draft) {
             return Ok(Reconciled::NotSent { draft: Some(draft.id.clone()) });
         }
-        // With an id the send may have been asked for; without one it never was, and what else bears this
-        // Message-ID was not put there by this job.
-        if job.provider_id.is_some() && !all.is_empty() {
-            let words = "a message with this Message-ID lies neither in Drafts nor in Sent Items";
-            let failure = Failure::new(operation(job), Origin::Provider, words, Decision::Hold);
-            return Ok(Reconciled::StillUnknown(failure));
-        }
-        Ok(Reconciled::NotSent { draft: None })
+        Ok(doubt(&found, job).unwrap_or(Reconciled::NotSent { draft: None }))
     }
 
     async fn look_up(&self, job: &SendJob) -> Result<Reconciled, GraphError> {
@@ -144,10 +146,54 @@ impl Sender for GraphSender {
             }
         }
     }
+}
 
-    fn max_message_bytes(&self) -> u64 {
-        MAX_MIME_BYTES
+/// Whose a message with the job's `Message-ID` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// It has the id that was written down, or bears this job's mark.
+    Ours,
+    /// It bears the mark of another job.
+    Anothers,
+    /// It bears no mark.
+    Nobodys,
+    /// Graph does not show its headers.
+    NotShown,
+}
+
+fn whose(found: &Message, job: &SendJob) -> Whose {
+    if job.provider_id.as_ref() == Some(&found.id) {
+        return Whose::Ours;
     }
+    let Some(headers) = &found.internet_message_headers else { return Whose::NotShown };
+    let id = job.id.to_string();
+    match headers.iter().find(|header| header.name.eq_ignore_ascii_case(MARK)) {
+        None => Whose::Nobodys,
+        Some(mark) if mark.value.trim() == id => Whose::Ours,
+        Some(_) => Whose::Anothers,
+    }
+}
+
+fn sent_by<'m>(found: &'m [Message], job: &SendJob) -> Option<&'m Message> {
+    found.iter().find(|found| found.is_draft == Some(false) && whose(found, job) == Whose::Ours)
+}
+
+/// What keeps the look-up from saying that the message was not sent, when nothing found is certainly this job's.
+fn doubt(found: &[Message], job: &SendJob) -> Option<Reconciled> {
+    let still_unknown = |words, decision| {
+        Some(Reconciled::StillUnknown(Failure::new(operation(job), Origin::Provider, words, decision)))
+    };
+    if found.iter().any(|found| whose(found, job) == Whose::NotShown || found.is_draft.is_none()) {
+        let words = "Microsoft Graph does not show the headers of a message with this Message-ID";
+        return still_unknown(words, Decision::Retry { after: None });
+    }
+    // With an id the send may have been asked for, and the mark may have been lost on the way.
+    let unmarked = |found: &Message| found.is_draft == Some(false) && whose(found, job) == Whose::Nobodys;
+    if job.provider_id.is_some() && found.iter().any(unmarked) {
+        let words = "a message with this Message-ID is there, without a sign of who sent it";
+        return still_unknown(words, Decision::Hold);
+    }
+    None
 }
 
 fn operation(job: &SendJob) -> String {

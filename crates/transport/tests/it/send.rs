@@ -68,6 +68,7 @@ async fn a_draft_is_made_written_down_and_sent() {
     assert_eq!(bcc.len(), 1, "{mime}");
     assert!(bcc[0].contains("ben@fabrikam.example") && !bcc[0].to_lowercase().contains("ann@"), "{mime}");
     assert!(mime.contains(MESSAGE_ID));
+    assert!(mime.contains(&format!("X-Postroom-Id: {}\r\n", job(None).id)), "{mime}");
 }
 
 #[tokio::test]
@@ -192,7 +193,10 @@ async fn too_large_or_with_strangers_in_the_headers_is_held() {
 
 #[tokio::test]
 async fn what_became_of_it() {
-    let message = |id: &str, draft: bool| json!({"id":id,"isDraft":draft,"internetMessageId":MESSAGE_ID,"parentFolderId":"f"});
+    let message = |id: &str, draft: bool| {
+        json!({"id":id,"isDraft":draft,"internetMessageId":MESSAGE_ID,"parentFolderId":"f",
+               "internetMessageHeaders":[{"name":"x-postroom-id","value":job(None).id.to_string()}]})
+    };
     let of = move |by_id: Option<Reply>, sent: Vec<serde_json::Value>, all: Vec<serde_json::Value>| {
         graph(move |seen| match seen.line().as_str() {
             GET => by_id.clone().unwrap(),
@@ -225,18 +229,57 @@ async fn what_became_of_it() {
         assert_eq!(lookup(draft, id).await, waiting(Some("D2")));
         assert_eq!(lookup(of(reply, vec![], vec![]).await, id).await, waiting(None));
     }
-    // A copy elsewhere proves nothing: without an id the send was never asked for, with one a person looks.
-    let elsewhere = || vec![message("I1", false)];
-    assert_eq!(lookup(of(None, vec![], elsewhere()).await, None).await, waiting(None));
-    let found = lookup(of(gone(), vec![], elsewhere()).await, Some("D1")).await;
-    assert!(
-        matches!(&found, Reconciled::StillUnknown(failure) if failure.decision() == Decision::Hold),
-        "{found:?}"
-    );
+    // What bears the mark and is no draft has left, wherever it lies now.
+    let moved = lookup(of(None, vec![], vec![message("I1", false)]).await, None).await;
+    assert!(matches!(&moved, Reconciled::Sent(_)), "{moved:?}");
     // Another case of letters is another Message-ID.
     let mut other = message("S1", false);
     other["internetMessageId"] = json!(MESSAGE_ID.to_uppercase());
     assert_eq!(lookup(of(None, vec![other], vec![]).await, None).await, waiting(None));
+}
+
+#[tokio::test]
+async fn the_message_id_alone_is_no_proof() {
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Expected {
+        Waiting,
+        Unknown,
+        Person,
+    }
+    use Expected::{Person, Unknown, Waiting};
+    let mark = |id: &str| json!([{"name":"Received","value":"x"},{"name":"X-Postroom-Id","value":id}]);
+    let other = "0198f0a0-0000-7000-8000-000000000001";
+    // headers, whether it is a draft, whether an id was written down
+    for (headers, draft, noted, expected) in [
+        (Some(mark(other)), false, false, Waiting), // the same message, handed in once more
+        (Some(mark(other)), false, true, Waiting),
+        (Some(mark(other)), true, false, Waiting), // the draft of another job
+        (Some(json!([])), false, false, Waiting),  // this send was never asked for
+        (Some(json!([])), true, false, Waiting),   // a draft of somebody's own
+        (Some(json!([])), false, true, Person),
+        (None, false, false, Unknown),
+        (None, true, true, Unknown),
+    ] {
+        let mut found = json!({"id":"X1","isDraft":draft,"internetMessageId":MESSAGE_ID});
+        if let Some(headers) = headers.clone() {
+            found["internetMessageHeaders"] = headers;
+        }
+        let stub = graph(move |seen| match seen.line().as_str() {
+            GET => refused(404, "ErrorItemNotFound"),
+            SENT_ITEMS if draft => page(&[]),
+            SENT_ITEMS | ALL => page(std::slice::from_ref(&found)),
+            line => panic!("{line}"),
+        })
+        .await;
+        let answer = sender(&stub).await.reconcile(&job(noted.then_some("D1"))).await;
+        let got = match &answer {
+            Reconciled::NotSent { draft: None } => Waiting,
+            Reconciled::StillUnknown(failure) if failure.decision() == Decision::Hold => Person,
+            Reconciled::StillUnknown(_) => Unknown,
+            other => panic!("{other:?} for {headers:?}, draft {draft}, noted {noted}"),
+        };
+        assert_eq!(got, expected, "{headers:?}, draft {draft}, noted {noted}");
+    }
 }
 
 #[tokio::test]

@@ -42,6 +42,10 @@ struct Nowhere;
 
 #[async_trait]
 impl Transports for Nowhere {
+    fn can_send(&self, _: &ConnectionSettings) -> Result<(), String> {
+        Ok(())
+    }
+
     async fn sender(&self, _: &Connection) -> Result<Box<dyn Sender>, Failure> {
         Err(Failure::new("send", Origin::Ourselves, "no transport in this sample", Decision::Hold))
     }
@@ -251,6 +255,8 @@ impl Sample {
             messages.push(NewInboxMessage {
                 provider_id: (*id).to_owned(),
                 message_id: None,
+                content: postroom_mime::read::content_digest(raw.as_bytes()),
+                placeholder: false,
                 raw: self.store.put_blob(Bytes::copy_from_slice(raw.as_bytes())).await.unwrap(),
                 received_at: self.later(-600 * (number as i64 + 1)),
             });
@@ -260,6 +266,7 @@ impl Sample {
             lease: claimed.lease.clone(),
             cursor: "1".into(),
             messages,
+            present: vec![],
             removed: vec![],
         };
         self.store.commit_batch(batch).await.unwrap();

@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use crate::sqlite::SqliteStore;
 use crate::sqlite::events::append;
 use crate::sqlite::fault::{Fault, still_held};
-use crate::sqlite::rows::{Cells, key, micros, number};
+use crate::sqlite::rows::{Cells, key, micros, number, text_list};
 use crate::{CollectedBatch, CommitReport, NewInboxMessage};
 
 /// What became of one message of a batch.
@@ -45,6 +45,7 @@ impl SqliteStore {
                 Arrival::Repeated => report.repeated += 1,
             }
         }
+        self.write_returns(&mut transaction, batch.mailbox, &batch.present).await?;
         for provider_id in &batch.removed {
             self.write_removal(&mut transaction, batch.mailbox, provider_id).await?;
         }
@@ -58,16 +59,19 @@ impl SqliteStore {
         mailbox: MailboxId,
         new: &NewInboxMessage,
     ) -> Result<Arrival, Fault> {
-        // A known id that had left the folder is back.
         let known = sqlx::query(
-            "UPDATE provider_messages SET removed_at = NULL WHERE mailbox = ? AND provider_id = ?",
+            "SELECT message, refetch FROM provider_messages WHERE mailbox = ? AND provider_id = ?",
         )
         .bind(key(mailbox.as_uuid()))
         .bind(&new.provider_id)
-        .execute(&mut *db)
-        .await?
-        .rows_affected();
-        if known > 0 {
+        .fetch_optional(&mut *db)
+        .await?;
+        if let Some(known) = known {
+            let cells = Cells::new("provider_messages", &known);
+            if cells.int("refetch")? == 1 {
+                return self.write_refetched(db, mailbox, cells.int("message")?, new).await;
+            }
+            self.write_returns(db, mailbox, std::slice::from_ref(&new.provider_id)).await?;
             return Ok(Arrival::Repeated);
         }
         let (message, arrival, kind) = match find_same(&mut *db, new).await? {
@@ -80,10 +84,10 @@ impl SqliteStore {
             .bind(message.sequence)
             .execute(&mut *db)
             .await?;
-        // A second copy in the same mailbox is the same place.
+        // A second copy in the same mailbox is the same place; a test message has none.
         sqlx::query(
             "INSERT OR IGNORE INTO inbox_mailboxes (mailbox, received_at, message)
-             SELECT ?, received_at, sequence FROM inbox WHERE sequence = ?",
+             SELECT ?, received_at, sequence FROM inbox WHERE sequence = ? AND is_check = 0",
         )
         .bind(key(mailbox.as_uuid()))
         .bind(message.sequence)
@@ -97,12 +101,15 @@ impl SqliteStore {
     async fn write_message(&self, db: &mut SqliteConnection, new: &NewInboxMessage) -> Result<Known, Fault> {
         let id: InboxMessageId = self.env.new_id();
         let sequence = sqlx::query(
-            "INSERT INTO inbox (id, state, message_id, raw_sha256, raw_size, received_at, stored_at, thread)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?1)",
+            "INSERT INTO inbox (id, state, message_id, content, placeholder, raw_sha256, raw_size, received_at, stored_at,
+                                thread)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?1)",
         )
         .bind(key(id.as_uuid()))
         .bind(InboxState::Stored.as_str())
         .bind(&new.message_id)
+        .bind(new.content.as_slice())
+        .bind(new.placeholder)
         .bind(&new.raw.sha256)
         .bind(number(new.raw.size))
         .bind(micros(new.received_at))
@@ -111,6 +118,65 @@ impl SqliteStore {
         .await?
         .last_insert_rowid();
         Ok(Known { sequence, id })
+    }
+
+    /// What was fetched once more takes the place of its placeholder: the message keeps its id and its mailbox. It is
+    /// not compared with what other mailboxes hold, so the same mail may be there a second time.
+    async fn write_refetched(
+        &self,
+        db: &mut SqliteConnection,
+        mailbox: MailboxId,
+        sequence: i64,
+        new: &NewInboxMessage,
+    ) -> Result<Arrival, Fault> {
+        let row = sqlx::query(
+            "UPDATE inbox SET state = 'stored', reason = NULL, message_id = ?, content = ?, placeholder = ?,
+                 raw_sha256 = ?, raw_size = ?
+             WHERE sequence = ? RETURNING id",
+        )
+        .bind(&new.message_id)
+        .bind(new.content.as_slice())
+        .bind(new.placeholder)
+        .bind(&new.raw.sha256)
+        .bind(number(new.raw.size))
+        .bind(sequence)
+        .fetch_one(&mut *db)
+        .await?;
+        sqlx::query("UPDATE provider_messages SET refetch = 0 WHERE message = ?")
+            .bind(sequence)
+            .execute(&mut *db)
+            .await?;
+        let id = Cells::new("inbox", &row).id("id")?;
+        let event = self.event(Subject::InboxMessage(id), EventKind::InboxStored);
+        append(db, &event.words(format!("mailbox {mailbox}, fetched once more"))).await?;
+        Ok(Arrival::Stored)
+    }
+
+    /// Those of these ids that had left the folder are back.
+    async fn write_returns(
+        &self,
+        db: &mut SqliteConnection,
+        mailbox: MailboxId,
+        provider_ids: &[String],
+    ) -> Result<(), Fault> {
+        if provider_ids.is_empty() {
+            return Ok(());
+        }
+        let returned = sqlx::query(
+            "UPDATE provider_messages SET removed_at = NULL
+             WHERE mailbox = ? AND provider_id IN (SELECT value FROM json_each(?)) AND removed_at IS NOT NULL
+             RETURNING (SELECT id FROM inbox WHERE sequence = message) AS id",
+        )
+        .bind(key(mailbox.as_uuid()))
+        .bind(text_list(provider_ids.iter().map(String::as_str)))
+        .fetch_all(&mut *db)
+        .await?;
+        for row in &returned {
+            let id = Cells::new("inbox", row).id("id")?;
+            let event = self.event(Subject::InboxMessage(id), EventKind::InboxReturned);
+            append(db, &event.words(format!("mailbox {mailbox}"))).await?;
+        }
+        Ok(())
     }
 
     async fn write_removal(
@@ -139,10 +205,10 @@ impl SqliteStore {
 /// The message that this one is a copy of: same `Message-ID` and same content; without one, same content.
 async fn find_same(db: &mut SqliteConnection, new: &NewInboxMessage) -> Result<Option<Known>, Fault> {
     let row = sqlx::query(
-        "SELECT sequence, id FROM inbox WHERE raw_sha256 = ?1 AND (?2 IS NULL OR message_id = ?2)
+        "SELECT sequence, id FROM inbox WHERE content = ?1 AND (?2 IS NULL OR message_id = ?2)
          ORDER BY sequence LIMIT 1",
     )
-    .bind(&new.raw.sha256)
+    .bind(new.content.as_slice())
     .bind(&new.message_id)
     .fetch_optional(db)
     .await?;

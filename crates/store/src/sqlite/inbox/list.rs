@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Sqlite};
 
 use super::{message, message_columns};
 use crate::sqlite::SqliteStore;
+use crate::sqlite::broken::readable;
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows::{Cells, key};
 use crate::sqlite::visible::{for_viewer, mailbox_is_visible, message_is_visible};
@@ -107,7 +108,7 @@ impl SqliteStore {
             .bind(page.offset)
             .fetch_all(&self.readers)
             .await?;
-        rows.iter().map(message).collect()
+        readable(&rows, message)
     }
 
     pub(super) async fn count_inbox(&self, viewer: &Viewer, filter: &InboxFilter) -> Result<u64, Fault> {

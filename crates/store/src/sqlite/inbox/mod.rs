@@ -21,7 +21,7 @@ use super::SqliteStore;
 use super::fault::Fault;
 use super::rows::{Cells, key, text_list};
 use crate::{
-    BlobStore, CollectedBatch, CommitReport, InboxFilter, InboxStore, Page, Processed, StoreError,
+    BlobStore, CollectedBatch, CommitReport, InboxFilter, InboxStore, Page, Processed, Refetch, StoreError,
     StoredMessage,
 };
 
@@ -39,8 +39,14 @@ macro_rules! message_columns {
 
 use message_columns;
 
-pub(super) const UNPROCESSED: &str = "SELECT id, raw_sha256, raw_size, received_at FROM inbox
-     WHERE state = 'stored' ORDER BY received_at, sequence LIMIT ?";
+pub(super) const UNPROCESSED: &str = "SELECT id, sequence, raw_sha256, raw_size, received_at FROM inbox m
+     WHERE state = 'stored'
+     AND NOT EXISTS (SELECT 1 FROM provider_messages p WHERE p.message = m.sequence AND p.refetch = 1)
+     ORDER BY received_at, sequence LIMIT ?";
+
+pub(super) const TO_REFETCH: &str = "SELECT p.provider_id, m.id, m.message_id, m.received_at
+     FROM provider_messages p JOIN inbox m ON m.sequence = p.message
+     WHERE p.mailbox = ? AND p.refetch = 1 LIMIT ?";
 
 fn message(row: &SqliteRow) -> Result<InboxMessage, Fault> {
     let cells = Cells::new("inbox", row);
@@ -67,7 +73,7 @@ impl InboxStore for SqliteStore {
         let work = async {
             let known: Vec<String> = sqlx::query_scalar(
                 "SELECT provider_id FROM provider_messages
-                 WHERE mailbox = ? AND provider_id IN (SELECT value FROM json_each(?))",
+                 WHERE mailbox = ? AND provider_id IN (SELECT value FROM json_each(?)) AND refetch = 0",
             )
             .bind(key(mailbox.as_uuid()))
             .bind(text_list(provider_ids.iter().map(String::as_str)))
@@ -78,21 +84,16 @@ impl InboxStore for SqliteStore {
         self.tell("compare with the provider's ids", work.await)
     }
 
+    async fn to_refetch(&self, mailbox: MailboxId, limit: u32) -> Result<Vec<Refetch>, StoreError> {
+        self.tell("ask what is to be fetched once more", self.list_refetch(mailbox, limit).await)
+    }
+
     async fn commit_batch(&self, batch: CollectedBatch) -> Result<CommitReport, StoreError> {
         self.tell("commit collected messages", self.write_batch(&batch).await)
     }
 
     async fn unprocessed(&self, limit: u32) -> Result<Vec<StoredMessage>, StoreError> {
-        let work = async {
-            let rows = sqlx::query(UNPROCESSED).bind(limit).fetch_all(&self.readers).await?;
-            let stored = |row| {
-                let cells = Cells::new("inbox", row);
-                let (id, raw) = (cells.id("id")?, cells.raw()?);
-                Ok(StoredMessage { id, raw, received_at: cells.time("received_at")? })
-            };
-            rows.iter().map(stored).collect()
-        };
-        self.tell("list unprocessed messages", work.await)
+        self.tell("list unprocessed messages", self.list_unprocessed(limit).await)
     }
 
     async fn finish_processing(&self, id: InboxMessageId, processed: Processed) -> Result<(), StoreError> {

@@ -1,20 +1,55 @@
 //! What processing found, and the way back from quarantine.
 
-use postroom_model::InboxMessageId;
 use postroom_model::event::{EventKind, Subject};
 use postroom_model::inbox::Summary;
 use postroom_model::people::Viewer;
+use postroom_model::{InboxMessageId, MailboxId};
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
-use super::threads;
+use super::{TO_REFETCH, UNPROCESSED, threads};
 use crate::sqlite::SqliteStore;
+use crate::sqlite::broken::{of_the_row, readable};
 use crate::sqlite::events::append;
 use crate::sqlite::fault::{Fault, one_row};
-use crate::sqlite::rows::{Cells, key, text_list, to_json};
+use crate::sqlite::rows::{Cells, key, micros, text_list, to_json};
 use crate::sqlite::visible::{for_viewer, message_is_visible};
-use crate::{Processed, StoreError};
+use crate::{Processed, Refetch, StoreError, StoredMessage};
 
 impl SqliteStore {
+    pub(super) async fn list_unprocessed(&self, limit: u32) -> Result<Vec<StoredMessage>, Fault> {
+        let rows = sqlx::query(UNPROCESSED).bind(limit).fetch_all(&self.readers).await?;
+        let mut stored = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match stored_message(row) {
+                Ok(message) => stored.push(message),
+                Err(fault) => self.quarantine_broken(row, of_the_row(fault)?).await?,
+            }
+        }
+        Ok(stored)
+    }
+
+    /// A row that cannot be read goes into quarantine, and blocks nobody else.
+    async fn quarantine_broken(&self, row: &SqliteRow, reason: String) -> Result<(), Fault> {
+        let cells = Cells::new("inbox", row);
+        let reason = format!("what is stored of it cannot be read: {reason}");
+        tracing::error!(reason, "an inbox message is put into quarantine");
+        let mut transaction = self.begin().await?;
+        let touched = sqlx::query(
+            "UPDATE inbox SET state = 'quarantined', reason = ? WHERE sequence = ? AND state = 'stored'",
+        )
+        .bind(&reason)
+        .bind(cells.int("sequence")?)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        if touched == 1 {
+            let event = self.event(Subject::InboxMessage(cells.id("id")?), EventKind::InboxQuarantined);
+            append(&mut transaction, &event.words(reason)).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
     pub(super) async fn write_processed(
         &self,
         id: InboxMessageId,
@@ -40,6 +75,11 @@ impl SqliteStore {
                 threads::join(&mut transaction, sequence, summary).await?;
                 self.event(Subject::InboxMessage(id), EventKind::InboxProcessed)
             }
+            Processed::Check => {
+                write_check(&mut transaction, sequence).await?;
+                let event = self.event(Subject::InboxMessage(id), EventKind::InboxProcessed);
+                event.words("the test message of a check: shown to nobody")
+            }
             Processed::Quarantined { reason } => {
                 sqlx::query("UPDATE inbox SET state = 'quarantined', reason = ? WHERE sequence = ?")
                     .bind(reason)
@@ -63,18 +103,66 @@ impl SqliteStore {
         let change = sqlx::query(concat!(
             "UPDATE inbox AS m SET state = 'stored', reason = NULL
              WHERE m.id = ?4 AND m.state = 'quarantined' AND ",
-            message_is_visible!()
+            message_is_visible!(),
+            " RETURNING id, sequence, placeholder"
         ));
-        let touched = for_viewer(change, viewer)
-            .bind(key(id.as_uuid()))
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-        one_row(touched, "process a message again", || format!("inbox message {id}"))?;
+        let changed = for_viewer(change, viewer).bind(key(id.as_uuid())).fetch_all(&mut *transaction).await?;
+        one_row(changed.len() as u64, "process a message again", || format!("inbox message {id}"))?;
+        let cells = Cells::new("inbox", &changed[0]);
+        if cells.int("placeholder")? == 1 {
+            self.write_refetch(&mut transaction, cells.int("sequence")?).await?;
+        }
         let event = self.event(Subject::InboxMessage(id), EventKind::InboxReprocess);
         append(&mut transaction, &event.actor(actor)).await?;
         Ok(transaction.commit().await?)
     }
+
+    /// The mail itself was never stored: the next reading of its mailbox fetches it, and that is due now. Where the
+    /// mailbox means another account since, there is nothing to fetch, and the placeholder is read again.
+    async fn write_refetch(&self, db: &mut SqliteConnection, sequence: i64) -> Result<(), Fault> {
+        sqlx::query("UPDATE provider_messages SET refetch = 1 WHERE message = ?")
+            .bind(sequence)
+            .execute(&mut *db)
+            .await?;
+        sqlx::query(
+            "UPDATE mailboxes SET next_due_at = ?1 WHERE id IN
+                 (SELECT mailbox FROM provider_messages WHERE message = ?2 AND refetch = 1)",
+        )
+        .bind(micros(self.env.now()))
+        .bind(sequence)
+        .execute(db)
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn list_refetch(&self, mailbox: MailboxId, limit: u32) -> Result<Vec<Refetch>, Fault> {
+        let rows =
+            sqlx::query(TO_REFETCH).bind(key(mailbox.as_uuid())).bind(limit).fetch_all(&self.readers).await?;
+        let refetch = |row: &SqliteRow| {
+            let cells = Cells::new("inbox", row);
+            Ok(Refetch {
+                provider_id: cells.text("provider_id")?,
+                message_id: cells.opt_text("message_id")?,
+                received_at: cells.time("received_at")?,
+            })
+        };
+        readable(&rows, refetch)
+    }
+}
+
+fn stored_message(row: &SqliteRow) -> Result<StoredMessage, Fault> {
+    let cells = Cells::new("inbox", row);
+    Ok(StoredMessage { id: cells.id("id")?, raw: cells.raw()?, received_at: cells.time("received_at")? })
+}
+
+/// What is in no mailbox is seen by nobody.
+async fn write_check(db: &mut SqliteConnection, sequence: i64) -> Result<(), Fault> {
+    sqlx::query("UPDATE inbox SET state = 'processed', reason = NULL, is_check = 1 WHERE sequence = ?")
+        .bind(sequence)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query("DELETE FROM inbox_mailboxes WHERE message = ?").bind(sequence).execute(db).await?;
+    Ok(())
 }
 
 async fn write_summary(

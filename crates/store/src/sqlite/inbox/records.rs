@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::StoreError;
 use crate::sqlite::SqliteStore;
+use crate::sqlite::broken::readable;
 use crate::sqlite::events::append;
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows::{Cells, key, micros, to_word};
@@ -108,7 +109,7 @@ impl SqliteStore {
             .bind(&record.number)
             .fetch_all(&self.readers)
             .await?;
-        rows.iter().map(entry).collect()
+        readable(&rows, entry)
     }
 
     pub(super) async fn entries_of_message(
@@ -122,7 +123,7 @@ impl SqliteStore {
             " ORDER BY e.time, e.sequence"
         ));
         let rows = for_viewer(query, viewer).bind(key(id.as_uuid())).fetch_all(&self.readers).await?;
-        rows.iter().map(entry).collect()
+        readable(&rows, entry)
     }
 }
 

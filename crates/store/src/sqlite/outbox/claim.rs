@@ -7,16 +7,17 @@
 
 use postroom_model::Timestamp;
 use postroom_model::event::{EventKind, Subject};
-use postroom_model::outbox::OutboxState;
+use postroom_model::outbox::{OutboxMessage, OutboxState};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::message;
 use crate::sqlite::SqliteStore;
+use crate::sqlite::broken::of_the_row;
 use crate::sqlite::events::append;
 use crate::sqlite::fault::Fault;
 use crate::sqlite::rows::{Cells, key, micros};
-use crate::{ClaimedMessage, Lease, NodeId};
+use crate::{BlobRef, ClaimedMessage, Lease, NodeId};
 
 /// Holds for a row `m` of `outbox` whose lane is open at the instant ?1.
 macro_rules! lane_is_open {
@@ -56,7 +57,12 @@ impl SqliteStore {
             sqlx::query(CLAIM).bind(micros(self.env.now())).bind(limit).fetch_all(&mut *transaction).await?;
         let mut claimed = Vec::with_capacity(due.len());
         for row in &due {
-            claimed.push(self.claim(&mut transaction, row, owner, until).await?);
+            match message(row).and_then(|message| Ok((message, Cells::new("outbox", row).raw()?))) {
+                Ok((before, raw)) => {
+                    claimed.push(self.claim(&mut transaction, before, raw, owner, until).await?);
+                }
+                Err(fault) => self.hold_broken(&mut transaction, row, of_the_row(fault)?).await?,
+            }
         }
         transaction.commit().await?;
         Ok(claimed)
@@ -65,11 +71,11 @@ impl SqliteStore {
     async fn claim(
         &self,
         db: &mut SqliteConnection,
-        before: &SqliteRow,
+        before: OutboxMessage,
+        raw: BlobRef,
         owner: &NodeId,
         until: Timestamp,
     ) -> Result<ClaimedMessage, Fault> {
-        let before = message(before)?;
         let row = sqlx::query(
             "UPDATE outbox SET state = 'sending', attempts = attempts + 1, next_attempt_at = NULL,
                  lease_owner = ?, lease_until = ?, fence = fence + 1
@@ -89,7 +95,30 @@ impl SqliteStore {
         }
         append(db, &self.event(subject, EventKind::OutboxAttempt).attempt(claimed.attempts)).await?;
         let lease = Lease { owner: owner.clone(), fence: cells.int("fence")?, until };
-        Ok(ClaimedMessage { previous: before.state, raw: cells.raw()?, message: claimed, lease })
+        Ok(ClaimedMessage { previous: before.state, raw, message: claimed, lease })
+    }
+
+    /// A row that cannot be read waits for a person, and holds up nobody else.
+    async fn hold_broken(
+        &self,
+        db: &mut SqliteConnection,
+        row: &SqliteRow,
+        reason: String,
+    ) -> Result<(), Fault> {
+        let cells = Cells::new("outbox", row);
+        let reason = format!("held, because what is stored of it cannot be read: {reason}");
+        tracing::error!(reason, "an outbox message is held");
+        sqlx::query(
+            "UPDATE outbox SET state = 'held', next_attempt_at = NULL, last_words = ?,
+                 lease_owner = NULL, lease_until = NULL, fence = fence + 1
+             WHERE sequence = ?",
+        )
+        .bind(&reason)
+        .bind(cells.int("sequence")?)
+        .execute(&mut *db)
+        .await?;
+        let subject = Subject::OutboxMessage(cells.id("id")?);
+        append(db, &self.event(subject, EventKind::OutboxHeld).words(reason)).await
     }
 
     /// When the first message in an open lane is due, or a running lease ends. One in a closed lane waits for what

@@ -14,6 +14,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use super::SqliteStore;
+use super::broken::readable;
 use super::events::append;
 use super::fault::{Fault, one_row, still_held};
 use super::rows::{Cells, key, micros, time};
@@ -210,7 +211,7 @@ impl SqliteStore {
             (None, None) => sqlx::query("SELECT * FROM outbox ORDER BY sequence DESC LIMIT ? OFFSET ?"),
         };
         let rows = query.bind(page.bounded_limit()).bind(page.offset).fetch_all(&self.readers).await?;
-        rows.iter().map(message).collect()
+        readable(&rows, message)
     }
 
     async fn raw_of(&self, id: OutboxMessageId) -> Result<BlobRef, Fault> {
@@ -302,19 +303,20 @@ impl OutboxStore for SqliteStore {
             let rows = sqlx::query("SELECT state, count(*) AS messages FROM outbox GROUP BY state")
                 .fetch_all(&self.readers)
                 .await?;
-            let count = |row| {
+            let count = |row: &SqliteRow| {
                 let cells = Cells::new("outbox", row);
                 Ok((cells.word("state")?, cells.count("messages")?))
             };
-            rows.iter().map(count).collect()
+            readable(&rows, count)
         };
         self.tell("count the outbox", work.await)
     }
 
     async fn next_outbox_due(&self) -> Result<Option<Timestamp>, StoreError> {
         let work = async {
+            // What is beyond the calendar is never due, and must not hide that something else is.
             let due: Option<i64> = self.first_due().await?;
-            Ok(due.map(|due| time("outbox", due)).transpose()?)
+            Ok(due.map(|due| time("outbox", due).unwrap_or(Timestamp::MAX)))
         };
         self.tell("ask when the next message is due", work.await)
     }
