@@ -31,6 +31,7 @@ mod call;
 mod control;
 mod directory;
 mod entra;
+mod exchange;
 mod faults;
 mod limits;
 mod line;
