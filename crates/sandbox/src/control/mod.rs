@@ -2,6 +2,7 @@
 //!
 //! | call | what it does |
 //! |---|---|
+//! | `GET` | the tenant on one page |
 //! | `POST deliver?to=ADDRESS` | drops the body, a raw message, into that mailbox's inbox |
 //! | `GET outside` | mails that left the tenant, with envelope |
 //! | `GET requests` | the last 500 requests: method, path, status |
@@ -15,6 +16,7 @@
 //! | `GET device` | the same as a page |
 
 mod policy;
+mod portal;
 
 use std::sync::Arc;
 
@@ -44,6 +46,7 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
         return Refusal { status: 404, ..Refusal::no_route(call) }.into_response(tenant, call);
     }
     let result = match (&call.method, path) {
+        (&Method::GET, []) => portal::page(tenant).await,
         (&Method::POST, ["deliver"]) => deliver(tenant, call).await,
         (&Method::GET, ["outside"]) => outside(tenant).await,
         (&Method::GET, ["requests"]) => Ok(json_answer(200, &json!(*tenant.log()))),
