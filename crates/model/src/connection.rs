@@ -1,17 +1,22 @@
 //! Connections: how to reach one server or tenant with one credential, and the rules that say what is missing.
 //! Field labels and error texts are those of the screens people know (E-mail and Settings for incoming e-mail).
 
+mod cloud;
+mod secret;
+
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
+use crate::SecretString;
 use crate::address::HostName;
 use crate::id::ConnectionId;
 use crate::polling::PollingInterval;
 use crate::problem::Problems;
-use crate::{ExposeSecret, SecretString};
+
+pub use cloud::{Cloud, Endpoints};
+use secret::{validate_certificate, validate_federated, validate_secret};
 
 /// What a connection leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -247,67 +252,6 @@ impl UnknownWord {
     }
 }
 
-/// Which of Microsoft's clouds a tenant lives in, or a set of addresses of one's own (the sandbox).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cloud {
-    /// Worldwide, and GCC.
-    #[default]
-    Worldwide,
-    /// US Government L4 (GCC High).
-    UsGovernment,
-    /// US Government L5 (DoD).
-    UsGovernmentDod,
-    /// China, operated by 21Vianet.
-    China,
-    /// Addresses of one's own.
-    Custom(Endpoints),
-}
-
-/// The addresses a cloud is reached at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Endpoints {
-    /// Microsoft Entra: `https://login.microsoftonline.com`.
-    pub authority: Url,
-    /// Microsoft Graph without version: `https://graph.microsoft.com`.
-    pub graph: Url,
-}
-
-impl Endpoints {
-    /// The OAuth scope for Graph. In Microsoft's clouds this is the address itself plus `/.default`; a custom
-    /// Graph keeps the worldwide resource, because that is what tokens there are made for.
-    pub fn graph_scope(&self) -> String {
-        let microsoft = [
-            "graph.microsoft.com",
-            "graph.microsoft.us",
-            "dod-graph.microsoft.us",
-            "microsoftgraph.chinacloudapi.cn",
-        ];
-        match self.graph.host_str() {
-            Some(host) if microsoft.contains(&host) => format!("https://{host}/.default"),
-            _ => "https://graph.microsoft.com/.default".to_owned(),
-        }
-    }
-}
-
-impl Cloud {
-    /// Hosts of sign-in and Graph. Source: Microsoft, "National cloud deployments"
-    /// (<https://learn.microsoft.com/graph/deployments>).
-    pub fn endpoints(&self) -> Endpoints {
-        let (authority, graph) = match self {
-            Self::Worldwide => ("https://login.microsoftonline.com", "https://graph.microsoft.com"),
-            Self::UsGovernment => ("https://login.microsoftonline.us", "https://graph.microsoft.us"),
-            Self::UsGovernmentDod => ("https://login.microsoftonline.us", "https://dod-graph.microsoft.us"),
-            Self::China => {
-                ("https://login.partner.microsoftonline.cn", "https://microsoftgraph.chinacloudapi.cn")
-            }
-            Self::Custom(endpoints) => return endpoints.clone(),
-        };
-        let constant = |text: &str| Url::parse(text).expect("a constant URL parses");
-        Endpoints { authority: constant(authority), graph: constant(graph) }
-    }
-}
-
 /// The settings of a connection as a person fills them in: may be incomplete, never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -494,11 +438,8 @@ impl ConnectionSettings {
                     "User name/Password is discouraged: it fails with multi-factor authentication",
                 )
                 .hint("Choose Client secret."),
-            AuthenticationFlow::Certificate | AuthenticationFlow::Federated => {
-                if matches!(secret, SecretField::Missing) {
-                    problems.error("secret", format!("{} is missing", self.flow.label()));
-                }
-            }
+            AuthenticationFlow::Certificate => validate_certificate(secret, problems),
+            AuthenticationFlow::Federated => validate_federated(secret, problems),
         }
         if let Cloud::Custom(endpoints) = &self.cloud {
             for (field, url) in [("authority", &endpoints.authority), ("graph", &endpoints.graph)] {
@@ -509,29 +450,6 @@ impl ConnectionSettings {
                 }
             }
         }
-    }
-}
-
-/// The secret's *Value* is wanted; its *ID* is a GUID and stands right beside it in the portal.
-fn validate_secret(secret: SecretField<'_>, problems: &mut Problems) {
-    match secret {
-        SecretField::Missing => {
-            problems.error("secret", "Client secret is missing");
-        }
-        SecretField::Typed(text) if text.expose_secret().trim().is_empty() => {
-            problems.error("secret", "Client secret is missing");
-        }
-        SecretField::Typed(text) if is_guid(text.expose_secret().trim()) => {
-            problems
-                .error("secret", "Client secret looks like the Secret ID")
-                .hint("This is the Secret ID; copy the Value column. It is shown only once: if it is gone, make a new secret.");
-        }
-        SecretField::Typed(text) if text.expose_secret().chars().any(char::is_whitespace) => {
-            problems
-                .error("secret", "Client secret holds a blank or a line end")
-                .hint("Copy the Value again, without what stands around it.");
-        }
-        SecretField::Stored | SecretField::Typed(_) => {}
     }
 }
 
@@ -621,6 +539,37 @@ mod tests {
             messages(&settings, SecretField::Typed(&secret_id)),
             ["Client secret looks like the Secret ID"]
         );
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key_and_a_federated_credential_a_place() {
+        let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
+        settings.application_id = APPLICATION.into();
+        settings.tenant_id = TENANT.into();
+        let first = |settings: &ConnectionSettings, text: &str| {
+            messages(settings, SecretField::Typed(&SecretString::from(text))).into_iter().next()
+        };
+        settings.flow = AuthenticationFlow::Certificate;
+        let certificate = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
+        let key = "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n";
+        assert_eq!(first(&settings, &format!("{certificate}{key}")), None);
+        for text in
+            ["", "secret", certificate, key, &format!("{certificate}-----BEGIN ENCRYPTED PRIVATE KEY-----")]
+        {
+            assert!(first(&settings, text).is_some(), "{text}");
+        }
+        settings.flow = AuthenticationFlow::Federated;
+        for (text, good) in [
+            ("file:/var/run/secrets/token", true),
+            ("file:C:\\tokens\\token", true),
+            ("env:AZURE_TOKEN", true),
+            ("file:token", false),
+            ("eyJhbGciOi.eyJh.c2ln", false),
+            ("", false),
+        ] {
+            assert_eq!(first(&settings, text).is_none(), good, "{text}");
+        }
+        assert!(messages(&settings, SecretField::Stored).is_empty());
     }
 
     #[test]

@@ -3,9 +3,14 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
+mod certificate;
+mod clock;
+mod credentials;
 mod discovery;
 mod register;
+mod sign_in;
 mod stub;
+mod tenant;
 mod token;
 
 use std::time::Duration;
