@@ -70,9 +70,9 @@ fn read(tenant: &Tenant, head: Parts, body: Bytes, scheme: &str) -> Call {
     let host = head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
     let host = host.filter(|host| host.len() <= 255).or(head.uri.authority().map(|a| a.as_str()));
     let host = host.unwrap_or("localhost").to_owned();
-    // Libraries that insist on TLS come through something that ends it in front.
+    // TLS may also end in something that stands in front.
     let secure = head.headers.get("x-forwarded-proto").is_some_and(|value| value == "https");
-    let scheme = if secure { "https" } else { "http" };
+    let scheme = if secure { "https" } else { scheme };
     Call {
         method: head.method,
         path: split_path(head.uri.path()),

@@ -149,6 +149,7 @@ pub(crate) async fn a_removed_mailbox_is_out_of_use_and_comes_back_as_it_was(mak
         lease: held.lease,
         cursor: "late".into(),
         messages: vec![],
+        present: vec![],
         removed: vec![],
     };
     assert!(matches!(bench.store.commit_batch(late).await, Err(StoreError::LeaseLost { .. })));
