@@ -39,7 +39,8 @@ impl GraphClient {
         file: &Upload<'_>,
     ) -> Result<usize, GraphError> {
         let operation = format!("open an upload session on a draft of {user}");
-        let address = self.address(&operation, user, &["messages", draft, "attachments", "createUploadSession"])?;
+        let address =
+            self.address(&operation, user, &["messages", draft, "attachments", "createUploadSession"])?;
         let item = json!({"AttachmentItem": {
             "attachmentType": "file",
             "name": file.name,

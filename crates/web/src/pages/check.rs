@@ -104,9 +104,10 @@ async fn request(
         return Ok(Err(format!("{}. {hint}", problem.message)));
     }
     let secret = secret(app, &form).await?;
-    let mailboxes = vec![sender.clone()];
-    let test_message = Some(TestMessage { sender, recipient });
-    Ok(Ok(CheckRequest { settings: form.settings, secret, mailboxes, test_message }))
+    let mut request = CheckRequest::new(form.settings, secret);
+    request.mailboxes = vec![sender.clone()];
+    request.test_message = Some(TestMessage { sender, recipient });
+    Ok(Ok(request))
 }
 
 async fn secret(app: &App, form: &ConnectionForm) -> Result<Option<SecretString>, PageError> {
