@@ -75,6 +75,15 @@ pub(crate) struct World {
 impl World {
     /// A tenant with an application that may read and send.
     pub(crate) async fn new() -> Self {
+        Self::with_roles(&["Mail.ReadWrite", "Mail.Send"]).await
+    }
+
+    /// A tenant with an application that nobody has consented to.
+    pub(crate) async fn without_consent() -> Self {
+        Self::with_roles(&[]).await
+    }
+
+    async fn with_roles(roles: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let ready_file = folder.path().join("tenant.json");
@@ -91,7 +100,7 @@ impl World {
             application_id: String::new(),
             secret: String::new(),
         };
-        world.register().await;
+        world.register(roles).await;
         world
     }
 
@@ -104,7 +113,7 @@ impl World {
     }
 
     /// A1 to A22 in plain HTTP, so that the tests do not lean on the code under test.
-    async fn register(&mut self) {
+    async fn register(&mut self, granted: &[&str]) {
         let tenant = self.ready["tenant_id"].as_str().unwrap();
         let token_url = format!("{}/{tenant}/oauth2/v2.0/token", self.ready["authority"].as_str().unwrap());
         let form = [
@@ -132,9 +141,9 @@ impl World {
         let graph: Value =
             self.http.get(self.graph(filter)).bearer_auth(token).send().await.unwrap().json().await.unwrap();
         let graph = &graph["value"][0];
-        for wanted in ["Mail.ReadWrite", "Mail.Send"] {
+        for wanted in granted {
             let roles = graph["appRoles"].as_array().unwrap();
-            let role = roles.iter().find(|role| role["value"] == wanted).unwrap();
+            let role = roles.iter().find(|role| role["value"] == **wanted).unwrap();
             let path = format!("servicePrincipals/{}/appRoleAssignments", principal["id"].as_str().unwrap());
             post(
                 &path,

@@ -7,11 +7,13 @@
 //! | `story` | the demonstration, and the same way by command line and API |
 //! | `crash` | SIGKILL at the worst moments: nothing lost, nothing doubled |
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
+//! | `check` | the ladder of checks: all rungs well, and each common mistake named |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
 
 mod bad_input;
+mod check;
 mod crash;
 mod foreign;
 mod harness;

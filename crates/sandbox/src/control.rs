@@ -86,6 +86,9 @@ fn add_fault(tenant: &Tenant, call: &Call) -> Answer {
             "A fault needs a count of at least 1 and a status from 200 to 599.",
         ));
     }
+    if fault.names_nothing() {
+        return Err(Refusal::bad_request("A fault's code is one of Graph's, or AADSTS with a number."));
+    }
     let mut faults = tenant.faults();
     if faults.len() >= MAX_FAULTS {
         return Err(Refusal::bad_request("Too many faults are waiting; DELETE faults forgets them."));

@@ -32,6 +32,13 @@ pub(crate) struct Fault {
     /// Wait before the answer; at most a minute.
     #[serde(default)]
     pub(crate) delay_ms: u64,
+    /// Code of the refusal instead of the usual one for the status: `ErrorSendAsDenied` at Graph, `AADSTS7000222` at
+    /// Entra.
+    #[serde(default)]
+    pub(crate) code: Option<String>,
+    /// Its sentence.
+    #[serde(default)]
+    pub(crate) message: Option<String>,
     /// Close the connection without an answer.
     #[serde(default)]
     pub(crate) cut: bool,
@@ -55,6 +62,42 @@ pub(crate) fn take(tenant: &Tenant, method: &str, path: &str) -> Option<Fault> {
         faults.remove(index);
     }
     Some(fault)
+}
+
+/// Codes of Graph that a fault may name besides those of [`words`]: a mistyped one would test nothing.
+#[rustfmt::skip] // a list
+const CODES: &[&str] = &[
+    "ApplicationThrottled", "Authorization_RequestDenied", "BadRequest", "CredentialInvalidLifetimeAsPerAppPolicy",
+    "CredentialTypeNotAllowedAsPerAppPolicy", "ErrorAccessDenied", "ErrorAccountSuspend",
+    "ErrorExceededHourlyMessageLimit", "ErrorExceededMaxRecipientLimit", "ErrorExceededMessageLimit",
+    "ErrorFolderNotFound", "ErrorInternalServerError", "ErrorInternalServerTransientError",
+    "ErrorInvalidIdMalformed", "ErrorInvalidPropertySet", "ErrorInvalidRecipients", "ErrorInvalidUser",
+    "ErrorItemNotFound", "ErrorMailboxMoveInProgress", "ErrorMailboxStoreUnavailable",
+    "ErrorMessageSizeExceeded", "ErrorMessageSubmissionBlocked", "ErrorMimeContentInvalidBase64String",
+    "ErrorPropertyValidationFailure", "ErrorQuotaExceeded", "ErrorSendAsDenied", "ErrorSubmissionQuotaExceeded",
+    "ErrorSyncFolderNotFound", "ErrorTimeoutExpired", "GatewayTimeout", "InefficientFilter",
+    "InvalidAuthenticationToken", "InvalidInternetMessageHeaderCollection", "MailboxNotEnabledForRESTAPI",
+    "MailboxNotSupportedForRESTAPI", "RequestBodyRead", "RequestEntityTooLarge", "Request_ResourceNotFound",
+    "ResourceNotFound", "ResyncRequired", "ServiceNotAvailable", "SignInAudienceNotAllowedAsPerAppPolicy",
+    "SyncStateInvalid", "SyncStateNotFound", "TooManyRequests",
+];
+
+impl Fault {
+    /// The code it names, when Graph has it.
+    pub(crate) fn graph_code(&self) -> Option<&'static str> {
+        let code = self.code.as_deref()?;
+        CODES.iter().find(|known| **known == code).copied()
+    }
+
+    /// The number of `AADSTS7000222`.
+    pub(crate) fn number(&self) -> Option<u32> {
+        self.code.as_deref()?.strip_prefix("AADSTS")?.parse().ok()
+    }
+
+    /// Whether it names a code that nothing here would answer with.
+    pub(crate) fn names_nothing(&self) -> bool {
+        self.code.is_some() && self.graph_code().is_none() && self.number().is_none()
+    }
 }
 
 /// Graph's code and sentence for a status.

@@ -194,10 +194,11 @@ async fn faulty(tenant: &Arc<Tenant>, call: &Call, fault: &Fault, switch: &Switc
         (status, _) => {
             let status = status.unwrap_or(500);
             if !call.path.first().is_some_and(|first| first == "v1.0" || first == "beta") {
-                return entra::fault(tenant, call, status, fault.retry_after);
+                return entra::fault(tenant, call, status, fault);
             }
             let (code, message) = faults::words(status);
-            let mut refusal = Refusal::new(status, code, message);
+            let code = fault.graph_code().unwrap_or(code);
+            let mut refusal = Refusal::new(status, code, fault.message.as_deref().unwrap_or(message));
             if let Some(seconds) = fault.retry_after {
                 refusal = refusal.header(header::RETRY_AFTER, seconds.to_string());
             }

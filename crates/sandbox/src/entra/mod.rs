@@ -14,6 +14,7 @@ use axum::response::Response;
 
 use crate::answer::Refusal;
 use crate::call::Call;
+use crate::faults::Fault;
 use crate::state::{DOMAIN, Tenant};
 
 use errors::EntraError;
@@ -43,12 +44,17 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, first: &str, rest:
 }
 
 /// A fault in Entra's own shape.
-pub(crate) fn fault(tenant: &Tenant, call: &Call, status: u16, retry_after: Option<u32>) -> Response {
-    let number = if status == 429 { 90_055 } else { 90_033 };
-    let error = EntraError::new(status, number, "temporarily_unavailable")
-        .text("A transient error has occurred. Please try again.");
+pub(crate) fn fault(tenant: &Tenant, call: &Call, status: u16, fault: &Fault) -> Response {
+    let (number, word) = match (fault.number(), status) {
+        (Some(number), 401) => (number, "invalid_client"),
+        (Some(number), _) => (number, "invalid_grant"),
+        (None, 429) => (90_055, "temporarily_unavailable"),
+        (None, _) => (90_033, "temporarily_unavailable"),
+    };
+    let text = fault.message.as_deref().unwrap_or("A transient error has occurred. Please try again.");
+    let error = EntraError::new(status, number, word).text(text);
     let mut response = error.into_response(tenant, call);
-    if let Some(seconds) = retry_after {
+    if let Some(seconds) = fault.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
