@@ -15,6 +15,7 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   test    everything that must hold: format, lints, bans, documentation, all tests
+  faults  induce every named fault on a tenant of this machine, and print how each is recognised
   bans    compare Cargo.lock with the bans of deny.toml
 ";
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => test(),
+        ["faults"] => faults(),
         ["bans"] => bans::check(),
         _ => {
             say(USAGE);
@@ -41,6 +43,22 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stderr, reason = "the one place where xtask talks")]
 fn say(text: &str) {
     eprintln!("{text}");
+}
+
+/// The table is printed by the test that also holds it to its word.
+fn faults() -> Result<()> {
+    let arguments = [
+        "test",
+        "--quiet",
+        "--locked",
+        "--package",
+        "postroom-check",
+        "--test",
+        "faults",
+        "--",
+        "--nocapture",
+    ];
+    cargo("faults", &arguments, &[])
 }
 
 fn test() -> Result<()> {
