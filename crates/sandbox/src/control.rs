@@ -5,7 +5,7 @@
 //! | `POST deliver?to=ADDRESS` | drops the body, a raw message, into that mailbox's inbox |
 //! | `GET outside` | mails that left the tenant, with envelope |
 //! | `GET requests` | the last 500 requests: method, path, status |
-//! | `POST faults` | a fault for the next requests to a path |
+//! | `POST faults` | a fault for the next requests to a path: status, code, delay, or a cut line |
 //! | `DELETE faults` | forgets all faults |
 //! | `POST expire-deltas` | every delta token given so far answers 410 |
 

@@ -152,7 +152,7 @@ fn natural() -> Vec<Case> {
         ),
         wrong(
             "AADSTS50126",
-            "a client secret where a user\'s password belongs",
+            "a client secret where a user's password belongs",
             "token",
             |request| {
                 request.settings.flow = AuthenticationFlow::Password;

@@ -8,7 +8,6 @@
 //! | `tenant` | the tenant, with an application in it |
 
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
-#![expect(clippy::print_stdout, reason = "the table is what this test is for")]
 
 mod cases;
 mod tenant;

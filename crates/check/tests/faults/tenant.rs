@@ -16,6 +16,7 @@ pub(crate) const ORDERS: &str = "orders@contoso.example";
 struct Wall;
 
 impl Clock for Wall {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
