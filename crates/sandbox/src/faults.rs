@@ -73,6 +73,7 @@ const CODES: &[&str] = &[
     "ErrorFolderNotFound", "ErrorInternalServerError", "ErrorInternalServerTransientError",
     "ErrorInvalidIdMalformed", "ErrorInvalidPropertySet", "ErrorInvalidRecipients", "ErrorInvalidUser",
     "ErrorItemNotFound", "ErrorMailboxMoveInProgress", "ErrorMailboxStoreUnavailable",
+    "ErrorServerBusy", "MailboxConcurrency", "Request_MultipleObjectsWithSameKeyValue", "Request_ThrottledTemporarily",
     "ErrorMessageSizeExceeded", "ErrorMessageSubmissionBlocked", "ErrorMimeContentInvalidBase64String",
     "ErrorPropertyValidationFailure", "ErrorQuotaExceeded", "ErrorSendAsDenied", "ErrorSubmissionQuotaExceeded",
     "ErrorSyncFolderNotFound", "ErrorTimeoutExpired", "GatewayTimeout", "InefficientFilter",
@@ -80,6 +81,7 @@ const CODES: &[&str] = &[
     "MailboxNotSupportedForRESTAPI", "RequestBodyRead", "RequestEntityTooLarge", "Request_ResourceNotFound",
     "ResourceNotFound", "ResyncRequired", "ServiceNotAvailable", "SignInAudienceNotAllowedAsPerAppPolicy",
     "SyncStateInvalid", "SyncStateNotFound", "TooManyRequests",
+    "UnknownError",
 ];
 
 impl Fault {

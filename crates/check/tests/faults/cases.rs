@@ -1,7 +1,7 @@
 //! What is induced, and what must be said.
 
-use postroom_check::{CheckRequest, Mode, TestMessage};
-use postroom_entra::Code;
+use postroom_check::{CheckRequest, TestMessage};
+use postroom_entra::{Code, Ids, cause};
 use postroom_model::connection::{AuthenticationFlow, Cloud};
 use postroom_model::polling::PollingInterval;
 use postroom_model::{SecretString, Timestamp};
@@ -11,7 +11,7 @@ use super::tenant::ORDERS;
 
 /// One fault.
 pub(crate) struct Case {
-    /// The provider's code, or a name of ours.
+    /// Name of the row in the table of causes, or one of ours.
     pub(crate) name: String,
     /// How it is brought about.
     pub(crate) induced: String,
@@ -31,100 +31,66 @@ pub(crate) enum Expected {
     Words(&'static str),
 }
 
-/// AADSTS numbers answered by the token endpoint instead of a token.
-const SIGN_IN: &[(u16, u32)] = &[
-    (400, 50_034),
-    (400, 50_053),
-    (400, 50_055),
-    (400, 50_057),
-    (400, 50_076),
-    (400, 50_105),
-    (400, 50_126),
-    (400, 50_194),
-    (400, 53_003),
-    (400, 530_035),
-    (400, 65_001),
-    (401, 700_213),
-    (400, 70_011),
-    (401, 700_024),
-    (401, 700_025),
-    (401, 700_027),
-    (400, 7_000_112),
-    (401, 7_000_214),
-    (401, 7_000_222),
-    (400, 500_011),
-    (400, 900_023),
-    (400, 9_002_313),
+/// Codes that Graph answers when a message is sent; all others are met when the inbox is asked for.
+const SENDING: [&str; 6] = [
+    "ErrorSendAsDenied",
+    "ErrorMessageSubmissionBlocked",
+    "ErrorInvalidRecipients",
+    "ErrorMessageSizeExceeded",
+    "ErrorExceededMessageLimit",
+    "ErrorQuotaExceeded",
 ];
 
-/// Codes answered by Graph when the inbox is asked for.
-const MAILBOX: &[(u16, &str)] = &[
-    (401, "InvalidAuthenticationToken"),
-    (403, "ErrorAccessDenied"),
-    (404, "MailboxNotEnabledForRESTAPI"),
-    (404, "ErrorFolderNotFound"),
-    (404, "ErrorItemNotFound"),
-    (404, "Request_ResourceNotFound"),
-    (400, "RequestBodyRead"),
-    (429, "ApplicationThrottled"),
-    (503, "ServiceNotAvailable"),
-    (504, "GatewayTimeout"),
-];
+/// A code that stands in no row, so that the status decides.
+const UNHEARD_OF: &str = "UnknownError";
 
-/// Codes answered by Graph when the test message is sent.
-const SENDING: &[(u16, &str)] = &[
-    (403, "ErrorSendAsDenied"),
-    (403, "ErrorMessageSubmissionBlocked"),
-    (400, "ErrorInvalidRecipients"),
-    (413, "ErrorMessageSizeExceeded"),
-    (429, "ErrorExceededMessageLimit"),
-    (507, "ErrorQuotaExceeded"),
-];
-
-/// All of them.
+/// All of them: our own findings, mistakes that Microsoft's own answer tells, and each row of the table of causes,
+/// answered by the tenant on request. Rows of EWS, IMAP and SMTP wait for those transports.
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = ours();
     cases.extend(natural());
-    for (status, number) in SIGN_IN {
-        let fault = json!({"path_contains": "oauth2/v2.0/token", "status": status, "code": format!("AADSTS{number}")});
-        cases.push(Case {
-            name: format!("AADSTS{number}"),
-            induced: format!("the token endpoint answers {status}"),
-            rung: "token".to_owned(),
-            faults: vec![fault],
-            change: |_| {},
-            expected: Expected::Row(Code::Aadsts(*number)),
-        });
-    }
-    cases.extend(MAILBOX.iter().map(|(status, code)| answered(*status, code, "mailFolders/inbox")));
-    cases.extend(SENDING.iter().map(|(status, code)| answered(*status, code, "/send")));
-    let large = answered(413, "RequestEntityTooLarge", "createUploadSession");
-    cases.push(Case { rung: "send-large".to_owned(), change: full, ..large });
+    cases.extend(cause::rows().filter_map(|row| match row.example {
+        Code::Aadsts(number) => Some(refused_token(row.name, number)),
+        Code::Graph { status, code } => Some(answered(row.name, status, code, None)),
+        Code::GraphSaid { status, code, message } => Some(answered(row.name, status, code, Some(message))),
+        _ => None,
+    }));
     cases
 }
 
-/// A refusal of Graph, at the mailbox or at sending.
-fn answered(status: u16, code: &'static str, path: &str) -> Case {
-    // Twice, because a 401 is tried once more with a new token.
-    let fault = json!({"path_contains": path, "status": status, "code": code, "count": 2});
-    let sending = path == "/send";
+/// The token endpoint says no.
+fn refused_token(name: &str, number: u32) -> Case {
+    let code = format!("AADSTS{number}");
     Case {
-        name: code.to_owned(),
-        induced: format!("Graph answers {status} to {path}"),
+        name: name.to_owned(),
+        induced: format!("{code} instead of a token"),
+        rung: "token".to_owned(),
+        faults: vec![json!({"path_contains": "oauth2/v2.0/token", "status": 400, "code": code})],
+        change: |_| {},
+        expected: Expected::Row(Code::Aadsts(number)),
+    }
+}
+
+/// Graph says no, at the mailbox or at sending.
+fn answered(name: &str, status: u16, code: &'static str, said: Option<&'static str>) -> Case {
+    let sending = SENDING.contains(&code);
+    let path = if sending { "/send" } else { "mailFolders/inbox" };
+    let shown = if code.is_empty() { UNHEARD_OF } else { code };
+    // Twice, because a 401 is tried once more with a new token.
+    let fault = json!({"path_contains": path, "status": status, "code": shown, "message": said, "count": 2});
+    Case {
+        name: name.to_owned(),
+        induced: format!("{status} {shown} to {path}"),
         rung: if sending { "send".to_owned() } else { format!("mailbox:{ORDERS}") },
         faults: vec![fault],
         change: if sending { message } else { |_| {} },
-        expected: Expected::Row(Code::Graph { status, code }),
+        expected: Expected::Row(Code::GraphSaid { status, code: shown, message: said.unwrap_or_default() }),
     }
 }
 
 fn message(request: &mut CheckRequest) {
     let address = request.mailboxes[0].clone();
     request.test_message = Some(TestMessage { sender: address.clone(), recipient: address });
-}
-
-fn full(request: &mut CheckRequest) {
-    request.mode = Mode::Full;
 }
 
 /// A case without a fault of the tenant: the settings are wrong.
@@ -141,62 +107,32 @@ fn wrong(name: &str, induced: &str, rung: &str, change: fn(&mut CheckRequest), e
 
 /// Mistakes that Microsoft's own answer tells.
 fn natural() -> Vec<Case> {
-    use Expected::Row;
+    const NOBODY: Code<'static> = Code::Graph { status: 404, code: "ErrorInvalidUser" };
     vec![
-        wrong(
-            "AADSTS7000215",
-            "a secret with one sign changed",
-            "token",
-            wrong_secret,
-            Row(Code::Aadsts(7_000_215)),
-        ),
-        wrong(
-            "AADSTS50126",
-            "a client secret where a user's password belongs",
-            "token",
-            |request| {
-                request.settings.flow = AuthenticationFlow::Password;
-                request.settings.user_name = ORDERS.to_owned();
-            },
-            Expected::Words("User name or password is wrong"),
-        ),
-        wrong(
-            "AADSTS90002",
-            "a tenant id that no tenant has",
-            "tenant",
-            |request| {
-                request.settings.tenant_id = "5a1b2c3d-0000-4000-8000-00000000b001".to_owned();
-            },
-            Expected::Words("was not found"),
-        ),
-        wrong(
-            "AADSTS90002 (domain)",
-            "a domain that no tenant has",
-            "tenant",
-            |request| {
-                request.settings.tenant_id = "fabrikam.example".to_owned();
-            },
-            Expected::Words("fabrikam.example was not found"),
-        ),
-        wrong(
-            "AADSTS700016",
-            "an application id that the tenant does not have",
-            "token",
-            |request| {
-                request.settings.application_id = "5a1b2c3d-0000-4000-8000-00000000a001".to_owned();
-            },
-            Expected::Words("5a1b2c3d-0000-4000-8000-00000000a001 does not exist in tenant"),
-        ),
-        wrong(
-            "ErrorInvalidUser",
-            "a mailbox that is not there",
-            "mailbox:nobody@contoso.example",
-            |request| {
-                request.mailboxes = vec!["nobody@contoso.example".parse().unwrap()];
-            },
-            Expected::Words("There is no mailbox nobody@contoso.example"),
-        ),
+        told(Code::Aadsts(7_000_215), "a wrong secret", "token", wrong_secret),
+        told(Code::Aadsts(50_126), "a client secret as a user's password", "token", |request| {
+            request.settings.flow = AuthenticationFlow::Password;
+            request.settings.user_name = ORDERS.to_owned();
+        }),
+        told(Code::Aadsts(90_002), "a tenant id that no tenant has", "tenant", |request| {
+            request.settings.tenant_id = "5a1b2c3d-0000-4000-8000-00000000b001".to_owned();
+        }),
+        told(Code::Aadsts(90_002), "a domain that no tenant has", "tenant", |request| {
+            request.settings.tenant_id = "fabrikam.example".to_owned();
+        }),
+        told(Code::Aadsts(700_016), "an application id that the tenant does not have", "token", |request| {
+            request.settings.application_id = "5a1b2c3d-0000-4000-8000-00000000a001".to_owned();
+        }),
+        told(NOBODY, "a mailbox that is not there", "mailbox:nobody@contoso.example", |request| {
+            request.mailboxes = vec!["nobody@contoso.example".parse().unwrap()];
+        }),
     ]
+}
+
+/// A mistake in the settings that the provider answers with this code.
+fn told(code: Code<'static>, induced: &str, rung: &str, change: fn(&mut CheckRequest)) -> Case {
+    let row = cause::explain(code, &Ids::default()).unwrap().row;
+    wrong(row, induced, rung, change, Expected::Row(code))
 }
 
 fn wrong_secret(request: &mut CheckRequest) {
