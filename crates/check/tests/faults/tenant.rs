@@ -34,7 +34,7 @@ pub(crate) struct Tenant {
 impl Tenant {
     pub(crate) async fn start() -> Self {
         let env = Env::new(Arc::new(Wall), Arc::new(postroom_model::env::SeededRandom::new(7)));
-        let options = SandboxOptions { listen: "127.0.0.1:0".parse().unwrap(), data: None, env: env.clone() };
+        let options = SandboxOptions::new("127.0.0.1:0".parse().unwrap(), env.clone());
         let sandbox = Sandbox::start(options).await.unwrap();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut tenant = Self { sandbox, http, application: String::new(), secret: String::new(), env };

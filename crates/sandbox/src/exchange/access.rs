@@ -50,7 +50,10 @@ pub(crate) async fn check(
         return Ok(());
     }
     let in_scope = assignments(db, app_id, target, Some(tenant.now())).await?;
-    if in_scope.iter().any(|grant| grant.in_scope && gives(&grant.role).iter().any(|have| wanted.contains(have))) {
+    if in_scope
+        .iter()
+        .any(|grant| grant.in_scope && gives(&grant.role).iter().any(|have| wanted.contains(have)))
+    {
         return Ok(());
     }
     match verdict {

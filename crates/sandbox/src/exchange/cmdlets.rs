@@ -67,11 +67,7 @@ const CMDLETS: &[Known] = &[
     cmdlet("Add-DistributionGroupMember", &["Identity", "Member"], &["BypassSecurityGroupManagerCheck"]),
     cmdlet("Remove-DistributionGroupMember", &["Identity", "Member"], &["BypassSecurityGroupManagerCheck"]),
     cmdlet("Get-DistributionGroupMember", &["Identity"], &[]),
-    cmdlet(
-        "New-ApplicationAccessPolicy",
-        &["AppId", "PolicyScopeGroupId", "AccessRight"],
-        &["Description"],
-    ),
+    cmdlet("New-ApplicationAccessPolicy", &["AppId", "PolicyScopeGroupId", "AccessRight"], &["Description"]),
     cmdlet("Get-ApplicationAccessPolicy", &[], &["Identity"]),
     cmdlet("Test-ApplicationAccessPolicy", &["Identity", "AppId"], &[]),
     cmdlet("Remove-ApplicationAccessPolicy", &["Identity"], &[]),
@@ -111,9 +107,11 @@ pub(super) fn known(command: &Command) -> Result<(), String> {
             ));
         }
     }
-    let missing = known.needs.iter().find(|name| !command.names().any(|have| have.eq_ignore_ascii_case(name)));
+    let missing =
+        known.needs.iter().find(|name| !command.names().any(|have| have.eq_ignore_ascii_case(name)));
     // The deprecated name of `-ObjectId` still stands in older scripts.
-    let missing = missing.filter(|name| **name != "ObjectId" || !command.names().any(|have| have == "ServiceId"));
+    let missing =
+        missing.filter(|name| **name != "ObjectId" || !command.names().any(|have| have == "ServiceId"));
     missing.map_or(Ok(()), |name| {
         Err(format!("{} cannot be run because the parameter '{name}' is missing.", known.name))
     })
@@ -174,12 +172,15 @@ pub(super) async fn mailbox(db: &mut SqliteConnection, key: &str) -> Result<(Str
 
 /// Distinguished name of a group.
 pub(super) fn dn(name: &str) -> String {
-    format!("CN={name},OU={DOMAIN},OU=Microsoft Exchange Hosted Organizations,DC=EURPR01A001,DC=PROD,DC=OUTLOOK,DC=COM")
+    format!(
+        "CN={name},OU={DOMAIN},OU=Microsoft Exchange Hosted Organizations,DC=EURPR01A001,DC=PROD,DC=OUTLOOK,DC=COM"
+    )
 }
 
 /// Name of a group by name, address, id or distinguished name.
 pub(super) async fn group(db: &mut SqliteConnection, key: &str) -> Result<String, Failure> {
-    let named = key.strip_prefix("CN=").and_then(|rest| rest.split_once(",OU=")).map_or(key, |(name, _)| name);
+    let named =
+        key.strip_prefix("CN=").and_then(|rest| rest.split_once(",OU=")).map_or(key, |(name, _)| name);
     let name: Option<String> =
         sqlx::query_scalar("SELECT name FROM distribution_group WHERE name = ?1 OR address = ?1 OR id = ?1")
             .bind(named)
@@ -217,16 +218,20 @@ async fn new_group(tenant: &Tenant, db: &mut SqliteConnection, command: &Filled)
     if address.parse::<postroom_model::EmailAddress>().is_err() {
         return said(format!("The address '{address}' is not valid."));
     }
-    let done = sqlx::query("INSERT INTO distribution_group (name, id, address) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-        .bind(name)
-        .bind(random_guid(&tenant.env))
-        .bind(address)
-        .execute(&mut *db)
-        .await?;
+    let done = sqlx::query(
+        "INSERT INTO distribution_group (name, id, address) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(name)
+    .bind(random_guid(&tenant.env))
+    .bind(address)
+    .execute(&mut *db)
+    .await?;
     if done.rows_affected() == 0 {
         return said(format!("The name '{name}' or the address '{address}' is already being used."));
     }
-    for member in command.get("Members").unwrap_or_default().split(',').map(str::trim).filter(|m| !m.is_empty()) {
+    for member in
+        command.get("Members").unwrap_or_default().split(',').map(str::trim).filter(|m| !m.is_empty())
+    {
         let (id, _) = mailbox(db, member).await?;
         join(db, name, &id).await?;
     }
@@ -249,7 +254,8 @@ async fn member(db: &mut SqliteConnection, command: &Filled) -> Output {
     let changed = if adds {
         join(db, &name, &id).await?
     } else {
-        let query = sqlx::query("DELETE FROM group_member WHERE name = ? AND mailbox = ?").bind(&name).bind(&id);
+        let query =
+            sqlx::query("DELETE FROM group_member WHERE name = ? AND mailbox = ?").bind(&name).bind(&id);
         query.execute(db).await?.rows_affected()
     };
     match (changed, adds) {
@@ -268,9 +274,7 @@ async fn members(db: &mut SqliteConnection, command: &Filled) -> Output {
     .bind(name)
     .fetch_all(db)
     .await?;
-    let view = |row: &sqlx::sqlite::SqliteRow| {
-        json!({"Name": row.get::<String, _>("display_name"), "PrimarySmtpAddress": row.get::<String, _>("address")})
-    };
+    let view = |row: &sqlx::sqlite::SqliteRow| json!({"Name": row.get::<String, _>("display_name"), "PrimarySmtpAddress": row.get::<String, _>("address")});
     Ok(rows.iter().map(view).collect())
 }
 
@@ -285,7 +289,9 @@ async fn permit(db: &mut SqliteConnection, command: &Filled) -> Output {
     // The service principal must have been made known to Exchange first.
     let known = sqlx::query("SELECT 1 FROM exchange_principal WHERE object_id = ?").bind(&trustee);
     if known.fetch_optional(&mut *db).await?.is_none() && users::find(db, &trustee).await?.is_none() {
-        return said(format!("Couldn't find object '{trustee}'. Please make sure that it was spelled correctly."));
+        return said(format!(
+            "Couldn't find object '{trustee}'. Please make sure that it was spelled correctly."
+        ));
     }
     sqlx::query(
         "INSERT INTO mailbox_permission (mailbox, trustee, rights) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -300,12 +306,15 @@ async fn permit(db: &mut SqliteConnection, command: &Filled) -> Output {
 
 async fn permissions(db: &mut SqliteConnection, command: &Filled) -> Output {
     let (id, address) = mailbox(db, need(command, "Identity")?).await?;
-    let rows = sqlx::query("SELECT trustee, rights FROM mailbox_permission WHERE mailbox = ? ORDER BY rowid LIMIT 1000")
-        .bind(id)
-        .fetch_all(db)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT trustee, rights FROM mailbox_permission WHERE mailbox = ? ORDER BY rowid LIMIT 1000",
+    )
+    .bind(id)
+    .fetch_all(db)
+    .await?;
     let wanted = command.get("User").map(str::to_ascii_lowercase);
-    let shown = rows.iter().filter(|row| wanted.as_deref().is_none_or(|user| user == row.get::<&str, _>("trustee")));
+    let shown =
+        rows.iter().filter(|row| wanted.as_deref().is_none_or(|user| user == row.get::<&str, _>("trustee")));
     Ok(shown
         .map(|row| {
             json!({
@@ -328,11 +337,13 @@ async fn forbid(db: &mut SqliteConnection, command: &Filled) -> Output {
     if done.rows_affected() == 0 { absent(user) } else { Ok(Vec::new()) }
 }
 
-const ORGANIZATION: [&str; 4] = ["EwsEnabled", "EwsAllowedAppIDs", "EwsApplicationAccessPolicy", "EwsAllowList"];
+const ORGANIZATION: [&str; 4] =
+    ["EwsEnabled", "EwsAllowedAppIDs", "EwsApplicationAccessPolicy", "EwsAllowList"];
 
 async fn configuration(db: &mut SqliteConnection) -> sqlx::Result<Value> {
     let stored = setting(db, "organization_config").await?.unwrap_or_default();
-    Ok(serde_json::from_slice(&stored).unwrap_or_else(|_| json!({"EwsEnabled": null, "EwsAllowedAppIDs": null})))
+    Ok(serde_json::from_slice(&stored)
+        .unwrap_or_else(|_| json!({"EwsEnabled": null, "EwsAllowedAppIDs": null})))
 }
 
 async fn configure(db: &mut SqliteConnection, command: &Filled) -> Output {

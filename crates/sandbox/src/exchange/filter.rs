@@ -19,7 +19,8 @@ pub(super) enum Test {
 /// Reads a filter; the sentence says what is wrong with it.
 pub(super) fn read(text: &str) -> Result<Vec<Test>, String> {
     let wrong = || {
-        "The recipient filter is invalid: MemberOfGroup -eq '…', or PrimarySmtpAddress -eq '…' joined by -or.".to_owned()
+        "The recipient filter is invalid: MemberOfGroup -eq '…', or PrimarySmtpAddress -eq '…' joined by -or."
+            .to_owned()
     };
     let mut rest = text.trim();
     while let Some(inner) = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
@@ -85,10 +86,12 @@ mod tests {
 
     #[test]
     fn both_forms_are_read_and_others_refused() {
-        let two = read("PrimarySmtpAddress -eq 'a@b.example' -or (PrimarySmtpAddress -EQ \"c@d.example\")").unwrap();
+        let two = read("PrimarySmtpAddress -eq 'a@b.example' -or (PrimarySmtpAddress -EQ \"c@d.example\")")
+            .unwrap();
         assert_eq!(two, [Test::Address("a@b.example".to_owned()), Test::Address("c@d.example".to_owned())]);
         assert_eq!(read("MemberOfGroup -eq 'CN=x'").unwrap(), [Test::MemberOf("CN=x".to_owned())]);
-        for wrong in ["", "Alias -eq 'x'", "PrimarySmtpAddress -like 'x*'", "PrimarySmtpAddress -eq 'x' -and"] {
+        for wrong in ["", "Alias -eq 'x'", "PrimarySmtpAddress -like 'x*'", "PrimarySmtpAddress -eq 'x' -and"]
+        {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

@@ -29,7 +29,10 @@ pub(crate) async fn run(tenant: &Tenant, call: &Call) -> Answer {
         .trim_start_matches('\u{feff}');
     let fail = |line: usize, what: &str, done: &[Value]| {
         let message = format!("line {line}: {what}");
-        json_answer(400, &json!({"error": {"code": "ScriptFailed", "message": message, "line": line}, "results": done}))
+        json_answer(
+            400,
+            &json!({"error": {"code": "ScriptFailed", "message": message, "line": line}, "results": done}),
+        )
     };
     let commands = match script::read(text) {
         Ok(commands) => commands,

@@ -27,9 +27,10 @@ pub(super) async fn run(tenant: &Tenant, db: &mut SqliteConnection, command: &Fi
             if done.rows_affected() == 0 { absent(identity) } else { Ok(Vec::new()) }
         }
         _ => {
-            let rows = sqlx::query("SELECT * FROM access_policy WHERE until IS NULL ORDER BY rowid LIMIT 1000")
-                .fetch_all(db)
-                .await?;
+            let rows =
+                sqlx::query("SELECT * FROM access_policy WHERE until IS NULL ORDER BY rowid LIMIT 1000")
+                    .fetch_all(db)
+                    .await?;
             let wanted = command.get("Identity");
             let fits = |row: &&SqliteRow| wanted.is_none_or(|id| id.eq_ignore_ascii_case(row.get("id")));
             Ok(rows.iter().filter(fits).map(view).collect())

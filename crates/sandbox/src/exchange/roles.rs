@@ -45,7 +45,10 @@ pub(super) async fn run(tenant: &Tenant, db: &mut SqliteConnection, command: &Fi
         "get-serviceprincipal" => principals(db, command).await,
         "remove-serviceprincipal" => {
             let (id, _) = principal(db, need(command, "Identity")?).await?;
-            sqlx::query("DELETE FROM management_role_assignment WHERE principal = ?").bind(&id).execute(&mut *db).await?;
+            sqlx::query("DELETE FROM management_role_assignment WHERE principal = ?")
+                .bind(&id)
+                .execute(&mut *db)
+                .await?;
             sqlx::query("DELETE FROM exchange_principal WHERE object_id = ?").bind(&id).execute(db).await?;
             Ok(Vec::new())
         }
@@ -119,13 +122,17 @@ async fn new_principal(tenant: &Tenant, db: &mut SqliteConnection, command: &Fil
     if done.rows_affected() == 0 {
         return said(format!("The service principal '{id}' already exists."));
     }
-    let row = sqlx::query("SELECT * FROM exchange_principal WHERE object_id = ?").bind(&id).fetch_one(db).await?;
+    let row =
+        sqlx::query("SELECT * FROM exchange_principal WHERE object_id = ?").bind(&id).fetch_one(db).await?;
     Ok(vec![principal_view(&row)])
 }
 
 async fn principals(db: &mut SqliteConnection, command: &Filled) -> Output {
-    let rows = sqlx::query("SELECT * FROM exchange_principal ORDER BY rowid LIMIT 1000").fetch_all(&mut *db).await?;
-    let Some(identity) = command.get("Identity") else { return Ok(rows.iter().map(principal_view).collect()) };
+    let rows =
+        sqlx::query("SELECT * FROM exchange_principal ORDER BY rowid LIMIT 1000").fetch_all(&mut *db).await?;
+    let Some(identity) = command.get("Identity") else {
+        return Ok(rows.iter().map(principal_view).collect());
+    };
     let (id, _) = principal(db, identity).await?;
     Ok(rows.iter().filter(|row| row.get::<&str, _>("object_id") == id).map(principal_view).collect())
 }
@@ -145,11 +152,12 @@ async fn new_scope(db: &mut SqliteConnection, command: &Filled) -> Output {
         return said("The name of a management scope has at most 64 characters.");
     }
     let text = checked(need(command, "RecipientRestrictionFilter")?)?;
-    let done = sqlx::query("INSERT INTO management_scope (name, filter) VALUES (?, ?) ON CONFLICT DO NOTHING")
-        .bind(name)
-        .bind(text)
-        .execute(db)
-        .await?;
+    let done =
+        sqlx::query("INSERT INTO management_scope (name, filter) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(name)
+            .bind(text)
+            .execute(db)
+            .await?;
     match done.rows_affected() {
         0 => said(format!("The management scope '{name}' already exists.")),
         _ => Ok(vec![scope_view(name, text)]),
@@ -157,7 +165,9 @@ async fn new_scope(db: &mut SqliteConnection, command: &Filled) -> Output {
 }
 
 async fn scopes(db: &mut SqliteConnection, command: &Filled) -> Output {
-    let rows = sqlx::query("SELECT name, filter FROM management_scope ORDER BY rowid LIMIT 1000").fetch_all(db).await?;
+    let rows = sqlx::query("SELECT name, filter FROM management_scope ORDER BY rowid LIMIT 1000")
+        .fetch_all(db)
+        .await?;
     let wanted = command.get("Identity");
     let fits = |row: &&SqliteRow| wanted.is_none_or(|name| name.eq_ignore_ascii_case(row.get("name")));
     let found: Vec<Value> =
@@ -170,13 +180,25 @@ async fn scopes(db: &mut SqliteConnection, command: &Filled) -> Output {
 
 async fn remove_scope(tenant: &Tenant, db: &mut SqliteConnection, command: &Filled) -> Output {
     let name = need(command, "Identity")?;
-    let used = sqlx::query("SELECT 1 FROM management_role_assignment WHERE scope = ? COLLATE NOCASE AND until IS NULL");
+    let used = sqlx::query(
+        "SELECT 1 FROM management_role_assignment WHERE scope = ? COLLATE NOCASE AND until IS NULL",
+    );
     if used.bind(name).fetch_optional(&mut *db).await?.is_some() {
-        return said(format!("The management scope '{name}' is in use by role assignments and cannot be removed."));
+        return said(format!(
+            "The management scope '{name}' is in use by role assignments and cannot be removed."
+        ));
     }
     // Assignments that were removed and are still effective need the scope no longer than themselves.
-    sqlx::query("DELETE FROM management_role_assignment WHERE until <= ?").bind(tenant.now()).execute(&mut *db).await?;
-    match sqlx::query("DELETE FROM management_scope WHERE name = ?").bind(name).execute(db).await?.rows_affected() {
+    sqlx::query("DELETE FROM management_role_assignment WHERE until <= ?")
+        .bind(tenant.now())
+        .execute(&mut *db)
+        .await?;
+    match sqlx::query("DELETE FROM management_scope WHERE name = ?")
+        .bind(name)
+        .execute(db)
+        .await?
+        .rows_affected()
+    {
         0 => absent(name),
         _ => Ok(Vec::new()),
     }
@@ -198,14 +220,16 @@ const ASSIGNMENTS: &str = "SELECT r.*, e.app_id FROM management_role_assignment 
 async fn assign(tenant: &Tenant, db: &mut SqliteConnection, command: &Filled) -> Output {
     let (id, _) = principal(db, need(command, "App")?).await?;
     let asked = need(command, "Role")?;
-    let role = ROLES.iter().map(|role| format!("Application {role}")).find(|role| role.eq_ignore_ascii_case(asked));
+    let role =
+        ROLES.iter().map(|role| format!("Application {role}")).find(|role| role.eq_ignore_ascii_case(asked));
     let Some(role) = role else { return absent(asked) };
     let scope: Option<String> = match command.get("CustomResourceScope") {
         Some(name) => {
-            let found: Option<String> = sqlx::query_scalar("SELECT name FROM management_scope WHERE name = ?")
-                .bind(name)
-                .fetch_optional(&mut *db)
-                .await?;
+            let found: Option<String> =
+                sqlx::query_scalar("SELECT name FROM management_scope WHERE name = ?")
+                    .bind(name)
+                    .fetch_optional(&mut *db)
+                    .await?;
             if found.is_none() {
                 return absent(name);
             }
@@ -213,7 +237,8 @@ async fn assign(tenant: &Tenant, db: &mut SqliteConnection, command: &Filled) ->
         }
         None => None,
     };
-    let name = command.get("Name").map_or_else(|| format!("{role}-{id}"), |name| name.chars().take(128).collect());
+    let name =
+        command.get("Name").map_or_else(|| format!("{role}-{id}"), |name| name.chars().take(128).collect());
     sqlx::query("DELETE FROM management_role_assignment WHERE name = ? AND until IS NOT NULL")
         .bind(&name)
         .execute(&mut *db)
@@ -254,11 +279,12 @@ async fn assignments(db: &mut SqliteConnection, command: &Filled) -> Output {
 
 async fn unassign(tenant: &Tenant, db: &mut SqliteConnection, command: &Filled) -> Output {
     let name = need(command, "Identity")?;
-    let done = sqlx::query("UPDATE management_role_assignment SET until = ? WHERE name = ? AND until IS NULL")
-        .bind(tenant.effective())
-        .bind(name)
-        .execute(db)
-        .await?;
+    let done =
+        sqlx::query("UPDATE management_role_assignment SET until = ? WHERE name = ? AND until IS NULL")
+            .bind(tenant.effective())
+            .bind(name)
+            .execute(db)
+            .await?;
     if done.rows_affected() == 0 { absent(name) } else { Ok(Vec::new()) }
 }
 

@@ -85,7 +85,9 @@ fn fill(word: &Word, variables: &Map<String, Value>) -> Result<String, String> {
                 };
                 match value {
                     Value::String(text) => out.push_str(&text),
-                    Value::Object(map) => out.push_str(map.get("Identity").and_then(Value::as_str).unwrap_or_default()),
+                    Value::Object(map) => {
+                        out.push_str(map.get("Identity").and_then(Value::as_str).unwrap_or_default())
+                    }
                     other => out.push_str(&other.to_string()),
                 }
             }
@@ -171,7 +173,9 @@ fn tokens(line: &str) -> Result<Vec<Token>, String> {
             let end = tail.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tail.len());
             tail.split_at(end)
         });
-        if let Some((name, tail)) = name.filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_alphabetic())) {
+        if let Some((name, tail)) =
+            name.filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_alphabetic()))
+        {
             out.push(Token::Parameter(name.to_owned()));
             // `-Confirm:$false` is the parameter and its value.
             rest = tail.strip_prefix(':').unwrap_or(tail).trim_start();
@@ -213,7 +217,8 @@ fn word(text: &str) -> Result<(Word, &str), String> {
             }
             break;
         };
-        let stops = if quoted.is_some() { next == '"' } else { next.is_whitespace() || ",|=;".contains(next) };
+        let stops =
+            if quoted.is_some() { next == '"' } else { next.is_whitespace() || ",|=;".contains(next) };
         if stops {
             rest = if quoted.is_some() { &rest[1..] } else { rest };
             break;
@@ -255,7 +260,8 @@ fn variable(text: &str, quoted: bool) -> Option<(Piece, &str)> {
         let (name, rest) = inner.split_once('}')?;
         return is_name(name).then(|| (Piece::Variable(name.to_owned(), None), rest));
     }
-    let named = |text: &str| text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let named =
+        |text: &str| text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
     let (name, rest) = tail.split_at(named(tail));
     if !is_name(name) {
         return None;
