@@ -75,15 +75,20 @@ pub(crate) struct World {
 impl World {
     /// A tenant with an application that may read and send.
     pub(crate) async fn new() -> Self {
-        Self::start(false).await
+        Self::start(false, &["Mail.ReadWrite", "Mail.Send"]).await
     }
 
-    /// The same over TLS, with a certificate that [`World::ca_file`] names.
+    /// A tenant with an application that nobody has consented to.
+    pub(crate) async fn without_consent() -> Self {
+        Self::start(false, &[]).await
+    }
+
+    /// A tenant over TLS, with a certificate that [`World::ca_file`] names.
     pub(crate) async fn with_tls() -> Self {
-        Self::start(true).await
+        Self::start(true, &["Mail.ReadWrite", "Mail.Send"]).await
     }
 
-    async fn start(tls: bool) -> Self {
+    async fn start(tls: bool, roles: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ready_file = folder.path().join("tenant.json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
@@ -109,7 +114,7 @@ impl World {
             application_id: String::new(),
             secret: String::new(),
         };
-        world.register().await;
+        world.register(roles).await;
         world
     }
 
@@ -136,7 +141,7 @@ impl World {
     }
 
     /// A1 to A22 in plain HTTP, so that the tests do not lean on the code under test.
-    async fn register(&mut self) {
+    async fn register(&mut self, granted: &[&str]) {
         let token = &self.admin_token().await;
         let post = async |path: &str, body: Value| -> Value {
             let answer =
@@ -154,9 +159,9 @@ impl World {
         let graph: Value =
             self.http.get(self.graph(filter)).bearer_auth(token).send().await.unwrap().json().await.unwrap();
         let graph = &graph["value"][0];
-        for wanted in ["Mail.ReadWrite", "Mail.Send"] {
+        for wanted in granted {
             let roles = graph["appRoles"].as_array().unwrap();
-            let role = roles.iter().find(|role| role["value"] == wanted).unwrap();
+            let role = roles.iter().find(|role| role["value"] == **wanted).unwrap();
             let path = format!("servicePrincipals/{}/appRoleAssignments", principal["id"].as_str().unwrap());
             post(
                 &path,

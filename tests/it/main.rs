@@ -9,11 +9,13 @@
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
 //! | `msal` | Microsoft's own libraries, unchanged |
 //! | `secrets` | what a run leaves behind holds none of the secrets that went in |
+//! | `check` | the ladder of checks: all rungs well, and each common mistake named |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
 
 mod bad_input;
+mod check;
 mod crash;
 mod foreign;
 mod harness;

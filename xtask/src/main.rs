@@ -17,6 +17,7 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   test    everything that must hold: format, lints, bans, documentation, all tests
+  faults  induce every named fault on a tenant of this machine, and print how each is recognised
   bans    compare what is built with the bans of deny.toml
   paths   every path that the documents name exists
 ";
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => test(),
+        ["faults"] => faults(),
         ["bans"] => bans::check(),
         ["paths"] => paths::check(),
         _ => {
@@ -45,6 +47,22 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stderr, reason = "the one place where xtask talks")]
 fn say(text: &str) {
     eprintln!("{text}");
+}
+
+/// The table is printed by the test that also holds it to its word.
+fn faults() -> Result<()> {
+    let arguments = [
+        "test",
+        "--quiet",
+        "--locked",
+        "--package",
+        "postroom-check",
+        "--test",
+        "faults",
+        "--",
+        "--nocapture",
+    ];
+    cargo("faults", &arguments, &[])
 }
 
 fn test() -> Result<()> {

@@ -1,5 +1,6 @@
 //! What a probe found, and a provider's refusal turned into verdict, cause and next step.
 
+use jiff::SignedDuration;
 use postroom_entra::cause::{self, Advice};
 use postroom_entra::{Code, Ids};
 use postroom_model::failure::{Failure, Origin};
@@ -7,7 +8,15 @@ use postroom_model::failure::{Failure, Origin};
 use crate::Verdict;
 
 /// Said whenever a right that was granted may not have arrived yet.
-const PROPAGATION: &str = "Microsoft says that it may take up to two hours; wait and press Test again.";
+fn propagation(may_take: Option<SignedDuration>) -> String {
+    let minutes = may_take.map_or(120, |may_take| may_take.as_mins());
+    let long = match minutes {
+        ..120 => format!("{minutes} minutes"),
+        120..=2_879 => format!("{} hours", minutes / 60),
+        _ => format!("{} days", minutes / 1_440),
+    };
+    format!("Microsoft says that it may take up to {long}; wait and press Test again.")
+}
 
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +74,7 @@ impl Finding {
         };
         match advice(failure, ids) {
             Some(advice) if advice.waiting && failure.status == Some(403) => {
-                let next_step = format!("{} {PROPAGATION}", advice.next_step);
+                let next_step = format!("{} {}", advice.next_step, propagation(advice.may_take));
                 Self::wrong(Verdict::Waiting, did, got, advice.cause, next_step)
             }
             Some(advice) => Self::wrong(Verdict::Fail, did, got, advice.cause, advice.next_step),
@@ -84,7 +93,7 @@ fn advice(failure: &Failure, ids: &Ids) -> Option<Advice> {
         (Some(number), _) => cause::explain(Code::Aadsts(number), ids),
         // Answers of the sign-in that carry no number are not Graph's.
         (None, Some(status)) if failure.origin == Origin::Provider => {
-            cause::explain(Code::Graph { status, code }, ids)
+            cause::explain(Code::GraphSaid { status, code, message: &failure.words }, ids)
         }
         _ => None,
     }
@@ -140,7 +149,7 @@ mod tests {
         let finding = Finding::refused("Opened the inbox.", &denied, &ids());
         assert_eq!(finding.verdict, Verdict::Waiting);
         let next_step = finding.next_step.unwrap();
-        assert!(next_step.ends_with(PROPAGATION), "{next_step}");
+        assert!(next_step.ends_with("up to 2 hours; wait and press Test again."), "{next_step}");
         assert!(finding.cause.unwrap().contains("orders@contoso.example"));
         assert_eq!(finding.got, "read the inbox: 403 ErrorAccessDenied no (request id r-1)");
     }

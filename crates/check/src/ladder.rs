@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use postroom_model::Env;
+use postroom_model::{EmailAddress, Env, SecretString};
 
 use crate::finding::Finding;
-use crate::{Rung, Verdict};
+use crate::{Rung, Verdict, mask};
 
 /// A rung's names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,19 +21,30 @@ impl Step {
     pub(crate) const fn new(name: &'static str, title: &'static str) -> Self {
         Self { name: std::borrow::Cow::Borrowed(name), title: std::borrow::Cow::Borrowed(title) }
     }
+
+    /// A rung that there is for each mailbox: `read:orders@contoso.example`.
+    pub(crate) fn of(name: &str, title: &str, mailbox: &EmailAddress) -> Self {
+        Self { name: format!("{name}:{mailbox}").into(), title: format!("{title} {mailbox}").into() }
+    }
 }
 
 /// The rungs climbed so far.
 pub(crate) struct Ladder<'a> {
     env: &'a Env,
+    /// Masked in every text.
+    secret: Option<&'a SecretString>,
     progress: &'a mut (dyn FnMut(&Rung) + Send),
     rungs: Vec<Rung>,
 }
 
 impl<'a> Ladder<'a> {
     /// A ladder that tells `progress` of each rung.
-    pub(crate) fn new(env: &'a Env, progress: &'a mut (dyn FnMut(&Rung) + Send)) -> Self {
-        Self { env, progress, rungs: Vec::new() }
+    pub(crate) fn new(
+        env: &'a Env,
+        secret: Option<&'a SecretString>,
+        progress: &'a mut (dyn FnMut(&Rung) + Send),
+    ) -> Self {
+        Self { env, secret, progress, rungs: Vec::new() }
     }
 
     /// Runs `probe` when all rungs of `needs` stand, and gives what it found for later rungs. A probe is a future,
@@ -53,15 +64,16 @@ impl<'a> Ladder<'a> {
             }
         };
         let took = self.env.now().duration_since(begun).as_millis();
+        let masked = |text: String| mask::secrets(&text, self.secret);
         let rung = Rung {
             name: step.name.into_owned(),
             title: step.title.into_owned(),
             verdict: finding.verdict,
             took_ms: u64::try_from(took).unwrap_or(0),
-            did: finding.did,
-            got: finding.got,
-            cause: finding.cause,
-            next_step: finding.next_step,
+            did: masked(finding.did),
+            got: masked(finding.got),
+            cause: finding.cause.map(masked),
+            next_step: finding.next_step.map(masked),
         };
         (self.progress)(&rung);
         self.rungs.push(rung);
@@ -132,7 +144,7 @@ mod tests {
         let (env, _) = Env::for_test(1);
         let mut progress = Vec::new();
         let mut tell = |rung: &Rung| progress.push(rung.name.clone());
-        let mut ladder = Ladder::new(&env, &mut tell);
+        let mut ladder = Ladder::new(&env, None, &mut tell);
         assert_eq!(ladder.climb(A, &[], verdict(Verdict::Fail)).await, Some(7));
         assert_eq!(ladder.climb(B, &[A], never()).await, None);
         assert_eq!(ladder.climb(C, &[], verdict(Verdict::Warn)).await, Some(7));
@@ -148,7 +160,7 @@ mod tests {
     async fn what_is_skipped_or_waited_for_carries_nothing() {
         let (env, _) = Env::for_test(1);
         let mut tell = |_: &Rung| ();
-        let mut ladder = Ladder::new(&env, &mut tell);
+        let mut ladder = Ladder::new(&env, None, &mut tell);
         ladder.climb(A, &[], verdict(Verdict::Waiting)).await;
         ladder.climb(B, &[A], never()).await;
         ladder.climb(C, &[B], never()).await;

@@ -125,6 +125,7 @@ pub fn client(settings: &HttpSettings) -> Result<reqwest::Client, HttpError> {
         .timeout(settings.total)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
+        .tls_info(true)
         .no_proxy();
     let except = NoProxy::from_string(&format!("{LOOPBACK},{}", settings.proxy.except));
     if let Some(address) = &settings.proxy.http {

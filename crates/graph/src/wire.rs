@@ -109,6 +109,36 @@ pub struct Folder {
     pub unread_item_count: Option<u64>,
 }
 
+/// What the directory says of a mailbox (<https://learn.microsoft.com/graph/api/resources/user>).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DirectoryUser {
+    /// Its primary address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail: Option<String>,
+    /// Name to sign in with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_principal_name: Option<String>,
+    /// Name shown to people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+}
+
+/// An upload session (<https://learn.microsoft.com/graph/api/attachment-createuploadsession>). Its address is a
+/// permission of its own, so it is never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UploadSession {
+    /// Where the pieces go.
+    pub upload_url: String,
+}
+
+impl std::fmt::Debug for UploadSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UploadSession")
+    }
+}
+
 /// One page of a collection. A short or even empty page may still have a next one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collection<T> {

@@ -20,6 +20,13 @@ pub(crate) fn talk(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
 }
 
+/// Talk that is written over the line before: a countdown. Only for a terminal.
+pub(crate) fn status(line: impl AsRef<str>) {
+    let mut out = std::io::stderr().lock();
+    let _ = write!(out, "\r\x1b[2K{}", line.as_ref());
+    let _ = out.flush();
+}
+
 /// An error with its chain of causes, then its hint.
 pub(crate) fn error(error: &anyhow::Error) {
     let mut text = format!("error: {error}");

@@ -79,6 +79,39 @@ pub(crate) fn take(tenant: &Tenant, method: &str, path: &str) -> Option<Fault> {
     Some(fault)
 }
 
+/// Codes of Graph that a fault may name besides those of [`words`]: a mistyped one would test nothing.
+#[rustfmt::skip] // a list
+const CODES: &[&str] = &[
+    "ApplicationThrottled", "Authorization_RequestDenied", "BadRequest", "CredentialInvalidLifetimeAsPerAppPolicy",
+    "CredentialTypeNotAllowedAsPerAppPolicy", "ErrorAccessDenied", "ErrorAccountSuspend",
+    "ErrorExceededHourlyMessageLimit", "ErrorExceededMaxRecipientLimit", "ErrorExceededMessageLimit",
+    "ErrorFolderNotFound", "ErrorInternalServerError", "ErrorInternalServerTransientError",
+    "ErrorInvalidIdMalformed", "ErrorInvalidPropertySet", "ErrorInvalidRecipients", "ErrorInvalidUser",
+    "ErrorItemNotFound", "ErrorMailboxMoveInProgress", "ErrorMailboxStoreUnavailable",
+    "ErrorServerBusy", "MailboxConcurrency", "Request_MultipleObjectsWithSameKeyValue", "Request_ThrottledTemporarily",
+    "ErrorMessageSizeExceeded", "ErrorMessageSubmissionBlocked", "ErrorMimeContentInvalidBase64String",
+    "ErrorPropertyValidationFailure", "ErrorQuotaExceeded", "ErrorSendAsDenied", "ErrorSubmissionQuotaExceeded",
+    "ErrorSyncFolderNotFound", "ErrorTimeoutExpired", "GatewayTimeout", "InefficientFilter",
+    "InvalidAuthenticationToken", "InvalidInternetMessageHeaderCollection", "MailboxNotEnabledForRESTAPI",
+    "MailboxNotSupportedForRESTAPI", "RequestBodyRead", "RequestEntityTooLarge", "Request_ResourceNotFound",
+    "ResourceNotFound", "ResyncRequired", "ServiceNotAvailable", "SignInAudienceNotAllowedAsPerAppPolicy",
+    "SyncStateInvalid", "SyncStateNotFound", "TooManyRequests",
+    "UnknownError",
+];
+
+impl Fault {
+    /// The number of `AADSTS7000222`.
+    pub(crate) fn number(&self) -> Option<u32> {
+        self.code.as_deref()?.strip_prefix("AADSTS")?.parse().ok()
+    }
+
+    /// Whether it names a code that nothing here would answer with.
+    pub(crate) fn names_nothing(&self) -> bool {
+        let known = self.code.as_deref().is_none_or(|code| CODES.contains(&code));
+        !known && self.number().is_none()
+    }
+}
+
 /// Graph's code and sentence for a status.
 pub(crate) fn words(status: u16) -> (&'static str, &'static str) {
     match status {

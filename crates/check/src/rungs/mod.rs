@@ -1,9 +1,18 @@
 //! The probes, one file each, in the order of the ladder.
 
+pub(crate) mod clock;
+pub(crate) mod credential;
+pub(crate) mod file_away;
+mod issuer;
 pub(crate) mod mailbox;
+pub(crate) mod network;
+pub(crate) mod notice;
+pub(crate) mod refusal;
+pub(crate) mod reply;
 pub(crate) mod roles;
 pub(crate) mod round_trip;
 pub(crate) mod send;
+pub(crate) mod send_large;
 pub(crate) mod shapes;
 pub(crate) mod tenant;
 pub(crate) mod token;
@@ -16,11 +25,18 @@ use crate::finding::Finding;
 use crate::ladder::Step;
 
 pub(crate) const SHAPES: Step = Step::new("shapes", "Settings");
+pub(crate) const CLOCK: Step = Step::new("clock", "Clock");
+pub(crate) const NETWORK: Step = Step::new("network:sign-in", "Network to the sign-in");
+pub(crate) const NETWORK_MAIL: Step = Step::new("network:mail", "Network to the mail");
 pub(crate) const TENANT: Step = Step::new("tenant", "Directory (tenant)");
 pub(crate) const TOKEN: Step = Step::new("token", "Sign-in");
 pub(crate) const ROLES: Step = Step::new("roles", "Rights in the token");
+pub(crate) const CREDENTIAL: Step = Step::new("credential", "Life of the credential");
 pub(crate) const SEND: Step = Step::new("send", "Test message");
+pub(crate) const SEND_LARGE: Step = Step::new("send-large", "Large file");
 pub(crate) const ROUND_TRIP: Step = Step::new("round-trip", "Round trip");
+pub(crate) const REPLY: Step = Step::new("reply", "Match of replies");
+pub(crate) const NOTICE: Step = Step::new("notice", "Notice of changes");
 
 /// What the probes ask with.
 pub(crate) struct Client {

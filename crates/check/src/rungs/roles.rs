@@ -1,19 +1,30 @@
-//! What the token says: rights needed and rights granted.
+//! What the token says: whose it is, what for, rights needed and rights granted.
 
 use postroom_entra::AccessToken;
 use postroom_entra::token::Claims;
-use postroom_model::connection::AuthenticationFlow;
+use postroom_model::connection::{AuthenticationFlow, is_guid};
 
 use super::nothing_to_go_on;
 use crate::finding::Finding;
 use crate::ladder::Probed;
 use crate::{CheckRequest, Verdict};
 
-const DID: &str = "Read the token: tenant, application, rights.";
+const DID: &str = "Read the token: tenant, application, audience, rights.";
 /// Rights without which nothing is read or sent.
 const NEEDED: [&str; 2] = ["Mail.ReadWrite", "Mail.Send"];
+/// Rights that Postroom has a use for: names of mailboxes, and the renewal of its own credential.
+const USEFUL: [&str; 5] = [
+    "User.ReadBasic.All",
+    "User.Read.All",
+    "Application.ReadWrite.OwnedBy",
+    "Organization.Read.All",
+    "User.Read",
+];
+/// Application id of Microsoft Graph, which stands in tokens of version 2.
+const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
 
-pub(crate) async fn probe(request: &CheckRequest, token: Option<&AccessToken>) -> Probed<()> {
+/// Gives the rights of the application in the token; a person's rights are no such.
+pub(crate) fn probe(request: &CheckRequest, token: Option<&AccessToken>) -> Probed<Vec<String>> {
     let Some(token) = token else { return nothing_to_go_on().into() };
     let Some(claims) = token.claims() else {
         return Finding::wrong(
@@ -25,7 +36,7 @@ pub(crate) async fn probe(request: &CheckRequest, token: Option<&AccessToken>) -
         )
         .into();
     };
-    compare(request, &claims).into()
+    Probed::with(compare(request, &claims), claims.roles)
 }
 
 fn compare(request: &CheckRequest, claims: &Claims) -> Finding {
@@ -33,28 +44,66 @@ fn compare(request: &CheckRequest, claims: &Claims) -> Finding {
     let granted = if delegated { &claims.scp } else { &claims.roles };
     let list = if granted.is_empty() { "no rights".to_owned() } else { granted.join(", ") };
     let name = claims.app_display_name.as_deref().or(claims.appid.as_deref()).unwrap_or("unknown");
-    let got = format!("Application {name}: {list}.");
-    let application = request.settings.application_id.trim();
-    if claims.appid.as_deref().is_some_and(|id| !id.eq_ignore_ascii_case(application)) {
-        let next_step = "Copy Application (client) ID from the app registration's Overview page.";
-        return Finding::wrong(Verdict::Warn, DID, got, "The token is for another application.", next_step);
+    let audience = claims.aud.as_deref().unwrap_or("nobody");
+    let got = format!("Application {name} for {audience}: {list}.");
+    if let Some((cause, next_step)) = of_another(request, claims) {
+        return Finding::wrong(Verdict::Warn, DID, got, cause, next_step);
     }
     // `Mail.ReadWrite.Shared` is what a user needs for the mailboxes of others; both forms do.
     let has = |needed: &str| {
         granted.iter().any(|right| right == needed || right.strip_suffix(".Shared") == Some(needed))
     };
     let missing: Vec<&str> = NEEDED.into_iter().filter(|needed| !has(needed)).collect();
-    if missing.is_empty() {
+    if !missing.is_empty() {
+        return Finding::wrong(
+            Verdict::Warn,
+            DID,
+            got,
+            format!("The token holds no {}.", missing.join(" and no ")),
+            "Either the rights come from Exchange (RBAC for Applications), which no token shows, and the mailboxes \
+             below decide; or grant them to the application under API permissions, with admin consent.",
+        );
+    }
+    // What a person's token holds was consented to by that person, and limits itself.
+    let spare: Vec<&str> =
+        granted.iter().map(String::as_str).filter(|right| !delegated && superfluous(right)).collect();
+    if spare.is_empty() {
         return Finding::pass(DID, got);
     }
-    Finding::wrong(
-        Verdict::Warn,
-        DID,
-        got,
-        format!("The token holds no {}.", missing.join(" and no ")),
-        "Either the rights come from Exchange (RBAC for Applications), which no token shows, and the mailboxes below \
-         decide; or grant them to the application under API permissions, with admin consent.",
-    )
+    let spare = spare.join(", ");
+    let cause = format!("The application has more rights than Postroom needs: {spare}.");
+    let next_step = format!("Remove {spare} under API permissions of the application.");
+    Finding::wrong(Verdict::Warn, DID, got, cause, next_step)
+}
+
+fn superfluous(right: &str) -> bool {
+    !NEEDED.contains(&right) && !USEFUL.contains(&right)
+}
+
+/// What the token is for, when it is not for this: cause and next step.
+fn of_another(request: &CheckRequest, claims: &Claims) -> Option<(&'static str, &'static str)> {
+    let settings = &request.settings;
+    let differs = |found: &Option<String>, wanted: &str| {
+        found.as_deref().is_some_and(|found| !found.trim_end_matches('/').eq_ignore_ascii_case(wanted))
+    };
+    if differs(&claims.appid, settings.application_id.trim()) {
+        let next_step = "Copy Application (client) ID from the app registration's Overview page.";
+        return Some(("The token is for another application.", next_step));
+    }
+    let tenant = settings.tenant_id.trim();
+    if is_guid(tenant) && differs(&claims.tid, tenant) {
+        let next_step = "Copy Directory (tenant) ID from the app registration's Overview page.";
+        return Some(("The token is of another tenant.", next_step));
+    }
+    let scope = settings.cloud.endpoints().graph_scope();
+    let resource = scope.trim_end_matches("/.default");
+    if differs(&claims.aud, resource) && differs(&claims.aud, GRAPH) {
+        return Some((
+            "The token is for another service than Microsoft Graph.",
+            "Check the cloud in the settings.",
+        ));
+    }
+    None
 }
 
 #[cfg(test)]
@@ -67,8 +116,7 @@ mod tests {
         let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
         settings.application_id = "app-1".into();
         settings.flow = flow;
-        let request = CheckRequest { settings, secret: None, mailboxes: Vec::new(), test_message: None };
-        let finding = compare(&request, claims);
+        let finding = compare(&CheckRequest::new(settings, None), claims);
         (finding.verdict, finding.cause)
     }
 
@@ -78,6 +126,7 @@ mod tests {
             roles: owned(roles),
             scp: owned(scp),
             appid: Some(application.to_owned()),
+            aud: Some("https://graph.microsoft.com/".to_owned()),
             ..Claims::default()
         }
     }
@@ -86,6 +135,7 @@ mod tests {
     fn needed_rights_are_compared_with_granted_ones() {
         use AuthenticationFlow::{ClientSecret, Password};
         let both = ["Mail.Send", "Mail.ReadWrite"];
+        let more = ["Mail.Send", "Mail.ReadWrite", "User.Read.All", "Calendars.Read"];
         for (flow, claims, expected) in [
             (ClientSecret, claims(&both, &[], "APP-1"), None),
             (ClientSecret, claims(&both[..1], &[], "app-1"), Some("The token holds no Mail.ReadWrite.")),
@@ -95,11 +145,25 @@ mod tests {
                 Some("The token holds no Mail.ReadWrite and no Mail.Send."),
             ),
             (ClientSecret, claims(&both, &[], "app-2"), Some("The token is for another application.")),
-            (Password, claims(&[], &["Mail.ReadWrite.Shared", "Mail.Send"], "app-1"), None),
+            (
+                ClientSecret,
+                claims(&more, &[], "app-1"),
+                Some("The application has more rights than Postroom needs: Calendars.Read."),
+            ),
+            (Password, claims(&[], &["Mail.ReadWrite.Shared", "Mail.Send", "openid"], "app-1"), None),
             (Password, claims(&both, &["Mail.Send"], "app-1"), Some("The token holds no Mail.ReadWrite.")),
         ] {
             let wanted = if expected.is_some() { Verdict::Warn } else { Verdict::Pass };
             assert_eq!(verdict(flow, &claims), (wanted, expected.map(str::to_owned)));
         }
+    }
+
+    #[test]
+    fn a_token_for_another_service_is_named() {
+        let mut other = claims(&["Mail.Send", "Mail.ReadWrite"], &[], "app-1");
+        other.aud = Some("https://outlook.office365.com".to_owned());
+        let (verdict, cause) = verdict(AuthenticationFlow::ClientSecret, &other);
+        assert_eq!(verdict, Verdict::Warn);
+        assert!(cause.unwrap().contains("another service"));
     }
 }

@@ -17,7 +17,35 @@ use crate::ladder::Probed;
 use crate::{TestMessage, Verdict};
 
 /// Header by which the test message is known again; the router leaves such messages alone.
-const CHECK_HEADER: &str = "X-Postroom-Check";
+pub(crate) const CHECK_HEADER: &str = "X-Postroom-Check";
+
+/// Why nothing is sent.
+pub(crate) const NOBODY: &str = "Not checked, because no sender and recipient of a test message are named.";
+
+/// What a test item is made for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// To be sent.
+    Sending,
+    /// To be moved to and fro.
+    FilingAway,
+    /// To carry a large file.
+    Large,
+}
+
+impl Purpose {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Sending => "This message was sent by the check of the e-mail settings in Postroom.\n",
+            Self::FilingAway => {
+                "This item was made by the check of filing away in Postroom, and is removed by it.\n"
+            }
+            Self::Large => {
+                "This draft was made by the check of large files in Postroom, and is removed by it.\n"
+            }
+        }
+    }
+}
 
 /// A test message on its way.
 #[derive(Debug)]
@@ -30,11 +58,12 @@ pub(crate) struct Sent {
     pub(crate) provider_id: Option<String>,
 }
 
-pub(crate) async fn probe(client: Option<&Client>, message: &TestMessage, env: &Env) -> Probed<Sent> {
+pub(crate) async fn probe(client: Option<&Client>, message: Option<&TestMessage>, env: &Env) -> Probed<Sent> {
+    let Some(message) = message else { return Finding::skipped(NOBODY).into() };
     let Some(client) = client else { return nothing_to_go_on().into() };
     let TestMessage { sender, recipient } = message;
     let did = format!("Sent a test message from {sender} to {recipient}.");
-    let (job, subject) = job(message, env);
+    let (job, subject) = job(message, Purpose::Sending, env);
     let notes = Notes::default();
     let through = GraphSender::new(client.graph.clone());
     let outcome = match through.send(&job, &notes).await {
@@ -53,7 +82,7 @@ pub(crate) async fn probe(client: Option<&Client>, message: &TestMessage, env: &
         SendOutcome::NotSent(failure) => {
             if let Some(draft) = notes.draft() {
                 // Nobody wants to find test drafts. That it cannot be removed changes nothing in the finding.
-                let _ = client.graph.delete_message(sender.as_str(), &draft).await;
+                let _ = client.graph.purge_message(sender.as_str(), &draft).await;
             }
             Finding::refused(did, &failure, &client.graph.ids(sender.as_str())).into()
         }
@@ -77,7 +106,7 @@ fn looked_up(found: Reconciled, failure: Failure) -> SendOutcome {
 }
 
 /// The message, and its subject.
-fn job(message: &TestMessage, env: &Env) -> (SendJob, String) {
+pub(crate) fn job(message: &TestMessage, purpose: Purpose, env: &Env) -> (SendJob, String) {
     let check = env.new_token(16);
     let message_id = format!("<postroom-check.{check}@{}>", message.sender.domain());
     let subject = format!("Postroom test message {check}");
@@ -88,7 +117,7 @@ fn job(message: &TestMessage, env: &Env) -> (SendJob, String) {
         bcc: Vec::new(),
         reply_to: Vec::new(),
         subject: subject.clone(),
-        text: Some("This message was sent by the check of the e-mail settings in Postroom.\n".to_owned()),
+        text: Some(purpose.words().to_owned()),
         html: None,
         // Auto-Submitted keeps vacation notices from answering (RFC 3834 section 5).
         headers: vec![
@@ -133,7 +162,7 @@ mod tests {
             sender: "orders@contoso.example".parse().unwrap(),
             recipient: "service@contoso.example".parse().unwrap(),
         };
-        let (job, subject) = job(&message, &env);
+        let (job, subject) = job(&message, Purpose::Sending, &env);
         let view = postroom_mime::read::view(&job.raw).unwrap();
         assert_eq!(view.summary.message_id.as_deref(), Some(job.message_id.as_str()));
         assert_eq!(view.summary.subject, subject);

@@ -127,7 +127,7 @@ impl GraphClient {
     }
 
     /// A refusal, in Graph's words where the body has them.
-    async fn refusal(&self, call: &Call<'_>, response: Response) -> GraphError {
+    pub(super) async fn refusal(&self, call: &Call<'_>, response: Response) -> GraphError {
         let status = response.status().as_u16();
         let retry_after = http::retry_after(response.headers(), self.env.now());
         let header_id = request_id(&response);

@@ -2,7 +2,9 @@
 //! configured Graph.
 
 mod call;
+mod folders;
 mod mail;
+mod upload;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use postroom_model::Env;
 use url::Url;
 
 pub use mail::{Accepted, DeltaPage};
+pub use upload::{PIECE, Upload};
 
 use crate::error::GraphError;
 

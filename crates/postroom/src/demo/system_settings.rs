@@ -82,12 +82,11 @@ async fn sign_in_to_page(stage: &mut Stage) -> anyhow::Result<()> {
 
 /// E11 to E14: with values that are not saved yet.
 async fn test(stage: &mut Stage, settings: &ConnectionSettings, secret: SecretString) -> anyhow::Result<()> {
-    let request = CheckRequest {
-        settings: settings.clone(),
-        secret: Some(secret),
-        mailboxes: vec![stage.address.clone()],
-        test_message: Some(TestMessage { sender: stage.address.clone(), recipient: stage.address.clone() }),
-    };
+    let mut request = CheckRequest::new(settings.clone(), Some(secret));
+    request.mailboxes = vec![stage.address.clone()];
+    request.test_message =
+        Some(TestMessage { sender: stage.address.clone(), recipient: stage.address.clone() });
+    request.credential_expires_at = stage.registration.as_ref().map(|made| made.secret_expires_at);
     let guide = &mut stage.guide;
     guide.step("E11", "the green icon beside the server address", "the check opens; nothing is saved for it");
     guide.step("E12", "e-mail method", EmailMethod::ExchangeOnline.label());

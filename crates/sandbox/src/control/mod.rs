@@ -6,7 +6,7 @@
 //! | `POST deliver?to=ADDRESS` | drops the body, a raw message, into that mailbox's inbox |
 //! | `GET outside` | mails that left the tenant, with envelope |
 //! | `GET requests` | the last 500 requests: method, path, status |
-//! | `POST faults` | a fault for the next requests to a path |
+//! | `POST faults` | a fault for the next requests to a path: status, code, delay, or a cut line |
 //! | `DELETE faults` | forgets all faults |
 //! | `POST expire-deltas` | every delta token given so far answers 410 |
 //! | `GET snapshot` | directory and Exchange as JSON, object by object, to compare before and after |
@@ -111,6 +111,9 @@ fn add_fault(tenant: &Tenant, call: &Call) -> Answer {
         return Err(Refusal::bad_request(
             "A fault needs a count of at least 1 and a status from 200 to 599.",
         ));
+    }
+    if fault.names_nothing() {
+        return Err(Refusal::bad_request("A fault's code is one of Graph's, or AADSTS with a number."));
     }
     let mut faults = tenant.faults();
     if faults.len() >= MAX_FAULTS {

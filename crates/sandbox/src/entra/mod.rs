@@ -64,9 +64,13 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, first: &str, rest:
 
 /// A fault in Entra's own shape.
 pub(crate) fn fault(tenant: &Tenant, call: &Call, status: u16, fault: &Fault) -> Response {
-    let digits = fault.code.as_deref().and_then(|code| code.trim_start_matches("AADSTS").parse().ok());
-    let number = digits.unwrap_or(if status == 429 { 90_055 } else { 90_033 });
-    let kind = fault.error.clone().unwrap_or_else(|| "temporarily_unavailable".to_owned());
+    let (number, word) = match (fault.number(), status) {
+        (Some(number), 401) => (number, "invalid_client"),
+        (Some(number), _) => (number, "invalid_grant"),
+        (None, 429) => (90_055, "temporarily_unavailable"),
+        (None, _) => (90_033, "temporarily_unavailable"),
+    };
+    let kind = fault.error.clone().unwrap_or_else(|| word.to_owned());
     let text = fault.message.clone();
     let text = text.unwrap_or_else(|| "A transient error has occurred. Please try again.".to_owned());
     let mut response = EntraError::new(status, number, kind).text(text).into_response(tenant, call);

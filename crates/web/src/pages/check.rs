@@ -120,13 +120,13 @@ async fn request(
         return Ok(Err(format!("{}. {hint}", problem.message)));
     }
     let secret = secret(app, &form).await?;
-    let mailboxes = vec![sender.clone()];
-    let test_message = Some(TestMessage { sender, recipient });
     let stored = form.stored.as_ref();
     let connection = stored.map(|stored| stored.id);
     let unsaved =
         form.typed_secret().is_some() || stored.is_some_and(|stored| stored.settings != form.settings);
-    let request = CheckRequest { settings: form.settings, secret, mailboxes, test_message };
+    let mut request = CheckRequest::new(form.settings, secret);
+    request.mailboxes = vec![sender.clone()];
+    request.test_message = Some(TestMessage { sender, recipient });
     Ok(Ok(Asked { request, connection, unsaved }))
 }
 
