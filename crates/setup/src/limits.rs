@@ -6,7 +6,9 @@
 //! One cmdlet per line, values as single-quoted literals: a person can review it, and a line that says "already
 //! exists" may be passed over.
 
+use postroom_entra::register::Grant;
 use postroom_model::EmailAddress;
+use serde::Serialize;
 
 use crate::plan::{Api, Limit, Plan};
 use crate::quote;
@@ -27,19 +29,8 @@ impl Names {
     }
 }
 
-/// A grant for the whole tenant, as Microsoft Graph lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TenantGrant {
-    /// Id of the `appRoleAssignment`.
-    pub id: String,
-    /// Object id of the service principal that has it.
-    pub principal_id: String,
-    /// Its value: `Mail.ReadWrite`.
-    pub value: String,
-}
-
 /// A tenant-wide grant that the plan does not want, and how to take it away.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Leftover {
     /// The permission: `Mail.ReadWrite`.
     pub value: String,
@@ -51,27 +42,36 @@ pub struct Leftover {
 
 /// Tenant-wide grants that open mailboxes and are not in the plan. Rights add up: while one of these stands, a scope
 /// in Exchange limits nothing.
-pub fn leftover(grants: &[TenantGrant], plan: &Plan) -> Vec<Leftover> {
+pub fn leftover(grants: &[Grant], principal_id: &str, plan: &Plan) -> Vec<Leftover> {
     let wanted = plan.permissions();
+    let families = ["Mail.", "Mailbox", "Mail-Advanced.", "Calendars.", "Contacts."];
+    let protocols = ["full_access_as_app", "IMAP.AccessAsApp", "POP.AccessAsApp", "SMTP.SendAsApp"];
     let opens = |value: &str| {
-        let families = ["Mail.", "MailboxSettings.", "MailboxItem.", "MailboxFolder.", "Mail-Advanced.", "Calendars.", "Contacts."];
-        families.iter().any(|family| value.starts_with(family))
-            || ["full_access_as_app", "IMAP.AccessAsApp", "POP.AccessAsApp", "SMTP.SendAsApp"].contains(&value)
+        families.iter().any(|family| value.starts_with(family)) || protocols.contains(&value)
     };
-    let unwanted = grants.iter().filter(|grant| {
-        opens(&grant.value) && !wanted.iter().any(|permission| permission.value == grant.value)
-    });
+    let is_wanted = |grant: &Grant| {
+        wanted.iter().any(|one| one.resource_app_id == grant.resource_app_id && one.value == grant.value)
+    };
+    let unwanted = grants.iter().filter(|grant| opens(&grant.value) && !is_wanted(grant));
     unwanted
         .map(|grant| Leftover {
             value: grant.value.clone(),
             words: format!("{} is granted for the whole tenant and defeats the limit to the mailboxes", grant.value),
-            command: format!(
-                "Remove-MgServicePrincipalAppRoleAssignment -ServicePrincipalId {} -AppRoleAssignmentId {}",
-                quote::powershell(&grant.principal_id),
-                quote::powershell(&grant.id)
-            ),
+            command: removal(grant, principal_id),
         })
         .collect()
+}
+
+/// The command that takes one grant away. Ids of roles are looked up by value.
+fn removal(grant: &Grant, principal_id: &str) -> String {
+    let principal = quote::powershell(principal_id);
+    let api = quote::powershell(&format!("appId eq '{}'", quote::filter(&grant.resource_app_id)));
+    let value = quote::powershell(&grant.value);
+    format!(
+        "Get-MgServicePrincipalAppRoleAssignment -All -ServicePrincipalId {principal} | Where-Object {{ $_.AppRoleId -eq \
+         ((Get-MgServicePrincipal -Filter {api}).AppRoles | Where-Object Value -eq {value}).Id }} | ForEach-Object {{ \
+         Remove-MgServicePrincipalAppRoleAssignment -ServicePrincipalId {principal} -AppRoleAssignmentId $_.Id }}"
+    )
 }
 
 /// What Exchange must be told for this plan; empty when nothing. `unlisted` is a mailbox outside the plan, to see
@@ -229,6 +229,8 @@ fn ews_allow_list(names: &Names) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use postroom_entra::register::{EXCHANGE, MICROSOFT_GRAPH};
+
     use super::*;
     use crate::testing::{APPLICATION, PRINCIPAL, plan};
 
@@ -269,16 +271,17 @@ mod tests {
     #[test]
     fn a_tenant_wide_grant_beside_a_scope_is_named_with_its_removal() {
         let mut plan = plan();
-        let grant = |value: &str| TenantGrant { id: format!("id-{value}"), principal_id: PRINCIPAL.into(), value: value.into() };
-        let grants = [grant("Mail.Send"), grant("User.Read.All"), grant("full_access_as_app")];
-        let found = leftover(&grants, &plan);
+        let grant = |api: &str, value: &str| Grant { resource_app_id: api.into(), value: value.into() };
+        let grants = [
+            grant(MICROSOFT_GRAPH, "Mail.Send"),
+            grant(MICROSOFT_GRAPH, "User.Read.All"),
+            grant(EXCHANGE, "full_access_as_app"),
+        ];
+        let found = leftover(&grants, PRINCIPAL, &plan);
         let values: Vec<&str> = found.iter().map(|one| one.value.as_str()).collect();
         assert_eq!(values, ["Mail.Send", "full_access_as_app"]);
-        assert_eq!(
-            found[0].command,
-            format!("Remove-MgServicePrincipalAppRoleAssignment -ServicePrincipalId '{PRINCIPAL}' -AppRoleAssignmentId 'id-Mail.Send'")
-        );
+        assert!(found[0].command.contains("Where-Object Value -eq 'Mail.Send'"), "{}", found[0].command);
         plan.limit = Limit::None;
-        assert_eq!(leftover(&grants, &plan).len(), 1);
+        assert_eq!(leftover(&grants, PRINCIPAL, &plan).len(), 1);
     }
 }

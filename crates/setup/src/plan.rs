@@ -1,11 +1,13 @@
 //! What is going to be made, before anything is made.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::SignedDuration;
 use postroom_entra::register::{AccountType, EXCHANGE, Permission};
 use postroom_model::connection::{Cloud, UnknownWord, is_guid};
+use postroom_model::mailbox::MailType;
 use postroom_model::{EmailAddress, Env, Problems, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +113,9 @@ pub struct Plan {
     pub key: KeyPlan,
     /// The mailboxes in scope.
     pub mailboxes: Vec<EmailAddress>,
+    /// What the mailboxes receive; without any, they are not added to the connection.
+    #[serde(default)]
+    pub types: BTreeSet<MailType>,
     /// What keeps it to them.
     pub limit: Limit,
     /// Tenant id or domain, where already known.
@@ -184,8 +189,8 @@ impl Accounts {
         match self {
             Self::SingleTenant => AccountType::ThisDirectory,
             Self::Multitenant => AccountType::AnyDirectory,
-            Self::MultitenantAndPersonal => AccountType::AnyDirectory,
-            Self::Personal => AccountType::AnyDirectory,
+            Self::MultitenantAndPersonal => AccountType::AnyDirectoryAndPersonal,
+            Self::Personal => AccountType::PersonalOnly,
         }
     }
 }
@@ -206,6 +211,7 @@ impl Plan {
                 expires_at: Timestamp::UNIX_EPOCH,
             },
             mailboxes,
+            types: BTreeSet::new(),
             limit: Limit::Rbac,
             tenant: None,
             cloud: Cloud::default(),

@@ -22,7 +22,6 @@ const FILES: [(&str, &str); 5] = [
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_keep_trailing_newline(true);
     environment.set_auto_escape_callback(|name| match name.rsplit_once('.').map(|(_, end)| end) {
         Some("ps1") => AutoEscape::Custom(Cow::Borrowed("ps1")),
         Some("sh") => AutoEscape::Custom(Cow::Borrowed("sh")),
@@ -64,5 +63,6 @@ pub(crate) fn fill(name: &str, values: &serde_json::Value) -> Result<String, Set
     ENVIRONMENT
         .get_template(name)
         .and_then(|template| template.render(Value::from(Serde(values))))
+        .map(|text| text + "\n")
         .map_err(|source| SetupError::Page { source })
 }
