@@ -242,21 +242,21 @@ mod tests {
     fn the_scope_names_exactly_the_mailboxes_and_undo_takes_back_each_line() {
         let plan = plan();
         let unlisted = "hr@contoso.example".parse().unwrap();
-        insta::assert_snapshot!(script(&plan, &names(), Some(&unlisted)).join("\n"), @"");
-        insta::assert_snapshot!(undo(&plan, &names()).join("\n"), @"");
+        insta::assert_snapshot!("rbac", script(&plan, &names(), Some(&unlisted)).join("\n"));
+        insta::assert_snapshot!("rbac-undo", undo(&plan, &names()).join("\n"));
     }
 
     #[test]
     fn the_older_policy_and_the_mailbox_permissions() {
         let mut plan = plan();
         plan.limit = Limit::AccessPolicy;
-        insta::assert_snapshot!(script(&plan, &names(), None).join("\n"), @"");
-        insta::assert_snapshot!(undo(&plan, &names()).join("\n"), @"");
+        insta::assert_snapshot!("access-policy", script(&plan, &names(), None).join("\n"));
+        insta::assert_snapshot!("access-policy-undo", undo(&plan, &names()).join("\n"));
         plan.api = Api::ImapSmtp;
         plan.limit = Limit::None;
         plan.mailboxes.truncate(1);
-        insta::assert_snapshot!(script(&plan, &names(), None).join("\n"), @"");
-        insta::assert_snapshot!(undo(&plan, &names()).join("\n"), @"");
+        insta::assert_snapshot!("mailbox-permissions", script(&plan, &names(), None).join("\n"));
+        insta::assert_snapshot!("mailbox-permissions-undo", undo(&plan, &names()).join("\n"));
     }
 
     #[test]

@@ -70,7 +70,7 @@ mod tests {
   Limit          RBAC for Applications: only the mailboxes below; no tenant-wide grant
   Mailboxes      orders@contoso.example
                  service@contoso.example
-  Credential     certificate `Postroom 2026-11-23`, valid until 2027-11-23
+  Credential     certificate `Postroom 2026-11-23 a575a896`, valid until 2027-11-23
   Public client  no: nobody signs in to it with a user's password
 "
         );
