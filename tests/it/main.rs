@@ -7,6 +7,7 @@
 //! | `story` | the demonstration, and the same way by command line and API |
 //! | `crash` | SIGKILL at the worst moments: nothing lost, nothing doubled |
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
+//! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
@@ -15,4 +16,5 @@ mod bad_input;
 mod crash;
 mod foreign;
 mod harness;
+mod setup;
 mod story;
