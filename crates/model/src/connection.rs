@@ -1,17 +1,22 @@
 //! Connections: how to reach one server or tenant with one credential, and the rules that say what is missing.
 //! Field labels and error texts are those of the screens people know (E-mail and Settings for incoming e-mail).
 
+mod cloud;
+mod secret;
+
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
+use crate::SecretString;
 use crate::address::HostName;
 use crate::id::ConnectionId;
 use crate::polling::PollingInterval;
 use crate::problem::Problems;
-use crate::{ExposeSecret, SecretString};
+
+pub use cloud::{Cloud, Endpoints};
+use secret::{validate_certificate, validate_federated, validate_secret};
 
 /// What a connection leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -247,132 +252,6 @@ impl UnknownWord {
     }
 }
 
-/// Which of Microsoft's clouds a tenant lives in, or a set of addresses of one's own (the sandbox).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cloud {
-    /// Worldwide, and GCC.
-    #[default]
-    Worldwide,
-    /// US Government L4 (GCC High).
-    UsGovernment,
-    /// US Government L5 (DoD).
-    UsGovernmentDod,
-    /// China, operated by 21Vianet.
-    China,
-    /// Addresses of one's own.
-    Custom(Endpoints),
-}
-
-/// The addresses a cloud is reached at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Endpoints {
-    /// Microsoft Entra: `https://login.microsoftonline.com`.
-    pub authority: Url,
-    /// Microsoft Graph without version: `https://graph.microsoft.com`.
-    pub graph: Url,
-}
-
-impl Endpoints {
-    /// The OAuth scope for Graph. In Microsoft's clouds this is the address itself plus `/.default`; a custom
-    /// Graph keeps the worldwide resource, because that is what tokens there are made for.
-    pub fn graph_scope(&self) -> String {
-        let microsoft = [
-            "graph.microsoft.com",
-            "graph.microsoft.us",
-            "dod-graph.microsoft.us",
-            "microsoftgraph.chinacloudapi.cn",
-        ];
-        match self.graph.host_str() {
-            Some(host) if microsoft.contains(&host) => format!("https://{host}/.default"),
-            _ => "https://graph.microsoft.com/.default".to_owned(),
-        }
-    }
-}
-
-impl Cloud {
-    /// Hosts of sign-in and Graph. Source: Microsoft, "National cloud deployments"
-    /// (<https://learn.microsoft.com/graph/deployments>).
-    pub fn endpoints(&self) -> Endpoints {
-        let (authority, graph) = match self {
-            Self::Worldwide => ("https://login.microsoftonline.com", "https://graph.microsoft.com"),
-            Self::UsGovernment => ("https://login.microsoftonline.us", "https://graph.microsoft.us"),
-            Self::UsGovernmentDod => ("https://login.microsoftonline.us", "https://dod-graph.microsoft.us"),
-            Self::China => {
-                ("https://login.partner.microsoftonline.cn", "https://microsoftgraph.chinacloudapi.cn")
-            }
-            Self::Custom(endpoints) => return endpoints.clone(),
-        };
-        let constant = |text: &str| Url::parse(text).expect("a constant URL parses");
-        Endpoints { authority: constant(authority), graph: constant(graph) }
-    }
-
-    /// Microsoft's own clouds.
-    pub const MICROSOFT: [Self; 4] =
-        [Self::Worldwide, Self::UsGovernment, Self::UsGovernmentDod, Self::China];
-
-    /// Name in the API and the command line.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Worldwide => "worldwide",
-            Self::UsGovernment => "us-government",
-            Self::UsGovernmentDod => "us-government-dod",
-            Self::China => "china",
-            Self::Custom(_) => "custom",
-        }
-    }
-
-    /// The cloud a server address of Exchange Online belongs to: `outlook.office365.us`, `smtp.office365.us`, ... None
-    /// for a host that is none of Microsoft's, which may be the sandbox or Exchange on premises.
-    pub fn from_server_host(host: &str) -> Option<Self> {
-        let host = host.trim().trim_end_matches('.').to_ascii_lowercase();
-        let within = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
-        match () {
-            // Before the domain both have in common.
-            () if host.starts_with("outlook-dod.") && within("office365.us") => Some(Self::UsGovernmentDod),
-            () if host.ends_with("-dod.office365.us") => Some(Self::UsGovernmentDod),
-            () if within("office365.us") => Some(Self::UsGovernment),
-            () if within("partner.outlook.cn") => Some(Self::China),
-            () if within("office365.com") || within("outlook.office.com") => Some(Self::Worldwide),
-            () => None,
-        }
-    }
-
-    /// Host of Exchange Online; for addresses of one's own the worldwide one, which tokens there are made for.
-    pub fn exchange_host(&self) -> &'static str {
-        match self {
-            Self::Worldwide | Self::Custom(_) => "outlook.office365.com",
-            Self::UsGovernment => "outlook.office365.us",
-            Self::UsGovernmentDod => "outlook-dod.office365.us",
-            Self::China => "partner.outlook.cn",
-        }
-    }
-
-    /// The OAuth scope for Exchange Online: EWS, IMAP, POP and SMTP.
-    pub fn exchange_scope(&self) -> String {
-        format!("https://{}/.default", self.exchange_host())
-    }
-
-    /// The audience a federated credential is made for
-    /// (<https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations>).
-    pub fn federated_audience(&self) -> &'static str {
-        match self {
-            Self::Worldwide | Self::Custom(_) => "api://AzureADTokenExchange",
-            Self::UsGovernment | Self::UsGovernmentDod => "api://AzureADTokenExchangeUSGov",
-            Self::China => "api://AzureADTokenExchangeChina",
-        }
-    }
-
-    /// The portal an administrator opens: `https://entra.microsoft.com`.
-    pub fn portal(&self) -> &'static str {
-        match self {
-            Self::Worldwide | Self::Custom(_) => "https://entra.microsoft.com",
-            Self::UsGovernment | Self::UsGovernmentDod => "https://portal.azure.us",
-            Self::China => "https://portal.azure.cn",
-        }
-    }
-}
-
 /// The settings of a connection as a person fills them in: may be incomplete, never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -574,71 +453,6 @@ impl ConnectionSettings {
     }
 }
 
-/// The secret's *Value* is wanted; its *ID* is a GUID and stands right beside it in the portal.
-fn validate_secret(secret: SecretField<'_>, problems: &mut Problems) {
-    match secret {
-        SecretField::Missing => {
-            problems.error("secret", "Client secret is missing");
-        }
-        SecretField::Typed(text) if text.expose_secret().trim().is_empty() => {
-            problems.error("secret", "Client secret is missing");
-        }
-        SecretField::Typed(text) if is_guid(text.expose_secret().trim()) => {
-            problems
-                .error("secret", "Client secret looks like the Secret ID")
-                .hint("This is the Secret ID; copy the Value column. It is shown only once: if it is gone, make a new secret.");
-        }
-        SecretField::Typed(text) if text.expose_secret().chars().any(char::is_whitespace) => {
-            problems
-                .error("secret", "Client secret holds a blank or a line end")
-                .hint("Copy the Value again, without what stands around it.");
-        }
-        SecretField::Stored | SecretField::Typed(_) => {}
-    }
-}
-
-/// Certificate and private key in one PEM text. What is in the blocks is judged where it is read.
-fn validate_certificate(secret: SecretField<'_>, problems: &mut Problems) {
-    let text = match secret {
-        SecretField::Stored => return,
-        SecretField::Missing => "",
-        SecretField::Typed(text) => text.expose_secret().trim(),
-    };
-    let hint = "Paste both blocks of the PEM text, give a PFX file, or let Postroom make the certificate.";
-    if text.is_empty() {
-        problems.error("secret", "Certificate is missing");
-    } else if !text.contains("-----BEGIN CERTIFICATE-----") {
-        problems.error("secret", "Certificate is not in the text: no BEGIN CERTIFICATE").hint(hint);
-    } else if !text.contains("PRIVATE KEY-----") {
-        problems.error("secret", "Certificate has no private key beside it").hint(hint);
-    } else if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
-        problems
-            .error("secret", "The certificate's private key is encrypted")
-            .hint("Give a PFX file with its password, or decrypt the key first.");
-    }
-}
-
-/// A place where another identity provider's token is found: `file:/path` or `env:NAME`.
-fn validate_federated(secret: SecretField<'_>, problems: &mut Problems) {
-    let text = match secret {
-        SecretField::Stored => return,
-        SecretField::Missing => "",
-        SecretField::Typed(text) => text.expose_secret().trim(),
-    };
-    let good = match text.split_once(':') {
-        Some(("file", path)) => path.trim().starts_with('/') || path.trim().get(1..3) == Some(":\\"),
-        Some(("env", name)) => !name.trim().is_empty() && !name.contains('='),
-        _ => false,
-    };
-    if text.is_empty() {
-        problems.error("secret", "Federated credential is missing");
-    } else if !good {
-        problems.error("secret", "Federated credential is not a place where the token is found").hint(
-            "Write file:/path/of/the/token or env:NAME. The token itself is read there at each sign-in.",
-        );
-    }
-}
-
 /// Whether `text` has the shape of a GUID: 8-4-4-4-12 hexadecimal digits.
 pub fn is_guid(text: &str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
@@ -756,30 +570,6 @@ mod tests {
             assert_eq!(first(&settings, text).is_none(), good, "{text}");
         }
         assert!(messages(&settings, SecretField::Stored).is_empty());
-    }
-
-    #[test]
-    fn a_server_address_tells_its_cloud() {
-        for (host, cloud) in [
-            ("outlook.office365.com", Some(Cloud::Worldwide)),
-            ("smtp.office365.com", Some(Cloud::Worldwide)),
-            ("Outlook.Office365.US", Some(Cloud::UsGovernment)),
-            ("smtp.office365.us", Some(Cloud::UsGovernment)),
-            ("outlook-dod.office365.us", Some(Cloud::UsGovernmentDod)),
-            ("partner.outlook.cn", Some(Cloud::China)),
-            ("smtp.partner.outlook.cn", Some(Cloud::China)),
-            ("mail.contoso.example", None),
-            ("outlook.office365.com.contoso.example", None),
-            ("notoffice365.us", None),
-        ] {
-            assert_eq!(Cloud::from_server_host(host), cloud, "{host}");
-        }
-        for cloud in Cloud::MICROSOFT {
-            assert_eq!(Cloud::from_server_host(cloud.exchange_host()), Some(cloud.clone()));
-            let graph = cloud.endpoints().graph_scope();
-            assert_eq!(graph, format!("{}.default", cloud.endpoints().graph));
-            assert!(cloud.exchange_scope().ends_with("/.default"));
-        }
     }
 
     #[test]
