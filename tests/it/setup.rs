@@ -30,7 +30,8 @@ impl Administrator {
             ("username", &user),
             ("password", &password),
         ];
-        let answer: Value = world.http.post(token_url).form(&form).send().await.unwrap().json().await.unwrap();
+        let answer: Value =
+            world.http.post(token_url).form(&form).send().await.unwrap().json().await.unwrap();
         let file = world.path("admin.txt");
         std::fs::write(&file, password).unwrap();
         let own = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect();
@@ -103,8 +104,7 @@ async fn one_command_makes_a_connection_that_works_again_makes_nothing_and_undo_
         let again: Value = serde_json::from_str(&world.ok(&arguments).await).unwrap();
         assert_eq!(again, first);
         assert_eq!(administrator.tenant(&world).await, made);
-        let listed: Value =
-            serde_json::from_str(&world.ok(&["connection", "list", "--json"]).await).unwrap();
+        let listed: Value = serde_json::from_str(&world.ok(&["connection", "list", "--json"]).await).unwrap();
         assert_eq!(listed.as_array().unwrap().len(), 1);
         let mailboxes = world.ok(&["mailbox", "list", "--json"]).await;
         assert_eq!(serde_json::from_str::<Value>(&mailboxes).unwrap().as_array().unwrap().len(), 1);
@@ -138,9 +138,7 @@ async fn what_was_cut_off_goes_on_from_there() {
     let arguments = administrator.setup(&["--limit", "none", "--secret"]);
     // The answer is lost after the work was done, once at each step that makes something.
     for path in ["/applications", "/servicePrincipals", "/appRoleAssignments", "/addPassword"] {
-        world
-            .fault(json!({"path_contains": path, "method": "POST", "status": 503, "after": true}))
-            .await;
+        world.fault(json!({"path_contains": path, "method": "POST", "status": 503, "after": true})).await;
         let words = world.fails(1, &arguments).await;
         assert!(words.contains("the same command again"), "{path}: {words}");
     }
@@ -155,23 +153,53 @@ async fn what_was_cut_off_goes_on_from_there() {
     assert_eq!(administrator.tenant(&world).await, before);
 }
 
+/// What an Exchange administrator does with the lines.
+async fn in_exchange(world: &World, lines: &str) -> Value {
+    let url = format!("{}/_sandbox/exchange", world.ready["graph"].as_str().unwrap());
+    let (status, answer) = crate::harness::answer(world.http.post(url).body(lines.to_owned())).await;
+    assert_eq!(status, 200, "{lines}\n{answer}");
+    answer
+}
+
 #[tokio::test]
-async fn a_limited_set_up_waits_for_exchange_and_says_what_is_to_be_run() {
-    let world = World::new().await;
-    let administrator = Administrator::of(&world).await;
-    let arguments = administrator.setup(&["--wait", "0"]);
-    let output = world.run(&arguments).await;
-    assert_eq!(output.status.code(), Some(1));
-    let lines = String::from_utf8(output.stdout).unwrap();
-    for words in ["New-ServicePrincipal -AppId", "PrimarySmtpAddress -eq ''orders@contoso.example''"] {
-        assert!(lines.contains(words), "{words} is missing: {lines}");
+async fn a_limited_set_up_waits_for_exchange_and_opens_exactly_the_mailboxes() {
+    for limit in ["rbac", "access-policy"] {
+        let world = World::new().await;
+        let administrator = Administrator::of(&world).await;
+        let before = administrator.tenant(&world).await;
+        let arguments = administrator.setup(&["--wait", "0", "--limit", limit, "--type", "case"]);
+        let output = world.run(&arguments).await;
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        // Rights that come from Exchange are missing until the lines ran.
+        assert_eq!(output.status.code(), Some(i32::from(limit == "rbac")), "{words}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let scope = ["setup", "scope-script", "--connection", CONNECTION, "--limit", limit];
+        let again = world.ok(&scope).await;
+        assert!(lines.starts_with(&again), "{lines}\n\n{again}");
+        let unlisted = [scope.as_slice(), &["--unlisted", "hr@contoso.example"]].concat();
+        let proof = in_exchange(&world, &world.ok(&unlisted).await).await.to_string();
+        let (open, shut) = if limit == "rbac" { ("True", "False") } else { ("Granted", "Denied") };
+        assert!(proof.contains(open) && proof.contains(shut), "{proof}");
+        world.ok(&arguments).await;
+        says_ok(&world).await;
+        let tenant = administrator.tenant(&world).await;
+        let ours = format!("Postroom {CONNECTION}");
+        let grants = tenant["grants"].as_array().unwrap();
+        let wide = grants.iter().filter(|grant| grant["principalDisplayName"] == ours).count();
+        assert_eq!(wide, if limit == "rbac" { 0 } else { 2 }, "{tenant}");
+        world.ok(&["mailbox", "add", "hr@contoso.example", "--connection", CONNECTION, "--type", "personnel"]).await;
+        let refused = world.run(&["check", "--connection", CONNECTION]).await;
+        assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stdout));
+        // What others added is in the way of taking it back, and is named.
+        assert!(world.fails(1, &administrator.undo()).await.contains("hr@contoso.example"));
+        world.ok(&["mailbox", "remove", "hr@contoso.example"]).await;
+        if limit == "rbac" {
+            let undo = [scope.as_slice(), &["--undo"]].concat();
+            in_exchange(&world, &world.ok(&undo).await).await;
+        }
+        world.ok(&administrator.undo()).await;
+        assert_eq!(administrator.tenant(&world).await, before);
     }
-    let tenant = administrator.tenant(&world).await;
-    let ours = format!("Postroom {CONNECTION}");
-    let wide = tenant["grants"].as_array().unwrap().iter().any(|grant| grant["principalDisplayName"] == ours);
-    assert!(!wide, "a tenant-wide grant defeats the scope: {tenant}");
-    let again = world.ok(&["setup", "scope-script", "--connection", CONNECTION]).await;
-    assert!(lines.starts_with(&again), "{lines}\n\n{again}");
 }
 
 /// Runs a script in an empty folder with `az` replaced by the administrator's token; gives its stdout.
@@ -202,6 +230,16 @@ fn run_bash(world: &World, administrator: &Administrator, script: &str) -> Strin
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// `postroom setup import -` with this line.
+fn import(world: &World, line: &str) {
+    let mut command = world.command();
+    command.args(["setup", "import", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[tokio::test]
 async fn a_script_run_elsewhere_gives_one_line_that_makes_the_connection() {
     const NAME: &str = "O'Brien's \"mail\" $(touch a) `touch b` ’; touch c";
@@ -211,7 +249,14 @@ async fn a_script_run_elsewhere_gives_one_line_that_makes_the_connection() {
     for credential in ["--certificate", "--secret"] {
         let script = |more: &[&'static str]| {
             let mut arguments = vec!["setup", "script", "--shell", "bash", "--limit", "none", credential];
-            arguments.extend(["--connection", CONNECTION, "--name", NAME, "--mailbox", "orders@contoso.example"]);
+            arguments.extend([
+                "--connection",
+                CONNECTION,
+                "--name",
+                NAME,
+                "--mailbox",
+                "orders@contoso.example",
+            ]);
             arguments.extend(more);
             arguments.into_iter().map(str::to_owned).chain(administrator.cloud.clone()).collect::<Vec<_>>()
         };
@@ -222,7 +267,11 @@ async fn a_script_run_elsewhere_gives_one_line_that_makes_the_connection() {
         administrator.application(&world, NAME).await;
         let again = run_bash(&world, &administrator, &make);
         administrator.application(&world, NAME).await;
-        world.ok(&["setup", "import", again.trim()]).await;
+        if credential == "--secret" {
+            let words = world.fails(2, &["setup", "import", again.trim()]).await;
+            assert!(words.contains("standard input"), "{words}");
+        }
+        import(&world, &again);
         says_ok(&world).await;
         let undo = script(&["--undo"]);
         let undo = world.ok(&undo.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -241,7 +290,9 @@ async fn the_hand_over_page_holds_everything_and_fetches_nothing() {
     let page = world
         .ok(&["setup", "handover", "--connection", CONNECTION, "--mailbox", "orders@contoso.example"])
         .await;
-    for words in ["<!doctype html>", "New-ManagementScope", "BEGIN CERTIFICATE", "Connect-MgGraph", "az account"] {
+    for words in
+        ["<!doctype html>", "New-ManagementScope", "BEGIN CERTIFICATE", "Connect-MgGraph", "az account"]
+    {
         assert!(page.contains(words), "{words} is missing");
     }
     assert!(!page.contains("<script") && !page.contains("PRIVATE KEY"));

@@ -159,7 +159,8 @@ pub(crate) async fn begin(plan: &Plan, means: &Means<'_>) -> Result<Journal, Set
         plan.api = old.plan.api;
     }
     let resumed = old.as_ref().is_some_and(|old| old.key_id.is_some());
-    let checked = if resumed { old.as_ref().map_or(means.env.now(), |old| old.began_at) } else { means.env.now() };
+    let checked =
+        if resumed { old.as_ref().map_or(means.env.now(), |old| old.began_at) } else { means.env.now() };
     plan.validate(checked)
         .into_result()
         .map_err(|problems| SetupError::Plan { connection: plan.connection.clone(), problems })?;
@@ -216,7 +217,8 @@ async fn application(
     tell: Tell<'_>,
 ) -> Result<(), SetupError> {
     if let Some(ids) = journal.application.clone() {
-        let found = registrar.application(&ids.application_id).await.map_err(|source| refused(journal, source))?;
+        let found =
+            registrar.application(&ids.application_id).await.map_err(|source| refused(journal, source))?;
         if found.is_some() {
             tell(Progress::There(format!("application {}", ids.application_id)));
             return Ok(());
@@ -317,7 +319,10 @@ async fn secret(
         one.kind == ApplicationCredentialKind::Secret && one.name.as_deref() == Some(&journal.plan.key.name)
     });
     for one in lost.collect::<Vec<_>>() {
-        registrar.remove_secret(&application, &one.key_id).await.map_err(|source| refused(journal, source))?;
+        registrar
+            .remove_secret(&application, &one.key_id)
+            .await
+            .map_err(|source| refused(journal, source))?;
     }
     let made = registrar
         .add_secret(&application, &journal.plan.key.name, journal.plan.key.expires_at)

@@ -1,8 +1,8 @@
 //! What goes wrong while a connection is set up.
 
+use postroom_entra::Ids;
 use postroom_entra::register::RegisterError;
 use postroom_entra::token::TokenError;
-use postroom_entra::Ids;
 use postroom_model::Problems;
 use postroom_store::StoreError;
 
@@ -31,7 +31,9 @@ pub enum SetupError {
         name: String,
     },
     /// The administrator signed in to another tenant than the one this set-up began in.
-    #[error("the set-up of {connection} began in tenant {began}, but the administrator signed in to {signed_in}")]
+    #[error(
+        "the set-up of {connection} began in tenant {began}, but the administrator signed in to {signed_in}"
+    )]
     OtherTenant {
         /// Name of the connection.
         connection: String,
@@ -126,19 +128,27 @@ impl SetupError {
         let words = match self {
             Self::Plan { problems, .. } => return problems.errors().find_map(|problem| problem.hint.clone()),
             Self::Taken { .. } => "choose another name with --connection",
-            Self::Unknown { .. } => "`postroom connection list` shows the connections; only those made by `postroom setup` can be undone",
-            Self::OtherTenant { .. } => "sign in as an administrator of the first tenant, or undo the set-up there before",
+            Self::Unknown { .. } => {
+                "`postroom connection list` shows the connections; only those made by `postroom setup` can be undone"
+            }
+            Self::OtherTenant { .. } => {
+                "sign in as an administrator of the first tenant, or undo the set-up there before"
+            }
             Self::InUse { .. } => "remove these mailboxes first, or move them to another connection",
             Self::Register { source, .. } => {
                 let advice = source.advice(&Ids::default()).map(|advice| advice.to_string());
                 let again = "what was made is remembered; run the same command again to go on from there";
-                return Some(advice.map_or_else(|| again.to_owned(), |advice| format!("{advice} Then {again}.")));
+                return Some(
+                    advice.map_or_else(|| again.to_owned(), |advice| format!("{advice} Then {again}.")),
+                );
             }
             Self::SignIn { .. } | Self::Rights { .. } => {
                 "what was made is remembered; a grant may take longer: run the same command again"
             }
             Self::Store { source, .. } => return source.hint().map(str::to_owned),
-            Self::Line { .. } => "paste the whole line that the script printed last; it begins with postroom-setup:v1:",
+            Self::Line { .. } => {
+                "paste the whole line that the script printed last; it begins with postroom-setup:v1:"
+            }
             Self::Journal { .. } | Self::Certificate { .. } | Self::Page { .. } => return None,
         };
         Some(words.to_owned())

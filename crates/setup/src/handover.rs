@@ -95,7 +95,8 @@ mod tests {
         for outside in ["src=", "<link", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
-        for words in ["open every mailbox", "Mail.ReadWrite", "BEGIN CERTIFICATE", "adminconsent?client_id="] {
+        for words in ["open every mailbox", "Mail.ReadWrite", "BEGIN CERTIFICATE", "adminconsent?client_id="]
+        {
             assert!(page.contains(words), "{words} is missing");
         }
         plan.limit = Limit::Rbac;

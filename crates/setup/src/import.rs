@@ -46,7 +46,8 @@ pub async fn import(line: &Line, means: &Means<'_>) -> Result<Outcome, SetupErro
             return Err(SetupError::Line { reason });
         }
         None if line.kind == KeyKind::Certificate => {
-            let reason = "the private key of its certificate is not here; import it where the script was written";
+            let reason =
+                "the private key of its certificate is not here; import it where the script was written";
             return Err(SetupError::Line { reason: reason.to_owned() });
         }
         None => fresh(line, means).await?,

@@ -46,9 +46,8 @@ pub fn leftover(grants: &[Grant], principal_id: &str, plan: &Plan) -> Vec<Leftov
     let wanted = plan.permissions();
     let families = ["Mail.", "Mailbox", "Mail-Advanced.", "Calendars.", "Contacts."];
     let protocols = ["full_access_as_app", "IMAP.AccessAsApp", "POP.AccessAsApp", "SMTP.SendAsApp"];
-    let opens = |value: &str| {
-        families.iter().any(|family| value.starts_with(family)) || protocols.contains(&value)
-    };
+    let opens =
+        |value: &str| families.iter().any(|family| value.starts_with(family)) || protocols.contains(&value);
     let is_wanted = |grant: &Grant| {
         wanted.iter().any(|one| one.resource_app_id == grant.resource_app_id && one.value == grant.value)
     };
@@ -56,7 +55,10 @@ pub fn leftover(grants: &[Grant], principal_id: &str, plan: &Plan) -> Vec<Leftov
     unwanted
         .map(|grant| Leftover {
             value: grant.value.clone(),
-            words: format!("{} is granted for the whole tenant and defeats the limit to the mailboxes", grant.value),
+            words: format!(
+                "{} is granted for the whole tenant and defeats the limit to the mailboxes",
+                grant.value
+            ),
             command: removal(grant, principal_id),
         })
         .collect()
@@ -121,7 +123,9 @@ pub fn undo(plan: &Plan, names: &Names) -> Vec<String> {
             lines
         }
         (_, Limit::AccessPolicy) => vec![
-            format!("Get-ApplicationAccessPolicy | Where-Object {{ $_.AppId -eq {application} }} | Remove-ApplicationAccessPolicy -Confirm:$false"),
+            format!(
+                "Get-ApplicationAccessPolicy | Where-Object {{ $_.AppId -eq {application} }} | Remove-ApplicationAccessPolicy -Confirm:$false"
+            ),
             format!("Remove-DistributionGroup -Identity {quoted} -Confirm:$false"),
         ],
         (_, Limit::None) => Vec::new(),
@@ -166,32 +170,43 @@ fn rbac(plan: &Plan, names: &Names, unlisted: Option<&EmailAddress>) -> Vec<Stri
     lines.push("# The proof: InScope is True for a listed mailbox, False for another".to_owned());
     let test = |address: &EmailAddress| {
         let address = quote::powershell(address.as_str());
-        format!("Test-ServicePrincipalAuthorization -Identity {} -Resource {address} | Format-Table", names.principal)
+        format!(
+            "Test-ServicePrincipalAuthorization -Identity {} -Resource {address} | Format-Table",
+            names.principal
+        )
     };
     lines.extend(plan.mailboxes.first().map(test));
     match unlisted {
         Some(address) => lines.push(test(address)),
-        None => lines.push(format!("# Test-ServicePrincipalAuthorization -Identity {} -Resource <any other mailbox> | Format-Table", names.principal)),
+        None => lines.push(format!(
+            "# Test-ServicePrincipalAuthorization -Identity {} -Resource <any other mailbox> | Format-Table",
+            names.principal
+        )),
     }
     lines
 }
 
 /// The mailboxes as an OPATH filter.
 fn filter(plan: &Plan) -> String {
-    let one = |address: &EmailAddress| format!("PrimarySmtpAddress -eq '{}'", quote::filter(address.as_str()));
+    let one =
+        |address: &EmailAddress| format!("PrimarySmtpAddress -eq '{}'", quote::filter(address.as_str()));
     plan.mailboxes.iter().map(one).collect::<Vec<_>>().join(" -or ")
 }
 
 fn access_policy(plan: &Plan, names: &Names, unlisted: Option<&EmailAddress>) -> Vec<String> {
     let group = quote::powershell(&scope_name(plan));
     let alias = quote::powershell(&format!("postroom-{}", plan.short_mark()));
-    let members: Vec<String> = plan.mailboxes.iter().map(|address| quote::powershell(address.as_str())).collect();
+    let members: Vec<String> =
+        plan.mailboxes.iter().map(|address| quote::powershell(address.as_str())).collect();
     let mut lines = vec![
         "# A mail-enabled security group with exactly these mailboxes".to_owned(),
-        format!("New-DistributionGroup -Name {group} -Alias {alias} -Type Security -Members {}", members.join(",")),
+        format!(
+            "New-DistributionGroup -Name {group} -Alias {alias} -Type Security -Members {}",
+            members.join(",")
+        ),
         "# The policy: the application opens these mailboxes and no other".to_owned(),
         format!(
-            "New-ApplicationAccessPolicy -AppId {} -PolicyScopeGroupId {alias} -AccessRight RestrictAccess -Description {group}",
+            "New-ApplicationAccessPolicy -AppId {} -PolicyScopeGroupId {group} -AccessRight RestrictAccess -Description {group}",
             names.application
         ),
         "# The proof: Granted for a listed mailbox, Denied for another".to_owned(),
@@ -210,9 +225,13 @@ fn mailbox_permissions(plan: &Plan, names: &Names) -> Vec<String> {
     for address in &plan.mailboxes {
         let mailbox = quote::powershell(address.as_str());
         lines.push(format!("# {address}: read, send, and the two protocols switched on"));
-        lines.push(format!("Add-MailboxPermission -Identity {mailbox} -User {principal} -AccessRights FullAccess"));
+        lines.push(format!(
+            "Add-MailboxPermission -Identity {mailbox} -User {principal} -AccessRights FullAccess"
+        ));
         lines.push(format!("Add-RecipientPermission -Identity {mailbox} -Trustee {principal} -AccessRights SendAs -Confirm:$false"));
-        lines.push(format!("Set-CASMailbox -Identity {mailbox} -ImapEnabled $true -SmtpClientAuthenticationDisabled $false"));
+        lines.push(format!(
+            "Set-CASMailbox -Identity {mailbox} -ImapEnabled $true -SmtpClientAuthenticationDisabled $false"
+        ));
     }
     lines
 }

@@ -76,15 +76,15 @@ impl Line {
             return Err(wrong("it is far too long"));
         }
         let compact: String = text.split_whitespace().collect();
-        let encoded = compact
-            .strip_prefix(PREFIX)
-            .ok_or_else(|| wrong("it does not begin with postroom-setup:v1:"))?;
+        let encoded =
+            compact.strip_prefix(PREFIX).ok_or_else(|| wrong("it does not begin with postroom-setup:v1:"))?;
         let json = URL_SAFE_NO_PAD
             .decode(encoded.trim_end_matches('='))
             .map_err(|_| wrong("its end is missing, or a character was changed"))?;
         // The parser's message could hold what it read: only the place is told.
-        let members: Members = serde_json::from_slice(&json)
-            .map_err(|error| wrong(&format!("its members are not those of version 1 (column {})", error.column())))?;
+        let members: Members = serde_json::from_slice(&json).map_err(|error| {
+            wrong(&format!("its members are not those of version 1 (column {})", error.column()))
+        })?;
         for (what, id) in [
             ("tenant id", &members.tenant_id),
             ("application id", &members.application_id),

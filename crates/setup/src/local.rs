@@ -1,7 +1,9 @@
 //! What a set-up makes on our side: the connection with its sealed credential, and the mailboxes.
 
 use postroom_entra::certificate::CertificateCredential;
-use postroom_model::connection::{AuthenticationFlow, Connection, ConnectionKind, ConnectionSettings, TlsMode};
+use postroom_model::connection::{
+    AuthenticationFlow, Connection, ConnectionKind, ConnectionSettings, TlsMode,
+};
 use postroom_model::credential::CredentialKind;
 use postroom_model::mailbox::MailboxSettings;
 use postroom_model::{ConnectionId, Env, SecretString, Timestamp};
@@ -83,10 +85,7 @@ pub(crate) async fn save_connections(
 }
 
 /// The sealed credential, where the set-up has come so far.
-pub(crate) async fn stored(
-    store: &dyn Store,
-    journal: &Journal,
-) -> Result<Option<SecretString>, SetupError> {
+pub(crate) async fn stored(store: &dyn Store, journal: &Journal) -> Result<Option<SecretString>, SetupError> {
     let Some(id) = journal.connections.first() else { return Ok(None) };
     let stored =
         store.credential_secret(*id).await.map_err(|source| failed("open the credential", source))?;
@@ -154,9 +153,8 @@ pub(crate) async fn foreign(
     journal: Option<&Journal>,
 ) -> Result<Option<Connection>, SetupError> {
     let all = store.connections().await.map_err(|source| failed("list connections", source))?;
-    let ours = |connection: &Connection| {
-        journal.is_some_and(|journal| journal.connections.contains(&connection.id))
-    };
+    let ours =
+        |connection: &Connection| journal.is_some_and(|journal| journal.connections.contains(&connection.id));
     Ok(all
         .into_iter()
         .find(|one| one.settings.display_name().eq_ignore_ascii_case(name.trim()) && !ours(one)))

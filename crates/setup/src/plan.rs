@@ -205,11 +205,7 @@ impl Plan {
             accounts: Accounts::default(),
             redirect_uris: Vec::new(),
             api: Api::default(),
-            key: KeyPlan {
-                kind: KeyKind::default(),
-                name: String::new(),
-                expires_at: Timestamp::UNIX_EPOCH,
-            },
+            key: KeyPlan { kind: KeyKind::default(), name: String::new(), expires_at: Timestamp::UNIX_EPOCH },
             mailboxes,
             types: BTreeSet::new(),
             limit: Limit::Rbac,
@@ -223,7 +219,8 @@ impl Plan {
     /// Chooses the credential, valid for `days` from now.
     pub fn set_key(&mut self, env: &Env, kind: KeyKind, days: u32) {
         let now = env.now();
-        let end = now.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX);
+        let end =
+            now.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX);
         // Whole seconds: Microsoft Entra keeps no more.
         let end = Timestamp::from_second(end.as_second()).unwrap_or(end);
         let made = now.to_string().chars().take(10).collect::<String>();
@@ -290,8 +287,10 @@ impl Plan {
                 problems.error(field, format!("{what} {reason}"));
             }
         }
-        if !self.mark.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || self.mark.len() > 60 {
-            problems.error("mark", "The mark of the set-up holds other characters than letters, digits and `-`");
+        if !self.mark.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || self.mark.len() > 60
+        {
+            problems
+                .error("mark", "The mark of the set-up holds other characters than letters, digits and `-`");
         }
         if let Some(tenant) = &self.tenant
             && !is_guid(tenant)

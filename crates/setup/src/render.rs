@@ -32,7 +32,10 @@ impl Plan {
         row("Rights", &rights.join("\n"));
         row("Limit", self.limit_words());
         let mailboxes: Vec<&str> = self.mailboxes.iter().map(|address| address.as_str()).collect();
-        row("Mailboxes", if mailboxes.is_empty() { "none yet".to_owned() } else { mailboxes.join("\n") }.as_str());
+        row(
+            "Mailboxes",
+            if mailboxes.is_empty() { "none yet".to_owned() } else { mailboxes.join("\n") }.as_str(),
+        );
         let end = self.key.expires_at.to_string();
         let end = end.get(..10).unwrap_or(&end);
         row("Credential", &format!("{} `{}`, valid until {end}", self.key.kind, self.key.name));
@@ -45,7 +48,9 @@ impl Plan {
         match (self.api, self.limit) {
             (Api::ImapSmtp, _) => "permission on each mailbox, given in Exchange",
             (_, Limit::Rbac) => "RBAC for Applications: only the mailboxes below; no tenant-wide grant",
-            (_, Limit::AccessPolicy) => "application access policy: tenant-wide grant, cut to the mailboxes below",
+            (_, Limit::AccessPolicy) => {
+                "application access policy: tenant-wide grant, cut to the mailboxes below"
+            }
             (_, Limit::None) => "none: it can open every mailbox of the tenant",
         }
     }

@@ -48,9 +48,9 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 /// What stands in a literal. Only texts do: a list or nothing at all would be a mistake in the template.
 fn text(value: &Value) -> Result<String, Error> {
-    let text = value.as_str().ok_or_else(|| {
-        Error::new(ErrorKind::InvalidOperation, "only a text can be written as a literal")
-    })?;
+    let text = value
+        .as_str()
+        .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "only a text can be written as a literal"))?;
     // The plan was validated; this is the second lock on the same door.
     if text.chars().any(char::is_control) {
         return Err(Error::new(ErrorKind::InvalidOperation, "a literal may hold no control characters"));

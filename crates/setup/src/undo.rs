@@ -47,7 +47,7 @@ pub async fn undo(
     journal.forget(means.store).await
 }
 
-/// Whether something was made in a tenant, so that an administrator must sign in to take it back.
+/// What a set-up has made so far: to be shown before it is taken back.
 ///
 /// # Errors
 /// [`SetupError::Unknown`] without a journal.
@@ -113,8 +113,11 @@ async fn in_tenant(
     tell: Tell<'_>,
 ) -> Result<(), SetupError> {
     let Some(application) = journal.registered() else { return Ok(()) };
-    let exists =
-        registrar.application(&application.app_id).await.map_err(|source| refused(journal, source))?.is_some();
+    let exists = registrar
+        .application(&application.app_id)
+        .await
+        .map_err(|source| refused(journal, source))?
+        .is_some();
     if let (Some(key_id), true) = (journal.key_id.clone(), exists) {
         let removed = match journal.plan.key.kind {
             KeyKind::Certificate => registrar.remove_certificate(&application, &key_id).await,

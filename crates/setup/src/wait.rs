@@ -51,19 +51,19 @@ pub(crate) async fn sign_in(
             Err(error) => error.to_string(),
         };
         if left <= SignedDuration::ZERO {
-            return Err(late(&request.application, means.patience.sign_in, why, tried.err()));
+            return Err(late(&request.application, means.patience.sign_in, &why, tried.err()));
         }
         tell(Progress::Waiting { what: "the sign-in".to_owned(), why, left });
         pause(means, left).await;
     }
 }
 
-fn late(application: &str, waited: SignedDuration, why: String, error: Option<TokenError>) -> SetupError {
+fn late(application: &str, waited: SignedDuration, why: &str, error: Option<TokenError>) -> SetupError {
     let (application, minutes) = (application.to_owned(), waited.as_mins());
     match error {
         Some(source) => SetupError::SignIn { application, minutes, source: Box::new(source) },
         None => {
-            let missing = why.strip_prefix("the token still lacks ").unwrap_or(&why).to_owned();
+            let missing = why.strip_prefix("the token still lacks ").unwrap_or(why).to_owned();
             SetupError::Rights { application, minutes, missing }
         }
     }
@@ -130,12 +130,11 @@ fn request(journal: &Journal, secret: &SecretString) -> Result<TokenRequest, Set
     let credential = match plan.key.kind {
         KeyKind::Secret => TokenCredential::ClientSecret(secret.clone()),
         KeyKind::Certificate => {
-            let certificate = CertificateCredential::from_pem(secret).map_err(|source| {
-                SetupError::Certificate {
+            let certificate =
+                CertificateCredential::from_pem(secret).map_err(|source| SetupError::Certificate {
                     operation: "read the certificate of this connection",
                     source: Box::new(source),
-                }
-            })?;
+                })?;
             TokenCredential::Certificate(Arc::new(certificate))
         }
     };

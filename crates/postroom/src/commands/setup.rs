@@ -16,7 +16,8 @@ use postroom_model::{EmailAddress, ExposeSecret};
 use postroom_setup::handover::Certificate;
 use postroom_setup::limits::{self, Names};
 use postroom_setup::{
-    Accounts, Api, Ask, Journal, KeyKind, Limit, Line, Means, Patience, Plan, Prepared, Purpose, SetupError, Shell,
+    Accounts, Api, Ask, Journal, KeyKind, Limit, Line, Means, Patience, Plan, Prepared, Purpose, SetupError,
+    Shell,
 };
 use url::Url;
 
@@ -255,7 +256,14 @@ async fn take_back(app: &App, means: &Means<'_>, undo: UndoArguments) -> anyhow:
 }
 
 async fn print_script(app: &App, means: &Means<'_>, arguments: ScriptArguments) -> anyhow::Result<ExitCode> {
-    let Prepared { plan, certificate } = postroom_setup::prepare(&arguments.plan.plan(app), means).await?;
+    // What is taken back was planned before; nothing new is prepared for it.
+    let (plan, certificate) = if arguments.undo {
+        (postroom_setup::undo::journal_of(&arguments.plan.connection, means).await?.plan, None)
+    } else {
+        let Prepared { plan, certificate } =
+            postroom_setup::prepare(&arguments.plan.plan(app), means).await?;
+        (plan, certificate)
+    };
     let der = certificate.as_ref().map(|certificate| certificate.certificate_der());
     let purpose = if arguments.undo { Purpose::Undo } else { Purpose::Make };
     let ask = Ask { shell: arguments.shell, purpose, certificate: der, unlisted: None };
@@ -264,8 +272,13 @@ async fn print_script(app: &App, means: &Means<'_>, arguments: ScriptArguments) 
 }
 
 async fn import(means: &Means<'_>, line: String) -> anyhow::Result<ExitCode> {
-    let line = if line == "-" { read_secret(std::path::Path::new("-"))? } else { line.into() };
+    let typed = line != "-";
+    let line = if typed { line.into() } else { read_secret(std::path::Path::new("-"))? };
     let line = Line::parse(line.expose_secret())?;
+    if typed && line.secret.is_some() {
+        let words = "this line holds a secret, and others see a command line: hand it in by standard input, `postroom setup import -`";
+        return Err(UsageError(words.to_owned()).into());
+    }
     let outcome = postroom_setup::import(&line, means).await?;
     output::talk(format!("saved {}; `postroom check` tries it", outcome.connection));
     for id in &outcome.connections {
@@ -297,9 +310,7 @@ async fn scope_script(app: &App, arguments: ScopeArguments) -> anyhow::Result<Ex
     let journal = Journal::load(app.store.as_ref(), &plan.connection).await?;
     let given = arguments.application_id.zip(arguments.principal_id);
     let names = match (given, &journal) {
-        (Some((application, principal)), _) => {
-            Names::known(&application.to_string(), &principal.to_string())
-        }
+        (Some((application, principal)), _) => Names::known(&application.to_string(), &principal.to_string()),
         (None, Some(journal)) => match (&journal.application, &journal.principal_id) {
             (Some(application), Some(principal)) => Names::known(&application.application_id, principal),
             _ => return Err(SetupError::Unknown { name: plan.connection }.into()),

@@ -43,7 +43,9 @@ pub(super) async fn sign_in(
         .tenant
         .as_deref()
         .or_else(|| plan.mailboxes.first().map(|address| address.domain()))
-        .or_else(|| arguments.admin_user.as_deref().and_then(|user| user.rsplit_once('@')).map(|(_, domain)| domain))
+        .or_else(|| {
+            arguments.admin_user.as_deref().and_then(|user| user.rsplit_once('@')).map(|(_, domain)| domain)
+        })
         .ok_or_else(|| UsageError("which tenant? Give --tenant, or a --mailbox".to_owned()))?;
     let tenant = discovery::tenant(http, &endpoints.authority, named)
         .await

@@ -16,7 +16,9 @@ pub(super) fn confirm(yes: bool) -> anyhow::Result<()> {
     }
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
-        return Err(UsageError("nobody can be asked here: look at --dry-run, then add --yes".to_owned()).into());
+        return Err(
+            UsageError("nobody can be asked here: look at --dry-run, then add --yes".to_owned()).into()
+        );
     }
     output::talk("Type yes to go on:");
     let mut answer = String::new();
@@ -30,7 +32,9 @@ pub(super) fn progress(json: bool) -> impl FnMut(Progress) + Send {
         Progress::Done(what) => output::talk(format!("done     {what}")),
         Progress::There(what) => output::talk(format!("there    {what}")),
         Progress::Exchange(lines) => {
-            output::talk("Somebody must run these lines in Exchange Online PowerShell, after Connect-ExchangeOnline:");
+            output::talk(
+                "Somebody must run these lines in Exchange Online PowerShell, after Connect-ExchangeOnline:",
+            );
             for line in lines {
                 if json { output::talk(line) } else { output::data(line) }
             }
