@@ -1,5 +1,7 @@
 //! Answers and refusals in Graph's shape.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -19,7 +21,7 @@ pub(crate) type Answer = Result<Response, Refusal>;
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     pub(crate) message: String,
     pub(crate) headers: Vec<(HeaderName, String)>,
     /// Code and target of the one entry in `details`.
@@ -27,8 +29,8 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), headers: Vec::new(), details: None }
+    pub(crate) fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { status, code: code.into(), message: message.into(), headers: Vec::new(), details: None }
     }
 
     pub(crate) fn detail(mut self, code: &'static str, target: &'static str) -> Self {

@@ -35,6 +35,21 @@ pub(crate) struct Fault {
     /// Close the connection without an answer.
     #[serde(default)]
     pub(crate) cut: bool,
+    /// Send the first half of the answer, then close the connection.
+    #[serde(default)]
+    pub(crate) half: bool,
+    /// Graph's error code; below `/{tenant}/` Entra's number, as `AADSTS53003`.
+    #[serde(default)]
+    pub(crate) code: Option<String>,
+    /// Entra's `error`.
+    #[serde(default)]
+    pub(crate) error: Option<String>,
+    /// The sentence of the error.
+    #[serde(default)]
+    pub(crate) message: Option<String>,
+    /// A body as it is, instead of an error in the service's shape: what a proxy in between would say.
+    #[serde(default)]
+    pub(crate) body: Option<String>,
 }
 
 fn once() -> u32 {

@@ -10,14 +10,16 @@
 //! |---|---|
 //! | `line` | the listener, whose connections can be cut |
 //! | `server` | bounds, faults, the log of requests, and the way from a request to its area |
+//! | `limits` | requests and messages per application and mailbox |
 //! | `faults` | what goes wrong on request |
 //! | `call`, `answer` | a request as the areas see it; answers and errors in Graph's shape |
 //! | `odata` | `$select`, `$filter`, `$top` and their kin |
-//! | `entra` | token endpoint, discovery, signing keys, checking of tokens |
-//! | `directory` | organization, applications, service principals, role assignments, users |
+//! | `entra` | every grant of the token endpoint, log-on and consent pages, discovery, keys, checking of tokens |
+//! | `directory` | organization, applications and their credentials, service principals, role assignments, users |
+//! | `exchange` | scopes, role assignments and access policies, the PowerShell that changes them, the decision at a mailbox |
 //! | `mail` | messages, folders, sending, delivery, attachments and upload sessions, delta |
-//! | `control` | the endpoints under `/_sandbox/` |
-//! | `state` | one SQLite database: schema, start content, settings |
+//! | `control` | the endpoints under `/_sandbox/`, the tenant's page, its policy for applications |
+//! | `state` | one SQLite database: schema, start content, settings; the tenant's clock |
 //!
 //! # How to add one more endpoint
 //!
@@ -31,6 +33,7 @@ mod call;
 mod control;
 mod directory;
 mod entra;
+mod exchange;
 mod faults;
 mod limits;
 mod line;

@@ -1,17 +1,19 @@
 //! From a connection to an answer: reads the request within bounds, applies faults, hands it to its area, logs it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Bytes, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderName, HeaderValue, header, request::Parts};
 use axum::response::Response;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Answer, Refusal, client_request_id, empty_answer};
+use crate::answer::{Answer, Refusal, bytes_answer, client_request_id, empty_answer};
 use crate::call::{Call, split_form, split_path};
 use crate::faults::{self, Fault};
 use crate::limits::Slot;
@@ -68,13 +70,16 @@ fn read(tenant: &Tenant, head: Parts, body: Bytes) -> Call {
     let host = head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
     let host = host.filter(|host| host.len() <= 255).or(head.uri.authority().map(|a| a.as_str()));
     let host = host.unwrap_or("localhost").to_owned();
+    // Libraries that insist on TLS come through something that ends it in front.
+    let secure = head.headers.get("x-forwarded-proto").is_some_and(|value| value == "https");
+    let scheme = if secure { "https" } else { "http" };
     Call {
         method: head.method,
         path: split_path(head.uri.path()),
         query: split_form(head.uri.query().unwrap_or_default().as_bytes()),
         headers: head.headers,
         body,
-        base: format!("http://{host}"),
+        base: format!("{scheme}://{host}"),
         host,
         request_id: random_guid(&tenant.env),
         delay: Duration::ZERO,
@@ -162,21 +167,43 @@ async fn faulty(tenant: &Arc<Tenant>, call: &Call, fault: &Fault, switch: &Switc
         switch.cut();
         return empty_answer(503);
     }
-    match (fault.status, worked) {
+    let response = match (fault.status, worked) {
         (None, Some(response)) => response,
-        (status, _) => {
-            let status = status.unwrap_or(500);
-            if !call.path.first().is_some_and(|first| first == "v1.0" || first == "beta") {
-                return entra::fault(tenant, call, status, fault.retry_after);
-            }
-            let (code, message) = faults::words(status);
-            let mut refusal = Refusal::new(status, code, message);
-            if let Some(seconds) = fault.retry_after {
-                refusal = refusal.header(header::RETRY_AFTER, seconds.to_string());
-            }
-            refusal.into_response(tenant, call)
-        }
+        (status, _) => in_place(tenant, call, fault, status.unwrap_or(500)),
+    };
+    if fault.half { halved(response).await } else { response }
+}
+
+/// What a fault says instead of the answer.
+fn in_place(tenant: &Tenant, call: &Call, fault: &Fault, status: u16) -> Response {
+    if let Some(body) = &fault.body {
+        return bytes_answer(status, "text/html; charset=utf-8", body.clone().into_bytes());
     }
+    if !call.path.first().is_some_and(|first| first == "v1.0" || first == "beta") {
+        return entra::fault(tenant, call, status, fault);
+    }
+    let (code, message) = faults::words(status);
+    let code = fault.code.clone().map_or(Cow::Borrowed(code), Cow::Owned);
+    let mut refusal = Refusal::new(status, code, fault.message.as_deref().unwrap_or(message));
+    if let Some(seconds) = fault.retry_after {
+        refusal = refusal.header(header::RETRY_AFTER, seconds.to_string());
+    }
+    refusal.into_response(tenant, call)
+}
+
+/// The head of an answer with its full length, half of its body, and then a broken line.
+async fn halved(response: Response) -> Response {
+    let (mut head, body) = response.into_parts();
+    let bytes = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    head.headers.insert(header::CONTENT_LENGTH, bytes.len().into());
+    let half = bytes.slice(..bytes.len() / 2);
+    let breaks = async {
+        // The half must be on its way before the line breaks.
+        tokio::task::yield_now().await;
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    };
+    let pieces = stream::once(std::future::ready(Ok(half))).chain(stream::once(breaks));
+    Response::from_parts(head, Body::from_stream(pieces))
 }
 
 /// Headers every answer carries.

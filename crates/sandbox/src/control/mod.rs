@@ -2,6 +2,7 @@
 //!
 //! | call | what it does |
 //! |---|---|
+//! | `GET` | the tenant on one page |
 //! | `POST deliver?to=ADDRESS` | drops the body, a raw message, into that mailbox's inbox |
 //! | `GET outside` | mails that left the tenant, with envelope |
 //! | `GET requests` | the last 500 requests: method, path, status |
@@ -10,10 +11,12 @@
 //! | `POST expire-deltas` | every delta token given so far answers 410 |
 //! | `POST clock {"advance_seconds": N}` | moves the tenant's clock forward; answers the new time |
 //! | `GET policy`, `POST policy {…}` | what the tenant allows applications: see [`Policy`] |
+//! | `POST exchange` | runs a script of Exchange Online PowerShell: see [`exchange::run`] |
 //! | `POST approve {"user_code", "user", "password"}` | approves a device code; `"decline": true` refuses it |
 //! | `GET device` | the same as a page |
 
 mod policy;
+mod portal;
 
 use std::sync::Arc;
 
@@ -25,6 +28,7 @@ use sqlx::Row;
 use crate::answer::{Answer, Refusal, empty_answer, iso, json_answer};
 use crate::call::Call;
 use crate::entra::device;
+use crate::exchange;
 use crate::faults::{Fault, MAX_FAULTS};
 use crate::mail;
 use crate::state::{Tenant, step};
@@ -42,6 +46,7 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
         return Refusal { status: 404, ..Refusal::no_route(call) }.into_response(tenant, call);
     }
     let result = match (&call.method, path) {
+        (&Method::GET, []) => portal::page(tenant).await,
         (&Method::POST, ["deliver"]) => deliver(tenant, call).await,
         (&Method::GET, ["outside"]) => outside(tenant).await,
         (&Method::GET, ["requests"]) => Ok(json_answer(200, &json!(*tenant.log()))),
@@ -52,6 +57,7 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
         }
         (&Method::POST, ["expire-deltas"]) => expire(tenant).await,
         (&Method::POST, ["clock"]) => clock(tenant, call).await,
+        (&Method::POST, ["exchange"]) => exchange::run(tenant, call).await,
         (&Method::GET, ["policy"]) => Ok(json_answer(200, &json!(*tenant.policy()))),
         (&Method::POST, ["policy"]) => policy::change(tenant, call),
         (&Method::POST, ["approve"]) | (&Method::GET | &Method::POST, ["device"]) => {

@@ -177,7 +177,7 @@ pub(super) async fn prove(
     Ok(Client { app_id: claimed.id, name: known.name, proof, principal: known.principal, body: known.body })
 }
 
-fn unknown_application(id: &str) -> EntraError {
+pub(super) fn unknown_application(id: &str) -> EntraError {
     let shown: String = id.chars().take(100).collect();
     EntraError::new(400, 700_016, "unauthorized_client").text(format!(
         "Application with identifier '{shown}' was not found in the directory 'Contoso'. This can happen if the \

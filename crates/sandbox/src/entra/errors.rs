@@ -1,6 +1,8 @@
 //! Errors of Entra in their own shape
 //! (<https://learn.microsoft.com/entra/identity-platform/reference-error-codes>).
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -14,13 +16,13 @@ use crate::state::Tenant;
 pub(crate) struct EntraError {
     status: u16,
     number: u32,
-    error: &'static str,
+    error: Cow<'static, str>,
     text: String,
 }
 
 impl EntraError {
-    pub(super) fn new(status: u16, number: u32, error: &'static str) -> Self {
-        Self { status, number, error, text: String::new() }
+    pub(super) fn new(status: u16, number: u32, error: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, number, error: error.into(), text: String::new() }
     }
 
     pub(super) fn text(mut self, text: impl Into<String>) -> Self {
@@ -39,8 +41,8 @@ impl EntraError {
         format!("AADSTS{}: {}", self.number, self.text)
     }
 
-    pub(super) fn error(&self) -> &'static str {
-        self.error
+    pub(super) fn error(&self) -> &str {
+        &self.error
     }
 
     pub(super) fn status(&self) -> u16 {

@@ -5,6 +5,7 @@ pub(crate) mod bearer;
 pub(crate) mod certificate;
 mod client;
 mod code;
+mod consent;
 mod delegated;
 pub(crate) mod device;
 mod discovery;
@@ -25,6 +26,7 @@ use axum::response::Response;
 
 use crate::answer::Refusal;
 use crate::call::Call;
+use crate::faults::Fault;
 use crate::state::{DOMAIN, Tenant};
 
 use errors::EntraError;
@@ -44,6 +46,9 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, first: &str, rest:
         (&Method::GET | &Method::POST, ["oauth2", "v2.0", "authorize"]) => {
             Ok(code::authorize(tenant, call, first).await)
         }
+        (&Method::GET | &Method::POST, ["adminconsent"] | ["v2.0", "adminconsent"]) => {
+            Ok(consent::answer(tenant, call, first).await)
+        }
         (&Method::GET, ["v2.0", ".well-known", "openid-configuration"]) => {
             discovery::configuration(tenant, call, first)
         }
@@ -58,12 +63,14 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, first: &str, rest:
 }
 
 /// A fault in Entra's own shape.
-pub(crate) fn fault(tenant: &Tenant, call: &Call, status: u16, retry_after: Option<u32>) -> Response {
-    let number = if status == 429 { 90_055 } else { 90_033 };
-    let error = EntraError::new(status, number, "temporarily_unavailable")
-        .text("A transient error has occurred. Please try again.");
-    let mut response = error.into_response(tenant, call);
-    if let Some(seconds) = retry_after {
+pub(crate) fn fault(tenant: &Tenant, call: &Call, status: u16, fault: &Fault) -> Response {
+    let digits = fault.code.as_deref().and_then(|code| code.trim_start_matches("AADSTS").parse().ok());
+    let number = digits.unwrap_or(if status == 429 { 90_055 } else { 90_033 });
+    let kind = fault.error.clone().unwrap_or_else(|| "temporarily_unavailable".to_owned());
+    let text = fault.message.clone();
+    let text = text.unwrap_or_else(|| "A transient error has occurred. Please try again.".to_owned());
+    let mut response = EntraError::new(status, number, kind).text(text).into_response(tenant, call);
+    if let Some(seconds) = fault.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response

@@ -22,6 +22,7 @@ use sqlx::SqliteConnection;
 use crate::answer::{Answer, Refusal};
 use crate::call::Call;
 use crate::entra::bearer::Caller;
+use crate::exchange::access::{self, Target};
 use crate::state::Tenant;
 
 pub(crate) use deliver::drop_in;
@@ -58,13 +59,18 @@ pub(crate) async fn answer(
         (_, ["messages" | "mailFolders", ..]) => CHANGE,
         _ => return Err(Refusal::no_route(call)),
     };
-    if !caller.has(need) {
-        return Err(Refusal::access_denied());
-    }
-    let mailbox = mailbox(db, user).await?.ok_or_else(|| unknown_user(user))?;
-    // A person's token opens the person's own mailbox only.
-    if caller.user.as_ref().is_some_and(|id| *id != mailbox.id) {
-        return Err(Refusal::access_denied());
+    let granted = caller.has(need);
+    let Some(mailbox) = mailbox(db, user).await? else {
+        return Err(if granted { unknown_user(user) } else { Refusal::access_denied() });
+    };
+    match &caller.user {
+        // A person's token opens the person's own mailbox only.
+        Some(id) if !granted || *id != mailbox.id => return Err(Refusal::access_denied()),
+        Some(_) => {}
+        None => {
+            let target = Target { id: &mailbox.id, address: &mailbox.address };
+            access::check(tenant, db, &caller.app_id, granted, need, target).await?;
+        }
     }
     let prefer = call.prefer();
     let mut desk = Desk { tenant, db, call, mailbox, immutable: prefer.immutable };

@@ -114,3 +114,46 @@ CREATE TABLE IF NOT EXISTS federated (
 CREATE TABLE IF NOT EXISTS disabled (
   principal TEXT PRIMARY KEY REFERENCES service_principal (id) ON DELETE CASCADE
 ) STRICT;
+CREATE TABLE IF NOT EXISTS exchange_principal (
+  object_id TEXT PRIMARY KEY,
+  app_id TEXT NOT NULL,
+  display_name TEXT NOT NULL,
+  since INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS management_scope (
+  name TEXT PRIMARY KEY COLLATE NOCASE,
+  filter TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS distribution_group (
+  name TEXT PRIMARY KEY COLLATE NOCASE,
+  id TEXT NOT NULL UNIQUE,
+  address TEXT NOT NULL UNIQUE COLLATE NOCASE
+) STRICT;
+CREATE TABLE IF NOT EXISTS group_member (
+  name TEXT NOT NULL COLLATE NOCASE REFERENCES distribution_group (name) ON DELETE CASCADE,
+  mailbox TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  PRIMARY KEY (name, mailbox)
+) STRICT;
+CREATE TABLE IF NOT EXISTS management_role_assignment (
+  name TEXT PRIMARY KEY COLLATE NOCASE,
+  principal TEXT NOT NULL, -- object id of the service principal
+  role TEXT NOT NULL,
+  scope TEXT, -- none: the whole organisation
+  since INTEGER NOT NULL,
+  until INTEGER -- removed, and effective to here
+) STRICT;
+CREATE TABLE IF NOT EXISTS access_policy (
+  id TEXT PRIMARY KEY,
+  app_id TEXT NOT NULL,
+  scope TEXT NOT NULL, -- a group's name or a mailbox's address
+  access_right TEXT NOT NULL,
+  description TEXT NOT NULL,
+  since INTEGER NOT NULL,
+  until INTEGER
+) STRICT;
+CREATE TABLE IF NOT EXISTS mailbox_permission (
+  mailbox TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  trustee TEXT NOT NULL,
+  rights TEXT NOT NULL,
+  PRIMARY KEY (mailbox, trustee, rights)
+) STRICT;

@@ -126,3 +126,24 @@ async fn a_chunked_body_is_read() {
     line.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
 }
+
+#[tokio::test]
+async fn a_fault_can_name_its_error_or_break_off_in_the_middle() {
+    let world = World::new().await;
+    let token = world.token_with(MAIL).await;
+    let path = "/v1.0/users/u1@contoso.example/mailFolders/inbox";
+    world.fault(json!({"path_contains": "/token", "status": 400, "code": "AADSTS53003", "error": "invalid_grant"})).await;
+    let (_, body) = world.ask("contoso.example", &[("grant_type", "client_credentials")]).await;
+    assert_eq!((&body["error"], &body["error_codes"][0]), (&json!("invalid_grant"), &json!(53_003)));
+    world
+        .fault(json!({"path_contains": "/inbox", "status": 404, "code": "MailboxNotEnabledForRESTAPI"}))
+        .await;
+    assert_eq!(
+        code(&world.call(&token, Method::GET, path, Value::Null).await.1),
+        "MailboxNotEnabledForRESTAPI"
+    );
+    world.fault(json!({"path_contains": "/inbox", "half": true})).await;
+    let response = world.request(&token, Method::GET, path).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.bytes().await.is_err());
+}

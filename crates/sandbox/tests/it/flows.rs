@@ -274,3 +274,128 @@ async fn a_device_code_waits_for_its_person_and_is_used_once() {
     world.clock.advance(days(91));
     assert_eq!(number(&refresh(&text(&next["refresh_token"])).await), 700_082);
 }
+
+/// Where a form leads: the query of the redirect.
+async fn led(world: &World, path: &str, form: &[(&str, &str)]) -> std::collections::HashMap<String, String> {
+    let client =
+        reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let response = client.post(world.url(path)).form(form).send().await.unwrap();
+    assert_eq!(response.status(), 302);
+    let to = url::Url::parse(response.headers()["location"].to_str().unwrap()).unwrap();
+    to.query_pairs().into_owned().collect()
+}
+
+#[tokio::test]
+async fn a_code_is_bound_to_its_verifier_and_redeemed_once() {
+    let world = World::new().await;
+    let admin = world.sandbox.ready().admin.clone();
+    let verifier = "v".repeat(50);
+    let challenge = URL_SAFE_NO_PAD
+        .encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes()).as_ref());
+    let sign_in = async || {
+        let form = [
+            ("client_id", TOOLS),
+            ("response_type", "code"),
+            ("redirect_uri", "http://localhost:51234"),
+            ("scope", "openid offline_access User.Read"),
+            ("state", "s&1"),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+            ("user", &admin.user),
+            ("password", &admin.password),
+        ];
+        led(&world, "/organizations/oauth2/v2.0/authorize", &form).await
+    };
+    let redeem = async |code: &str, verifier: &str| {
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("client_id", TOOLS),
+            ("code", code),
+            ("redirect_uri", "http://localhost:51234"),
+            ("code_verifier", verifier),
+        ];
+        world.ask("organizations", &form).await.1
+    };
+    let back = sign_in().await;
+    assert_eq!(back["state"], "s&1");
+    assert_eq!(number(&redeem(&back["code"], "w").await), 501_481);
+    let token = redeem(&back["code"], &verifier).await;
+    assert!(token["refresh_token"].is_string() && token["id_token"].is_string(), "{token}");
+    assert_eq!(number(&redeem(&back["code"], &verifier).await), 54_005);
+    let late = sign_in().await;
+    world.clock.advance(jiff::SignedDuration::from_mins(11));
+    assert_eq!(number(&redeem(&late["code"], &verifier).await), 70_008);
+
+    let password = json!({"passwordProfile": {"password": "another one"}});
+    let path = format!("/v1.0/users/{}", admin.user);
+    assert_eq!(world.call(&world.admin, Method::PATCH, &path, password).await.0, 204);
+    let refresh = text(&token["refresh_token"]);
+    let form = [("grant_type", "refresh_token"), ("client_id", TOOLS), ("refresh_token", refresh.as_str())];
+    assert_eq!(number(&world.ask("organizations", &form).await.1), 50_173);
+
+    let url = world
+        .url("/organizations/oauth2/v2.0/authorize?client_id=x%22%3E%3Cb%3E&redirect_uri=http://localhost");
+    let (status, page) = answer(world.client.get(url)).await;
+    assert_eq!(status, 400);
+    assert!(
+        page.as_str().unwrap().contains("AADSTS700016") && !page.as_str().unwrap().contains("<b>"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn consent_on_the_page_makes_the_service_principal_and_grants_what_was_asked() {
+    let world = World::new().await;
+    let wanted = json!({
+        "displayName": "<Mail & more>", "web": {"redirectUris": ["https://app.example/back"]},
+        "requiredResourceAccess": [{"resourceAppId": "00000003-0000-0000-c000-000000000000",
+            "resourceAccess": [{"id": "b633e1c5-b582-4048-a93e-9f11b44c7e96", "type": "Role"}]}],
+    });
+    let (_, made) = world.call(&world.admin, Method::POST, "/v1.0/applications", wanted).await;
+    let (app, object) = (text(&made["appId"]), text(&made["id"]));
+    let (admin, user) = (world.sandbox.ready().admin.clone(), world.sandbox.ready().users[0].clone());
+    let path = format!("/{}/adminconsent", world.tenant());
+    let form = |name: &'static str, value: String, who: (&str, &str)| {
+        [
+            ("client_id", app.clone()),
+            ("redirect_uri", "https://app.example/back".to_owned()),
+            ("state", "7".to_owned()),
+            ("user", who.0.to_owned()),
+            ("password", who.1.to_owned()),
+            (name, value),
+        ]
+    };
+    let no = form("", String::new(), (&user.address, &user.password));
+    let (status, page) = answer(world.client.post(world.url(&path)).form(&no)).await;
+    assert_eq!(status, 200);
+    assert!(page.as_str().unwrap().contains("AADSTS90094"), "{page}");
+    assert!(page.as_str().unwrap().contains("&lt;Mail &amp; more&gt;"), "{page}");
+    let yes = form("", String::new(), (&admin.user, &admin.password));
+    let yes: Vec<(&str, &str)> = yes.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    let back = led(&world, &path, &yes).await;
+    assert_eq!(
+        (back["admin_consent"].as_str(), back["state"].as_str(), back["tenant"].as_str()),
+        ("True", "7", world.tenant())
+    );
+    let path = format!("/v1.0/servicePrincipals(appId='{app}')/appRoleAssignments");
+    let granted = world.get(&world.admin, &path).await;
+    assert_eq!(granted["value"][0]["appRoleId"], "b633e1c5-b582-4048-a93e-9f11b44c7e96");
+
+    let path = format!("/v1.0/applications/{object}/addPassword");
+    let (_, secret) = world.call(&world.admin, Method::POST, &path, Value::Null).await;
+    let (_, portal) = answer(world.client.get(world.sandbox.ready().portal.as_str())).await;
+    let portal = portal.as_str().unwrap();
+    assert!(
+        portal.contains("&#10003; granted</span> Mail.Send") && portal.contains("&lt;Mail &amp; more&gt;")
+    );
+    assert!(!portal.contains(secret["secretText"].as_str().unwrap()) && !portal.contains(&admin.password));
+    // The policy of the tenant refuses what is too long, or any secret at all.
+    for (policy, expected) in [
+        (json!({"max_secret_days": 90}), "CredentialInvalidLifetimeAsPerAppPolicy"),
+        (json!({"secrets_allowed": false}), "CredentialTypeNotAllowedAsPerAppPolicy"),
+    ] {
+        answer(world.client.post(world.url("/_sandbox/policy")).json(&policy)).await;
+        let (status, body) = world.call(&world.admin, Method::POST, &path, Value::Null).await;
+        assert_eq!((status, code(&body)), (400, expected));
+    }
+}

@@ -1,0 +1,379 @@
+//! The part of PowerShell that administrators paste: one cmdlet a line with named parameters, variables, comments,
+//! and lines that go on after a backtick. Everything else is refused by its line.
+
+use serde_json::{Map, Value};
+
+/// Most commands of a script.
+const MOST: usize = 500;
+
+/// What cannot be read, and where.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) line: usize,
+    pub(super) what: String,
+}
+
+/// A piece of an argument: text, or a variable with a property or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Variable(String, Option<String>),
+}
+
+type Word = Vec<Piece>;
+
+/// One command, its variables not filled in yet. An assignment of a text has no cmdlet.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) line: usize,
+    pub(super) cmdlet: String,
+    into: Option<String>,
+    text: Word,
+    parameters: Vec<(String, Word)>,
+}
+
+/// A command with its variables filled in.
+#[derive(Debug)]
+pub(super) struct Filled {
+    pub(super) cmdlet: String,
+    pub(super) into: Option<String>,
+    /// The text of an assignment.
+    pub(super) text: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Filled {
+    /// A parameter's value.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+}
+
+impl Command {
+    /// Names of its parameters.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.parameters.iter().map(|(name, _)| name.as_str())
+    }
+
+    pub(super) fn filled(self, variables: &Map<String, Value>) -> Result<Filled, String> {
+        let mut parameters = Vec::new();
+        for (name, word) in self.parameters {
+            parameters.push((name, fill(&word, variables)?));
+        }
+        Ok(Filled { cmdlet: self.cmdlet, into: self.into, text: fill(&self.text, variables)?, parameters })
+    }
+}
+
+fn fill(word: &Word, variables: &Map<String, Value>) -> Result<String, String> {
+    let mut out = String::new();
+    for piece in word {
+        match piece {
+            Piece::Text(text) => out.push_str(text),
+            Piece::Variable(name, property) => {
+                let value = match name.to_ascii_lowercase().as_str() {
+                    constant @ ("true" | "false" | "null") => Value::String(constant.to_owned()),
+                    name => variables.get(name).cloned().ok_or_else(|| format!("${name} has no value."))?,
+                };
+                let value = match property {
+                    Some(property) => value
+                        .as_object()
+                        .and_then(|map| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(property)))
+                        .map(|(_, value)| value.clone())
+                        .ok_or_else(|| format!("${name} has no property {property}."))?,
+                    None => value,
+                };
+                match value {
+                    Value::String(text) => out.push_str(&text),
+                    Value::Object(map) => {
+                        out.push_str(map.get("Identity").and_then(Value::as_str).unwrap_or_default())
+                    }
+                    other => out.push_str(&other.to_string()),
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Reads a script.
+pub(super) fn read(text: &str) -> Result<Vec<Command>, Problem> {
+    let mut commands = Vec::new();
+    for (line, text) in logical_lines(text) {
+        let problem = |what: String| Problem { line, what };
+        if commands.len() >= MOST {
+            return Err(problem("The script has more than 500 commands.".to_owned()));
+        }
+        let tokens = tokens(&text).map_err(problem)?;
+        if let Some(command) = command(line, tokens).map_err(problem)? {
+            commands.push(command);
+        }
+    }
+    Ok(commands)
+}
+
+/// Lines with those joined that a backtick continues; block comments taken out. Numbers count from 1.
+fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut out: Vec<(usize, String)> = Vec::new();
+    let mut open = false;
+    let mut comment = false;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim_end();
+        if comment || line.trim_start().starts_with("<#") {
+            comment = !line.ends_with("#>");
+            continue;
+        }
+        let (line, goes_on) = match line.strip_suffix('`') {
+            Some(line) => (line, true),
+            None => (line, false),
+        };
+        match out.last_mut().filter(|_| open) {
+            Some((_, joined)) => {
+                joined.push(' ');
+                joined.push_str(line);
+            }
+            None => out.push((index + 1, line.to_owned())),
+        }
+        open = goes_on;
+    }
+    out
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Token {
+    /// `-Name`.
+    Parameter(String),
+    Word(Word),
+    Equals,
+    Comma,
+    Pipe,
+}
+
+/// Takes a line apart.
+fn tokens(line: &str) -> Result<Vec<Token>, String> {
+    let mut out = Vec::new();
+    let mut rest = line.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let single = match first {
+            '#' => break,
+            '=' => Some(Token::Equals),
+            ',' => Some(Token::Comma),
+            '|' => Some(Token::Pipe),
+            _ => None,
+        };
+        if let Some(token) = single {
+            out.push(token);
+            rest = rest[1..].trim_start();
+            continue;
+        }
+        if ";(){}&<>@[]".contains(first) {
+            return Err(format!("'{first}' is not understood here."));
+        }
+        let name = rest.strip_prefix('-').map(|tail| {
+            let end = tail.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tail.len());
+            tail.split_at(end)
+        });
+        if let Some((name, tail)) =
+            name.filter(|(name, _)| name.starts_with(|c: char| c.is_ascii_alphabetic()))
+        {
+            out.push(Token::Parameter(name.to_owned()));
+            // `-Confirm:$false` is the parameter and its value.
+            rest = tail.strip_prefix(':').unwrap_or(tail).trim_start();
+            continue;
+        }
+        let (word, tail) = word(rest)?;
+        out.push(Token::Word(word));
+        rest = tail.trim_start();
+    }
+    Ok(out)
+}
+
+/// One argument: quoted, or bare to the next blank.
+fn word(text: &str) -> Result<(Word, &str), String> {
+    if let Some(tail) = text.strip_prefix('\'') {
+        let mut out = String::new();
+        let mut rest = tail;
+        loop {
+            let Some(end) = rest.find('\'') else { return Err("A ' is not closed.".to_owned()) };
+            out.push_str(&rest[..end]);
+            rest = &rest[end + 1..];
+            match rest.strip_prefix('\'') {
+                Some(more) => {
+                    out.push('\'');
+                    rest = more;
+                }
+                None => return Ok((vec![Piece::Text(out)], rest)),
+            }
+        }
+    }
+    let quoted = text.strip_prefix('"');
+    let mut rest = quoted.unwrap_or(text);
+    let mut out = Word::new();
+    let mut plain = String::new();
+    loop {
+        let Some(next) = rest.chars().next() else {
+            if quoted.is_some() {
+                return Err("A \" is not closed.".to_owned());
+            }
+            break;
+        };
+        let stops =
+            if quoted.is_some() { next == '"' } else { next.is_whitespace() || ",|=;".contains(next) };
+        if stops {
+            rest = if quoted.is_some() { &rest[1..] } else { rest };
+            break;
+        }
+        if let Some((piece, tail)) = variable(rest, quoted.is_some()) {
+            if !plain.is_empty() {
+                out.push(Piece::Text(std::mem::take(&mut plain)));
+            }
+            out.push(piece);
+            rest = tail;
+            continue;
+        }
+        // A backtick takes the next character as it is.
+        let (kept, skip) = match (next, rest.chars().nth(1)) {
+            ('`', Some(after)) => (after, 1 + after.len_utf8()),
+            _ => (next, next.len_utf8()),
+        };
+        plain.push(kept);
+        rest = &rest[skip..];
+    }
+    if !plain.is_empty() || out.is_empty() {
+        out.push(Piece::Text(plain));
+    }
+    Ok((out, rest))
+}
+
+/// `$name`, `${name}`, `$(…)`; a property without parentheses only outside quotes, as in the shell.
+fn variable(text: &str, quoted: bool) -> Option<(Piece, &str)> {
+    let tail = text.strip_prefix('$')?;
+    if let Some(inner) = tail.strip_prefix("($") {
+        let (inside, rest) = inner.split_once(')')?;
+        let (name, property) = match inside.trim().split_once('.') {
+            Some((name, property)) => (name, Some(property.to_owned())),
+            None => (inside.trim(), None),
+        };
+        return is_name(name).then(|| (Piece::Variable(name.to_owned(), property), rest));
+    }
+    if let Some(inner) = tail.strip_prefix('{') {
+        let (name, rest) = inner.split_once('}')?;
+        return is_name(name).then(|| (Piece::Variable(name.to_owned(), None), rest));
+    }
+    let named =
+        |text: &str| text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let (name, rest) = tail.split_at(named(tail));
+    if !is_name(name) {
+        return None;
+    }
+    if let Some(property) = rest.strip_prefix('.').filter(|_| !quoted) {
+        let (property, rest) = property.split_at(named(property));
+        if is_name(property) {
+            return Some((Piece::Variable(name.to_owned(), Some(property.to_owned())), rest));
+        }
+    }
+    Some((Piece::Variable(name.to_owned(), None), rest))
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Puts a command together; nothing for an empty line.
+fn command(line: usize, tokens: Vec<Token>) -> Result<Option<Command>, String> {
+    let mut tokens = tokens.into_iter().peekable();
+    let Some(first) = tokens.next() else { return Ok(None) };
+    let Token::Word(mut head) = first else { return Err("A command begins with its name.".to_owned()) };
+    let mut command =
+        Command { line, cmdlet: String::new(), into: None, text: Word::new(), parameters: Vec::new() };
+    if let [Piece::Variable(name, None)] = head.as_slice() {
+        command.into = Some(name.clone());
+        match (tokens.next(), tokens.next()) {
+            (Some(Token::Equals), Some(Token::Word(value))) => head = value,
+            _ => return Err("A variable is given a value with '='.".to_owned()),
+        }
+        let is_command = matches!(head.as_slice(), [Piece::Text(text)] if is_cmdlet(text));
+        if !is_command {
+            command.text = head;
+            return match tokens.next() {
+                None => Ok(Some(command)),
+                Some(_) => Err("After the value of a variable the line must end.".to_owned()),
+            };
+        }
+    }
+    match head.as_slice() {
+        [Piece::Text(name)] if is_cmdlet(name) => command.cmdlet.clone_from(name),
+        _ => return Err("This is no command.".to_owned()),
+    }
+    while let Some(token) = tokens.next() {
+        match token {
+            Token::Parameter(name) => {
+                let mut value = Word::new();
+                if let Some(Token::Word(word)) = tokens.next_if(|token| matches!(token, Token::Word(_))) {
+                    value = word;
+                }
+                while tokens.next_if_eq(&Token::Comma).is_some() {
+                    let Some(Token::Word(more)) = tokens.next() else {
+                        return Err("A value is missing after ','.".to_owned());
+                    };
+                    value.push(Piece::Text(",".to_owned()));
+                    value.extend(more);
+                }
+                command.parameters.push((name, value));
+            }
+            // Only what shapes the print may follow.
+            Token::Pipe => {
+                let shape = match tokens.next() {
+                    Some(Token::Word(word)) => word,
+                    _ => Word::new(),
+                };
+                let known = ["Format-Table", "Format-List", "Out-Null", "ft", "fl"];
+                let fits = matches!(shape.as_slice(), [Piece::Text(name)]
+                    if known.iter().any(|known| known.eq_ignore_ascii_case(name)));
+                return if fits { Ok(Some(command)) } else { Err("This pipe is not understood.".to_owned()) };
+            }
+            _ => return Err(format!("{} takes its values by name.", command.cmdlet)),
+        }
+    }
+    Ok(Some(command))
+}
+
+/// `Verb-Noun`.
+fn is_cmdlet(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(verb, noun)| {
+        [verb, noun].iter().all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphabetic()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_variables_and_continuations_are_read() {
+        let text = "# a comment\n<# block\n#>\n$app = \"1\"\n$g = New-Thing -Name 'It''s' `\n  -Other \"x $app $($g.Dn)\" | Out-Null\n\
+            Do-It -Confirm:$false -List a, b # end";
+        let commands = read(text).unwrap();
+        assert_eq!(commands.iter().map(|c| c.line).collect::<Vec<_>>(), [4, 5, 7]);
+        let mut variables = Map::new();
+        variables.insert("app".to_owned(), "1".into());
+        variables.insert("g".to_owned(), serde_json::json!({"dn": "CN=g"}));
+        let filled: Vec<Filled> = commands.into_iter().map(|c| c.filled(&variables).unwrap()).collect();
+        assert_eq!((filled[0].into.as_deref(), filled[0].text.as_str()), (Some("app"), "1"));
+        assert_eq!((filled[1].get("name"), filled[1].get("other")), (Some("It's"), Some("x 1 CN=g")));
+        assert_eq!((filled[2].get("confirm"), filled[2].get("List")), (Some("false"), Some("a,b")));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named_by_line() {
+        for (text, line) in [
+            ("\n\nif ($x) { }", 3),
+            ("Get-It positional", 1),
+            ("Get-It -Name \"open", 1),
+            ("Get-It | Remove-It", 1),
+            ("$x = Get-It; Get-It", 1),
+        ] {
+            assert_eq!(read(text).unwrap_err().line, line, "{text}");
+        }
+    }
+}
