@@ -22,13 +22,13 @@ use crate::token::{AccessToken, Answer, GRAPH_TOOLS_APPLICATION, Place, TokenErr
 pub use browser::BrowserSignIn;
 pub use device::{DeviceCode, Poll};
 
-/// What setting up needs: to register the application, to consent for it, and to read users and the tenant.
-pub const SETUP_SCOPES: [&str; 4] = [
-    "Application.ReadWrite.All",
-    "AppRoleAssignment.ReadWrite.All",
-    "Organization.Read.All",
-    "User.Read.All",
-];
+/// What setting up needs: to register the application, to consent for it, and to read who the tenant is. To choose
+/// mailboxes from a list of users, add [`USERS_SCOPE`].
+pub const SETUP_SCOPES: [&str; 3] =
+    ["Application.ReadWrite.All", "AppRoleAssignment.ReadWrite.All", "User.Read"];
+
+/// What listing the users of the tenant needs.
+pub const USERS_SCOPE: &str = "User.ReadBasic.All";
 
 /// Who signs in to what.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -194,14 +194,20 @@ impl TokenClient {
         }
     }
 
-    /// Asks, and asks once more when the authority's clock turned out to be another than ours.
+    /// Asks. When the assertion is refused as out of its time, asks once more in the time that the answer told, and
+    /// once in our own when that was of no use.
     async fn fetch(&self, request: &TokenRequest) -> Result<Fetched, TokenError> {
-        match self.ask(request).await {
-            Err((TokenError::Refused(refusal), true)) if refusal.codes.contains(&ASSERTION_TIME) => {
-                self.ask(request).await.map_err(|(error, _)| error)
-            }
-            other => other.map_err(|(error, _)| error),
+        let out_of_time = |error: &TokenError| error.aadsts() == Some(ASSERTION_TIME);
+        let mut answer = self.ask(request).await;
+        if matches!(&answer, Err((error, true)) if out_of_time(error)) {
+            answer = self.ask(request).await;
         }
+        if matches!(&answer, Err((error, _)) if out_of_time(error))
+            && self.clocks.distrust(&request.authority)
+        {
+            answer = self.ask(request).await;
+        }
+        answer.map_err(|(error, _)| error)
     }
 
     /// One request. An error comes with whether the authority's clock was learnt from its answer.

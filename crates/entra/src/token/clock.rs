@@ -4,6 +4,9 @@
 //! answer (RFC 9110 section 6.6.1) is compared with our clock, and a difference of more than [`NOTICEABLE`] corrects
 //! `nbf`, `iat` and `exp` of the next assertion. Nothing else is corrected: the end of a token always counts by our
 //! own clock, from the question it answered.
+//!
+//! A `Date` may come from something in between. When an assertion in the corrected time is refused as out of its time,
+//! the authority's dates are distrusted and our own clock counts.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -19,14 +22,23 @@ const MANY: usize = 64;
 
 /// Differences by authority: their time minus ours.
 #[derive(Default)]
-pub(super) struct Clocks(Mutex<HashMap<String, SignedDuration>>);
+pub(super) struct Clocks(Mutex<HashMap<String, Difference>>);
+
+/// How far an authority's clock is from ours.
+#[derive(Clone, Copy, Default)]
+struct Difference {
+    /// Its time minus ours.
+    by: SignedDuration,
+    /// Its dates turned out to be wrong.
+    distrusted: bool,
+}
 
 impl Clocks {
     /// What the authority's clock shows when ours shows `now`.
     pub(super) fn there(&self, authority: &Url, now: Timestamp) -> Timestamp {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let difference = known.get(&crate::http::host(authority)).copied().unwrap_or(SignedDuration::ZERO);
-        now.saturating_add(difference).unwrap_or(now)
+        let difference = known.get(&crate::http::host(authority)).copied().unwrap_or_default();
+        now.saturating_add(difference.by).unwrap_or(now)
     }
 
     /// Learns from an answer's date that arrived at `now`. True when the correction changed by more than is
@@ -40,8 +52,12 @@ impl Clocks {
         if known.len() >= MANY && !known.contains_key(&host) {
             known.clear();
         }
-        let before = known.insert(host, difference).unwrap_or(SignedDuration::ZERO);
-        let changed = difference.saturating_sub(before).abs() > NOTICEABLE;
+        let entry = known.entry(host).or_default();
+        if entry.distrusted {
+            return false;
+        }
+        let changed = difference.saturating_sub(entry.by).abs() > NOTICEABLE;
+        entry.by = difference;
         if changed {
             tracing::warn!(
                 authority = %crate::http::host(authority),
@@ -50,6 +66,15 @@ impl Clocks {
             );
         }
         changed
+    }
+
+    /// Trusts the authority's dates no more. False when nothing was corrected by them anyway.
+    pub(super) fn distrust(&self, authority: &Url) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = known.get_mut(&crate::http::host(authority)) else { return false };
+        let corrected = entry.by != SignedDuration::ZERO;
+        *entry = Difference { by: SignedDuration::ZERO, distrusted: corrected || entry.distrusted };
+        corrected
     }
 }
 
@@ -74,5 +99,10 @@ mod tests {
             assert_eq!(clocks.there(&authority, now), expected.parse().unwrap(), "{date}");
         }
         assert!(!clocks.learn(&authority, None, now));
+        assert!(!clocks.distrust(&authority), "nothing was corrected");
+        let date = Some("2026-11-23T16:00:00Z".parse().unwrap());
+        assert!(clocks.learn(&authority, date, now));
+        assert!(clocks.distrust(&authority) && !clocks.learn(&authority, date, now));
+        assert_eq!(clocks.there(&authority, now), now);
     }
 }

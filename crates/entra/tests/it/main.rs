@@ -10,6 +10,7 @@ mod discovery;
 mod register;
 mod sign_in;
 mod stub;
+mod tenant;
 mod token;
 
 use std::time::Duration;
