@@ -187,7 +187,9 @@ async fn a_limited_set_up_waits_for_exchange_and_opens_exactly_the_mailboxes() {
         let grants = tenant["grants"].as_array().unwrap();
         let wide = grants.iter().filter(|grant| grant["principalDisplayName"] == ours).count();
         assert_eq!(wide, if limit == "rbac" { 0 } else { 2 }, "{tenant}");
-        world.ok(&["mailbox", "add", "hr@contoso.example", "--connection", CONNECTION, "--type", "personnel"]).await;
+        world
+            .ok(&["mailbox", "add", "hr@contoso.example", "--connection", CONNECTION, "--type", "personnel"])
+            .await;
         let refused = world.run(&["check", "--connection", CONNECTION]).await;
         assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stdout));
         // What others added is in the way of taking it back, and is named.
