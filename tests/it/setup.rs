@@ -1,6 +1,6 @@
 //! `postroom setup`: from nothing to a connection that works, again, cut off half-way, taken back, and by script.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -298,4 +298,25 @@ async fn the_hand_over_page_holds_everything_and_fetches_nothing() {
         assert!(page.contains(words), "{words} is missing");
     }
     assert!(!page.contains("<script") && !page.contains("PRIVATE KEY"));
+}
+
+#[tokio::test]
+async fn an_administrator_signs_in_with_a_code_on_another_screen() {
+    let world = World::new().await;
+    let administrator = Administrator::of(&world).await;
+    let mut command = world.command();
+    command.args(["setup", "--connection", CONNECTION, "--mailbox", "orders@contoso.example", "--yes"]);
+    command.args(["--limit", "none", "--device-code"]).args(&administrator.cloud);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let message = lines.by_ref().map(Result::unwrap).find(|line| line.contains("enter the code")).unwrap();
+    let code = message.split("enter the code ").nth(1).unwrap().split(' ').next().unwrap();
+    let url = format!("{}/_sandbox/approve", world.ready["graph"].as_str().unwrap());
+    let admin = &world.ready["admin"];
+    let body = json!({"user_code": code, "user": admin["user"], "password": admin["password"]});
+    let answer = world.http.post(url).json(&body).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    let told: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(child.wait().unwrap().success(), "{told:?}");
+    says_ok(&world).await;
 }

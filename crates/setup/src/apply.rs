@@ -2,7 +2,9 @@
 //! call goes on where an earlier one was cut off, and nothing is made twice.
 
 use jiff::SignedDuration;
-use postroom_entra::register::{self, ApplicationCredentialKind, RegisterError, Registrar};
+use postroom_entra::register::{
+    self, ApplicationCredentialKind, RedirectPlatform, RegisterError, Registrar,
+};
 use postroom_model::{ConnectionId, EmailAddress, Env, SecretString};
 use postroom_store::Store;
 use serde::Serialize;
@@ -233,6 +235,12 @@ async fn application(
         .create_marked_application(&plan, &journal.plan.mark)
         .await
         .map_err(|source| refused(journal, source))?;
+    if !journal.plan.redirect_uris.is_empty() {
+        registrar
+            .set_redirect_uris(&made, RedirectPlatform::Web, &journal.plan.redirect_uris)
+            .await
+            .map_err(|source| refused(journal, source))?;
+    }
     tell(Progress::Done(format!("application {} ({})", plan.display_name, made.app_id)));
     journal.application = Some(ApplicationIds { object_id: made.object_id, application_id: made.app_id });
     journal.save(means.store).await
