@@ -9,6 +9,7 @@
 //! | `POST faults` | a fault for the next requests to a path |
 //! | `DELETE faults` | forgets all faults |
 //! | `POST expire-deltas` | every delta token given so far answers 410 |
+//! | `GET snapshot` | directory and Exchange as JSON, object by object, to compare before and after |
 //! | `POST clock {"advance_seconds": N}` | moves the tenant's clock forward; answers the new time |
 //! | `GET policy`, `POST policy {…}` | what the tenant allows applications: see [`Policy`] |
 //! | `POST exchange` | runs a script of Exchange Online PowerShell: see [`exchange::run`] |
@@ -17,6 +18,7 @@
 
 mod policy;
 mod portal;
+mod snapshot;
 
 use std::sync::Arc;
 
@@ -57,6 +59,7 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
         }
         (&Method::POST, ["expire-deltas"]) => expire(tenant).await,
         (&Method::POST, ["clock"]) => clock(tenant, call).await,
+        (&Method::GET, ["snapshot"]) => snapshot::answer(tenant).await,
         (&Method::POST, ["exchange"]) => exchange::run(tenant, call).await,
         (&Method::GET, ["policy"]) => Ok(json_answer(200, &json!(*tenant.policy()))),
         (&Method::POST, ["policy"]) => policy::change(tenant, call),

@@ -63,7 +63,9 @@ pub(super) async fn answer(tenant: &Tenant, db: &mut SqliteConnection, call: &Ca
         }
         (&Method::PATCH, [key]) => change(tenant, db, call, key).await,
         (&Method::DELETE, [key]) => {
-            let id: String = find(db, key).await?.get("id");
+            let row = find(db, key).await?;
+            let id: String = row.get("id");
+            crate::exchange::forget(db, row.get("app_id")).await?;
             sqlx::query("DELETE FROM application WHERE id = ?").bind(id).execute(db).await?;
             Ok(empty_answer(204))
         }

@@ -28,6 +28,7 @@ pub(super) async fn answer(tenant: &Tenant, db: &mut SqliteConnection, call: &Ca
             if row.get::<Option<String>, _>("application").is_none() {
                 return Err(Refusal::privileges());
             }
+            crate::exchange::forget(db, row.get("app_id")).await?;
             let id: String = row.get("id");
             sqlx::query("DELETE FROM service_principal WHERE id = ?").bind(id).execute(db).await?;
             Ok(empty_answer(204))

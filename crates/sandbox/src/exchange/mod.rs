@@ -10,6 +10,7 @@ mod roles;
 mod script;
 
 use serde_json::{Map, Value, json};
+use sqlx::SqliteConnection;
 
 use crate::answer::{Answer, Refusal, json_answer};
 use crate::call::Call;
@@ -67,4 +68,17 @@ pub(crate) async fn run(tenant: &Tenant, call: &Call) -> Answer {
         }
     }
     Ok(json_answer(200, &json!({"results": results})))
+}
+
+/// A service principal that is deleted in the directory disappears from Exchange by itself.
+pub(crate) async fn forget(db: &mut SqliteConnection, app_id: &str) -> sqlx::Result<()> {
+    sqlx::query(
+        "DELETE FROM management_role_assignment WHERE principal IN
+         (SELECT object_id FROM exchange_principal WHERE app_id = ?)",
+    )
+    .bind(app_id)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query("DELETE FROM exchange_principal WHERE app_id = ?").bind(app_id).execute(db).await?;
+    Ok(())
 }

@@ -23,6 +23,10 @@ async fn read(world: &World, token: &str, mailbox: &str) -> (u16, Value) {
     world.call(token, Method::GET, &path, Value::Null).await
 }
 
+async fn snapshot(world: &World) -> Value {
+    answer(world.client.get(world.url("/_sandbox/snapshot"))).await.1
+}
+
 async fn advance(world: &World, seconds: u32) {
     let step = json!({"advance_seconds": seconds});
     assert_eq!(answer(world.client.post(world.url("/_sandbox/clock")).json(&step)).await.0, 200);
@@ -31,6 +35,7 @@ async fn advance(world: &World, seconds: u32) {
 #[tokio::test]
 async fn a_scoped_role_opens_its_mailboxes_and_a_tenant_wide_grant_all() {
     let world = World::new().await;
+    let before = snapshot(&world).await;
     let (scoped, wide) = (world.app(&[]).await, world.app(&["Mail.Read"]).await);
     let token = world.app_token(&scoped).await;
     assert_eq!(read(&world, &token, "orders").await.0, 403);
@@ -63,6 +68,13 @@ async fn a_scoped_role_opens_its_mailboxes_and_a_tenant_wide_grant_all() {
     let name = list[0]["output"][0]["Identity"].as_str().unwrap().to_owned();
     ran(&world, &format!("Remove-ManagementRoleAssignment -Identity '{name}' -Confirm:$false\nRemove-ManagementScope -Identity 'Connector scope'\nRemove-ServicePrincipal -Identity {}", scoped.principal)).await;
     assert_eq!(read(&world, &token, "orders").await.0, 403);
+    ran(&world, "Remove-DistributionGroup -Identity 'Connector mailboxes'").await;
+    assert_ne!(snapshot(&world).await, before);
+    for app in [scoped, wide] {
+        let path = format!("/v1.0/applications/{}", app.object);
+        assert_eq!(world.call(&world.admin, Method::DELETE, &path, Value::Null).await.0, 204);
+    }
+    assert_eq!(snapshot(&world).await, before);
 }
 
 #[tokio::test]
