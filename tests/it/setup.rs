@@ -307,7 +307,8 @@ async fn an_administrator_signs_in_with_a_code_on_another_screen() {
     let mut command = world.command();
     command.args(["setup", "--connection", CONNECTION, "--mailbox", "orders@contoso.example", "--yes"]);
     command.args(["--limit", "none", "--device-code"]).args(&administrator.cloud);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let message = lines.by_ref().map(Result::unwrap).find(|line| line.contains("enter the code")).unwrap();
     let code = message.split("enter the code ").nth(1).unwrap().split(' ').next().unwrap();

@@ -2,9 +2,7 @@
 //! call goes on where an earlier one was cut off, and nothing is made twice.
 
 use jiff::SignedDuration;
-use postroom_entra::register::{
-    self, ApplicationCredentialKind, RedirectPlatform, RegisterError, Registrar,
-};
+use postroom_entra::register::{self, ApplicationCredentialKind, RedirectPlatform, RegisterError, Registrar};
 use postroom_model::{ConnectionId, EmailAddress, Env, SecretString};
 use postroom_store::Store;
 use serde::Serialize;
