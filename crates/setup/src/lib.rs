@@ -14,7 +14,7 @@
 //! | [`limits`] | lines for Exchange that keep the application to its mailboxes, their undo, grants that defeat them |
 //! | [`script`](mod@script) | the plan as one block of PowerShell or Bash, and its undo |
 //! | [`handover`](mod@handover) | a page for the tenant's administrator |
-//! | [`line`] | the one line a script prints |
+//! | [`line`](mod@line) | the one line a script prints |
 //! | [`quote`] | values inside scripts |
 //!
 //! # How to add one more
