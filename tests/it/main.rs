@@ -10,6 +10,7 @@
 //! | `msal` | Microsoft's own libraries, unchanged |
 //! | `secrets` | what a run leaves behind holds none of the secrets that went in |
 //! | `check` | the ladder of checks: all rungs well, and each common mistake named |
+//! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
@@ -21,4 +22,5 @@ mod foreign;
 mod harness;
 mod msal;
 mod secrets;
+mod setup;
 mod story;

@@ -40,6 +40,8 @@ enum Command {
     Demo(commands::demo::DemoArguments),
     /// Run the product: page, API, outbox, collector
     Serve(commands::serve::ServeArguments),
+    /// Make a connection from nothing: register the application, grant, limit, wait until it works
+    Setup(Box<commands::setup::SetupArguments>),
     /// Test a connection, rung by rung, until it says OK!
     Check(commands::check::CheckArguments),
     /// Send a message through the outbox
@@ -86,6 +88,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let app = App::open(config, env).await?;
     match arguments.command {
         Command::Serve(serve) => commands::serve::run(app, serve).await,
+        Command::Setup(setup) => commands::setup::run(&app, *setup).await,
         Command::Check(check) => commands::check::run(&app, check).await,
         Command::Send(send) => commands::send::run(&app, send).await,
         Command::Inbox(inbox) => commands::inbox::run(&app, inbox).await,

@@ -45,6 +45,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(Hinted { hint, .. }) = cause.downcast_ref::<Hinted>() {
             return Some(hint.clone());
         }
+        if let Some(setup) = cause.downcast_ref::<postroom_setup::SetupError>() {
+            return setup.hint();
+        }
         let store = cause.downcast_ref::<postroom_store::StoreError>()?;
         store.hint().map(str::to_owned)
     })

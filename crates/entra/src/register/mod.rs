@@ -11,6 +11,7 @@ mod credentials;
 mod error;
 mod grants;
 mod keys;
+mod marked;
 mod plan;
 mod steps;
 

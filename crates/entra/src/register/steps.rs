@@ -92,11 +92,11 @@ pub struct Organization {
 
 /// An application with its tags.
 #[derive(Deserialize)]
-struct Tagged {
+pub(super) struct Tagged {
     #[serde(flatten)]
-    application: RegisteredApplication,
+    pub(super) application: RegisteredApplication,
     #[serde(default)]
-    tags: Vec<String>,
+    pub(super) tags: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -295,7 +295,7 @@ impl Registrar {
     }
 
     /// `requiredResourceAccess`: one entry per API.
-    async fn required_access(&self, plan: &Plan) -> Result<Vec<Value>, RegisterError> {
+    pub(super) async fn required_access(&self, plan: &Plan) -> Result<Vec<Value>, RegisterError> {
         let mut apis: Vec<(String, Vec<Value>)> = Vec::new();
         for permission in &plan.permissions {
             let step = format!("look up {}", permission.value);

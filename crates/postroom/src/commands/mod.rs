@@ -11,6 +11,7 @@ pub(crate) mod outbox;
 pub(crate) mod sandbox;
 pub(crate) mod send;
 pub(crate) mod serve;
+pub(crate) mod setup;
 pub(crate) mod user;
 
 use std::path::Path;

@@ -1,0 +1,163 @@
+//! What a set-up remembers: written before each next step, so that a run that was cut off goes on from there, and
+//! `undo` removes exactly what was made. Ids only, never a secret.
+
+use postroom_entra::register::{Permission, RegisteredApplication, ServicePrincipal};
+use postroom_model::{ConnectionId, MailboxId, Timestamp};
+use postroom_store::Store;
+use serde::{Deserialize, Serialize};
+
+use crate::error::SetupError;
+use crate::plan::Plan;
+
+/// What was made so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// The plan it was made by.
+    pub plan: Plan,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// Directory (tenant) ID.
+    #[serde(default)]
+    pub tenant_id: Option<String>,
+    /// Connections; their ids are written before they are saved.
+    #[serde(default)]
+    pub connections: Vec<ConnectionId>,
+    /// The application.
+    #[serde(default)]
+    pub application: Option<ApplicationIds>,
+    /// Object id of the service principal.
+    #[serde(default)]
+    pub principal_id: Option<String>,
+    /// Grants for the whole tenant.
+    #[serde(default)]
+    pub granted: Vec<Granted>,
+    /// The credential, once Microsoft knows it.
+    #[serde(default)]
+    pub key_id: Option<String>,
+    /// Mailboxes that were added.
+    #[serde(default)]
+    pub mailboxes: Vec<MailboxId>,
+    /// When everything worked.
+    #[serde(default)]
+    pub ready_at: Option<Timestamp>,
+}
+
+/// Ids of an application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplicationIds {
+    /// Object id.
+    pub object_id: String,
+    /// Application (client) ID.
+    pub application_id: String,
+}
+
+/// A grant for the whole tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// `appId` of the API.
+    pub api: String,
+    /// Its value: `Mail.Send`.
+    pub value: String,
+}
+
+impl Granted {
+    pub(crate) fn permission(&self) -> Permission {
+        Permission { resource_app_id: self.api.clone(), value: self.value.clone(), why: String::new() }
+    }
+}
+
+impl From<Permission> for Granted {
+    fn from(permission: Permission) -> Self {
+        Self { api: permission.resource_app_id, value: permission.value }
+    }
+}
+
+impl Journal {
+    /// A journal of nothing yet.
+    pub fn new(plan: Plan, began_at: Timestamp) -> Self {
+        Self {
+            plan,
+            began_at,
+            tenant_id: None,
+            connections: Vec::new(),
+            application: None,
+            principal_id: None,
+            granted: Vec::new(),
+            key_id: None,
+            mailboxes: Vec::new(),
+            ready_at: None,
+        }
+    }
+
+    /// The journal of a connection's set-up.
+    ///
+    /// # Errors
+    /// [`SetupError::Store`], [`SetupError::Journal`].
+    pub async fn load(store: &dyn Store, connection: &str) -> Result<Option<Self>, SetupError> {
+        let text = store
+            .journal(&name(connection))
+            .await
+            .map_err(|source| SetupError::Store { operation: "read the journal of the set-up", source })?;
+        text.map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|source| SetupError::Journal { connection: connection.to_owned(), source })
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// [`SetupError::Store`].
+    pub async fn save(&self, store: &dyn Store) -> Result<(), SetupError> {
+        let text = serde_json::to_string(self)
+            .map_err(|source| SetupError::Journal { connection: self.plan.connection.clone(), source })?;
+        store
+            .save_journal(&name(&self.plan.connection), Some(&text))
+            .await
+            .map_err(|source| SetupError::Store { operation: "write the journal of the set-up", source })
+    }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// [`SetupError::Store`].
+    pub async fn forget(&self, store: &dyn Store) -> Result<(), SetupError> {
+        store
+            .save_journal(&name(&self.plan.connection), None)
+            .await
+            .map_err(|source| SetupError::Store { operation: "remove the journal of the set-up", source })
+    }
+
+    /// What exists in the tenant and here, for people.
+    pub fn exists(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        if let Some(application) = &self.application {
+            all.push(format!("application {} ({})", self.plan.application, application.application_id));
+        }
+        all.extend(self.principal_id.iter().map(|id| format!("service principal {id}")));
+        all.extend(self.granted.iter().map(|grant| format!("grant of {}", grant.value)));
+        all.extend(self.key_id.iter().map(|id| format!("{} {id}", self.plan.key.kind)));
+        if !self.connections.is_empty() {
+            all.push(format!("connection {}", self.plan.connection));
+        }
+        all
+    }
+
+    pub(crate) fn registered(&self) -> Option<RegisteredApplication> {
+        self.application.as_ref().map(|ids| RegisteredApplication {
+            object_id: ids.object_id.clone(),
+            app_id: ids.application_id.clone(),
+        })
+    }
+
+    pub(crate) fn principal(&self) -> Option<ServicePrincipal> {
+        let application = self.application.as_ref()?;
+        self.principal_id
+            .as_ref()
+            .map(|id| ServicePrincipal { object_id: id.clone(), app_id: application.application_id.clone() })
+    }
+}
+
+/// Names do not differ by case, as those of connections do not.
+fn name(connection: &str) -> String {
+    format!("setup/{}", connection.trim().to_lowercase())
+}

@@ -1,0 +1,323 @@
+//! `postroom setup`: from nothing to a connection that works, again, cut off half-way, taken back, and by script.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::harness::World;
+
+const CONNECTION: &str = "Contoso orders";
+
+/// Arguments that reach the tenant's administrator.
+struct Administrator {
+    token: String,
+    sign_in: Vec<String>,
+    cloud: Vec<String>,
+}
+
+impl Administrator {
+    async fn of(world: &World) -> Self {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (user, password) = (text(&world.ready["admin"]["user"]), text(&world.ready["admin"]["password"]));
+        let authority = text(&world.ready["authority"]);
+        let token_url = format!("{authority}/{}/oauth2/v2.0/token", text(&world.ready["tenant_id"]));
+        let form = [
+            ("grant_type", "password"),
+            ("client_id", "14d82eec-204b-4c2f-b7e8-296a70dab67e"),
+            ("scope", "https://graph.microsoft.com/.default"),
+            ("username", &user),
+            ("password", &password),
+        ];
+        let answer: Value =
+            world.http.post(token_url).form(&form).send().await.unwrap().json().await.unwrap();
+        let file = world.path("admin.txt");
+        std::fs::write(&file, password).unwrap();
+        let own = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect();
+        Self {
+            token: text(&answer["access_token"]),
+            sign_in: own(&["--admin-user", &user, "--admin-password-file", file.to_str().unwrap()]),
+            cloud: own(&["--authority", &authority, "--graph", &text(&world.ready["graph"])]),
+        }
+    }
+
+    /// Applications, service principals and grants of the tenant, without the times.
+    async fn tenant(&self, world: &World) -> Value {
+        let graph = world.ready["graph"].as_str().unwrap();
+        let list = async |path: &str| -> Vec<Value> {
+            let request = world.http.get(format!("{graph}/v1.0/{path}")).bearer_auth(&self.token);
+            let answer: Value = request.send().await.unwrap().json().await.unwrap();
+            answer["value"].as_array().unwrap_or_else(|| panic!("{path}: {answer}")).clone()
+        };
+        let principals = list("servicePrincipals").await;
+        let mut grants = Vec::new();
+        for principal in &principals {
+            let id = principal["id"].as_str().unwrap();
+            grants.extend(list(&format!("servicePrincipals/{id}/appRoleAssignments")).await);
+        }
+        json!({ "applications": list("applications").await, "principals": principals, "grants": grants })
+    }
+
+    /// The application of this name; there must be exactly one.
+    async fn application(&self, world: &World, name: &str) -> Value {
+        let tenant = self.tenant(world).await;
+        let all = tenant["applications"].as_array().unwrap().clone();
+        let mut named: Vec<Value> = all.into_iter().filter(|one| one["displayName"] == name).collect();
+        assert_eq!(named.len(), 1, "{named:?}");
+        named.remove(0)
+    }
+
+    /// `postroom setup` with these arguments and those that reach the tenant.
+    fn setup<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let mut arguments =
+            vec!["setup", "--connection", CONNECTION, "--mailbox", "orders@contoso.example", "--yes"];
+        arguments.extend(more);
+        arguments.extend(self.cloud.iter().chain(&self.sign_in).map(String::as_str));
+        arguments
+    }
+
+    fn undo(&self) -> Vec<&str> {
+        let mut arguments = vec!["setup", "undo", CONNECTION, "--yes"];
+        arguments.extend(self.sign_in.iter().map(String::as_str));
+        arguments
+    }
+}
+
+async fn says_ok(world: &World) {
+    let told = world.ok(&["check", "--connection", CONNECTION]).await;
+    assert!(told.trim_end().ends_with("OK!"), "{told}");
+}
+
+#[tokio::test]
+async fn one_command_makes_a_connection_that_works_again_makes_nothing_and_undo_leaves_no_trace() {
+    let world = World::new().await;
+    let administrator = Administrator::of(&world).await;
+    let before = administrator.tenant(&world).await;
+    for credential in ["--certificate", "--secret"] {
+        let arguments =
+            administrator.setup(&["--limit", "none", "--type", "customer-order", "--json", credential]);
+        let first: Value = serde_json::from_str(&world.ok(&arguments).await).unwrap();
+        says_ok(&world).await;
+        let made = administrator.tenant(&world).await;
+        assert_ne!(made, before);
+        let again: Value = serde_json::from_str(&world.ok(&arguments).await).unwrap();
+        assert_eq!(again, first);
+        assert_eq!(administrator.tenant(&world).await, made);
+        let listed: Value = serde_json::from_str(&world.ok(&["connection", "list", "--json"]).await).unwrap();
+        assert_eq!(listed.as_array().unwrap().len(), 1);
+        let mailboxes = world.ok(&["mailbox", "list", "--json"]).await;
+        assert_eq!(serde_json::from_str::<Value>(&mailboxes).unwrap().as_array().unwrap().len(), 1);
+        world.ok(&administrator.undo()).await;
+        assert_eq!(administrator.tenant(&world).await, before);
+        assert_eq!(world.ok(&["connection", "list", "--json"]).await.trim(), "[]");
+        assert!(world.fails(1, &administrator.undo()).await.contains("no set-up of a connection"));
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_the_plan_and_changes_nothing() {
+    let world = World::new().await;
+    let administrator = Administrator::of(&world).await;
+    let before = administrator.tenant(&world).await;
+    let told = world.ok(&administrator.setup(&["--dry-run"])).await;
+    assert!(told.contains("Application Mail.Send (granted by Exchange)"), "{told}");
+    let json = world.ok(&administrator.setup(&["--dry-run", "--json", "--limit", "none"])).await;
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["limit"], "none");
+    assert_eq!(administrator.tenant(&world).await, before);
+    assert_eq!(world.ok(&["connection", "list", "--json"]).await.trim(), "[]");
+    let words = world.fails(2, &administrator.setup(&["--valid-days", "9999"])).await;
+    assert!(words.contains("valid for 1 to 730 days"), "{words}");
+}
+
+#[tokio::test]
+async fn what_was_cut_off_goes_on_from_there() {
+    let world = World::new().await;
+    let administrator = Administrator::of(&world).await;
+    let before = administrator.tenant(&world).await;
+    let arguments = administrator.setup(&["--limit", "none", "--secret"]);
+    // The answer is lost after the work was done, once at each step that makes something.
+    for path in ["/applications", "/servicePrincipals", "/appRoleAssignments", "/addPassword"] {
+        world.fault(json!({"path_contains": path, "method": "POST", "status": 503, "after": true})).await;
+        let words = world.fails(1, &arguments).await;
+        assert!(words.contains("the same command again"), "{path}: {words}");
+    }
+    world.ok(&arguments).await;
+    says_ok(&world).await;
+    let application = administrator.application(&world, &format!("Postroom {CONNECTION}")).await;
+    assert_eq!(application["passwordCredentials"].as_array().unwrap().len(), 1, "{application}");
+    // So does taking it back.
+    world.fault(json!({"path_contains": "/servicePrincipals/", "method": "DELETE", "status": 503})).await;
+    world.fails(1, &administrator.undo()).await;
+    world.ok(&administrator.undo()).await;
+    assert_eq!(administrator.tenant(&world).await, before);
+}
+
+/// What an Exchange administrator does with the lines.
+async fn in_exchange(world: &World, lines: &str) -> Value {
+    let url = format!("{}/_sandbox/exchange", world.ready["graph"].as_str().unwrap());
+    let (status, answer) = crate::harness::answer(world.http.post(url).body(lines.to_owned())).await;
+    assert_eq!(status, 200, "{lines}\n{answer}");
+    answer
+}
+
+#[tokio::test]
+async fn a_limited_set_up_waits_for_exchange_and_opens_exactly_the_mailboxes() {
+    for limit in ["rbac", "access-policy"] {
+        let world = World::new().await;
+        let administrator = Administrator::of(&world).await;
+        let before = administrator.tenant(&world).await;
+        let arguments = administrator.setup(&["--wait", "0", "--limit", limit, "--type", "case"]);
+        let output = world.run(&arguments).await;
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        // Rights that come from Exchange are missing until the lines ran.
+        assert_eq!(output.status.code(), Some(i32::from(limit == "rbac")), "{words}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let scope = ["setup", "scope-script", "--connection", CONNECTION, "--limit", limit];
+        let again = world.ok(&scope).await;
+        assert!(lines.starts_with(&again), "{lines}\n\n{again}");
+        let unlisted = [scope.as_slice(), &["--unlisted", "hr@contoso.example"]].concat();
+        let proof = in_exchange(&world, &world.ok(&unlisted).await).await.to_string();
+        let (open, shut) = if limit == "rbac" { ("True", "False") } else { ("Granted", "Denied") };
+        assert!(proof.contains(open) && proof.contains(shut), "{proof}");
+        world.ok(&arguments).await;
+        says_ok(&world).await;
+        let tenant = administrator.tenant(&world).await;
+        let ours = format!("Postroom {CONNECTION}");
+        let grants = tenant["grants"].as_array().unwrap();
+        let wide = grants.iter().filter(|grant| grant["principalDisplayName"] == ours).count();
+        assert_eq!(wide, if limit == "rbac" { 0 } else { 2 }, "{tenant}");
+        world
+            .ok(&["mailbox", "add", "hr@contoso.example", "--connection", CONNECTION, "--type", "personnel"])
+            .await;
+        let refused = world.run(&["check", "--connection", CONNECTION]).await;
+        assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stdout));
+        // What others added is in the way of taking it back, and is named.
+        assert!(world.fails(1, &administrator.undo()).await.contains("hr@contoso.example"));
+        world.ok(&["mailbox", "remove", "hr@contoso.example"]).await;
+        if limit == "rbac" {
+            let undo = [scope.as_slice(), &["--undo"]].concat();
+            in_exchange(&world, &world.ok(&undo).await).await;
+        }
+        world.ok(&administrator.undo()).await;
+        assert_eq!(administrator.tenant(&world).await, before);
+    }
+}
+
+/// Runs a script in an empty folder with `az` replaced by the administrator's token; gives its stdout.
+fn run_bash(world: &World, administrator: &Administrator, script: &str) -> String {
+    let folder = world.path("bash");
+    let tools = world.path("tools");
+    for path in [&folder, &tools] {
+        std::fs::create_dir_all(path).unwrap();
+    }
+    let az: PathBuf = tools.join("az");
+    std::fs::write(&az, format!("#!/bin/sh\necho {}\n", administrator.token)).unwrap();
+    assert!(Command::new("chmod").arg("+x").arg(&az).status().unwrap().success());
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let mut child = Command::new("bash")
+        .args(["-c", script])
+        .current_dir(&folder)
+        .env("PATH", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"yes\n\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words}");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "something got out of its quotes: {words}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `postroom setup import -` with this line.
+fn import(world: &World, line: &str) {
+    let mut command = world.command();
+    command.args(["setup", "import", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_script_run_elsewhere_gives_one_line_that_makes_the_connection() {
+    const NAME: &str = "O'Brien's \"mail\" $(touch a) `touch b` ’; touch c";
+    let world = World::new().await;
+    let administrator = Administrator::of(&world).await;
+    let before = administrator.tenant(&world).await;
+    for credential in ["--certificate", "--secret"] {
+        let script = |more: &[&'static str]| {
+            let mut arguments = vec!["setup", "script", "--shell", "bash", "--limit", "none", credential];
+            arguments.extend([
+                "--connection",
+                CONNECTION,
+                "--name",
+                NAME,
+                "--mailbox",
+                "orders@contoso.example",
+            ]);
+            arguments.extend(more);
+            arguments.into_iter().map(str::to_owned).chain(administrator.cloud.clone()).collect::<Vec<_>>()
+        };
+        let make = script(&[]);
+        let make = world.ok(&make.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let line = run_bash(&world, &administrator, &make);
+        assert_eq!(line.lines().count(), 1, "{line}");
+        administrator.application(&world, NAME).await;
+        let again = run_bash(&world, &administrator, &make);
+        administrator.application(&world, NAME).await;
+        if credential == "--secret" {
+            let words = world.fails(2, &["setup", "import", again.trim()]).await;
+            assert!(words.contains("standard input"), "{words}");
+        }
+        import(&world, &again);
+        says_ok(&world).await;
+        let undo = script(&["--undo"]);
+        let undo = world.ok(&undo.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        run_bash(&world, &administrator, &undo);
+        assert_eq!(administrator.tenant(&world).await, before);
+        // What is gone there counts as taken back here.
+        world.ok(&administrator.undo()).await;
+    }
+    let words = world.fails(1, &["setup", "import", "postroom-setup:v1:e30"]).await;
+    assert!(words.contains("cannot be read"), "{words}");
+}
+
+#[tokio::test]
+async fn the_hand_over_page_holds_everything_and_fetches_nothing() {
+    let world = World::new().await;
+    let page = world
+        .ok(&["setup", "handover", "--connection", CONNECTION, "--mailbox", "orders@contoso.example"])
+        .await;
+    for words in
+        ["<!doctype html>", "New-ManagementScope", "BEGIN CERTIFICATE", "Connect-MgGraph", "az account"]
+    {
+        assert!(page.contains(words), "{words} is missing");
+    }
+    assert!(!page.contains("<script") && !page.contains("PRIVATE KEY"));
+}
+
+#[tokio::test]
+async fn an_administrator_signs_in_with_a_code_on_another_screen() {
+    let world = World::new().await;
+    let administrator = Administrator::of(&world).await;
+    let mut command = world.command();
+    command.args(["setup", "--connection", CONNECTION, "--mailbox", "orders@contoso.example", "--yes"]);
+    command.args(["--limit", "none", "--device-code"]).args(&administrator.cloud);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let message = lines.by_ref().map(Result::unwrap).find(|line| line.contains("enter the code")).unwrap();
+    let code = message.split("enter the code ").nth(1).unwrap().split(' ').next().unwrap();
+    let url = format!("{}/_sandbox/approve", world.ready["graph"].as_str().unwrap());
+    let admin = &world.ready["admin"];
+    let body = json!({"user_code": code, "user": admin["user"], "password": admin["password"]});
+    let answer = world.http.post(url).json(&body).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    let told: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(child.wait().unwrap().success(), "{told:?}");
+    says_ok(&world).await;
+}
