@@ -194,6 +194,12 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<SignedDuration
     Some(wait.clamp(SignedDuration::ZERO, MAX_RETRY_AFTER))
 }
 
+/// When the server says it answered: `Date` (RFC 9110 section 6.6.1).
+pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(reqwest::header::DATE)?.to_str().ok()?.trim();
+    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
+}
+
 /// Whether a token may be sent to this address: https, or http to this machine.
 pub fn is_private(address: &Url) -> bool {
     match address.scheme() {

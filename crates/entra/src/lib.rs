@@ -18,10 +18,12 @@
 //! of the registration: a method of [`register::Registrar`] that may be called twice without harm.
 
 pub mod cause;
+pub mod certificate;
 pub mod discovery;
 pub mod http;
 pub mod register;
 pub mod token;
 
 pub use cause::{Advice, Code, Ids};
+pub use certificate::{CertificateCredential, CertificateError, PublicCertificate};
 pub use token::{AccessToken, TokenClient, TokenCredential, TokenError, TokenRequest};

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use postroom_model::{Env, SecretString};
-use serde::Deserialize;
+use postroom_model::{Env, ExposeSecret};
 
 use super::access::AccessToken;
-use super::error::{TokenError, garbage};
-use super::request::{Key, MAX_TOKEN_ANSWER, TokenRequest};
-use crate::http::{self, ReadError};
+use super::answer::{Answer, later, send_form};
+use super::clock::Clocks;
+use super::error::TokenError;
+use super::request::{Key, Proof, TokenRequest};
+use crate::http;
 
 /// How long before its end a token is renewed; half of its life when that is shorter.
 const MARGIN: SignedDuration = SignedDuration::from_secs(300);
@@ -22,14 +23,15 @@ const RENEWAL_PAUSE: SignedDuration = SignedDuration::from_secs(30);
 const DEFAULT_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 /// Slots beyond this number make room by forgetting those without a valid token.
 const MANY_SLOTS: usize = 1024;
-/// Longest life believed, whatever `expires_in` says: 28 h, with continuous access evaluation.
-const LONGEST_LIFE: u64 = 28 * 3600;
+/// AADSTS700024: the assertion is outside its time.
+const ASSERTION_TIME: u32 = 700_024;
 
 /// Gets tokens and keeps them. Share one in the process: the cache is in it.
 pub struct TokenClient {
     http: reqwest::Client,
     env: Env,
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
+    clocks: Clocks,
     serial: AtomicU64,
 }
 
@@ -93,7 +95,7 @@ impl fmt::Debug for TokenClient {
 impl TokenClient {
     /// A client with an empty cache.
     pub fn new(http: reqwest::Client, env: Env) -> Self {
-        Self { http, env, slots: Mutex::default(), serial: AtomicU64::new(1) }
+        Self { http, env, slots: Mutex::default(), clocks: Clocks::default(), serial: AtomicU64::new(1) }
     }
 
     /// A token that works now: from the cache, or fetched. However many ask at once for one key, one request goes
@@ -192,98 +194,50 @@ impl TokenClient {
         }
     }
 
+    /// Asks, and asks once more when the authority's clock turned out to be another than ours.
     async fn fetch(&self, request: &TokenRequest) -> Result<Fetched, TokenError> {
+        match self.ask(request).await {
+            Err((TokenError::Refused(refusal), true)) if refusal.codes.contains(&ASSERTION_TIME) => {
+                self.ask(request).await.map_err(|(error, _)| error)
+            }
+            other => other.map_err(|(error, _)| error),
+        }
+    }
+
+    /// One request. An error comes with whether the authority's clock was learnt from its answer.
+    async fn ask(&self, request: &TokenRequest) -> Result<Fetched, (TokenError, bool)> {
         let place = request.place();
         let address = http::join(&request.authority, &[request.tenant.trim(), "oauth2", "v2.0", "token"])
             .filter(|address| http::is_private(address) && !request.tenant.trim().is_empty())
-            .ok_or_else(|| TokenError::Address { place: place.clone() })?;
-        let mut fields = request.credential.fields();
-        fields.push(("client_id", request.application.as_str()));
-        fields.push(("scope", request.scope.as_str()));
-        let network = |source: reqwest::Error| TokenError::Network {
-            place: place.clone(),
-            source: Arc::new(source.without_url()),
-        };
+            .ok_or_else(|| (TokenError::Address { place: place.clone() }, false))?;
         // Life counts from before the question, so that a slow answer is never believed too long.
         let asked_at = self.env.now();
-        let response = self
-            .http
-            .post(address)
-            .header("client-request-id", self.env.new_uuid().to_string())
-            .header("return-client-request-id", "true")
-            .form(&fields)
-            .send()
-            .await
-            .map_err(network)?;
-        let status = response.status().as_u16();
-        let retry_after = http::retry_after(response.headers(), asked_at);
-        let body = match http::read_bounded(response, MAX_TOKEN_ANSWER).await {
-            Ok(body) => body,
-            Err(ReadError::TooLarge { .. }) => return Err(garbage(&place, status, "far too much")),
-            Err(ReadError::Network { source }) => return Err(network(source)),
-        };
-        if status != 200 {
-            return Err(request.wire_error(status, retry_after, &body));
-        }
-        let Ok(answer) = serde_json::from_slice::<Answer>(&body) else {
-            return Err(request.wire_error(status, retry_after, &body));
-        };
-        if answer.access_token.expose().trim().is_empty() {
-            return Err(garbage(&place, status, "an empty token"));
-        }
-        Ok(self.fetched(answer, asked_at))
+        let there = self.clocks.there(&request.authority, asked_at);
+        let proof = request.credential.proof(&address, &request.application, there, &self.env).await;
+        let Proof { mut fields, hidden: (name, hidden) } =
+            proof.map_err(|source| (TokenError::Credential { place: place.clone(), source }, false))?;
+        fields.push((name, hidden.expose_secret()));
+        fields.push(("client_id", request.application.as_str()));
+        fields.push(("scope", request.scope.as_str()));
+        let (sent, date) = send_form(&self.http, &self.env, &place, address, &fields, asked_at).await;
+        let learnt = self.clocks.learn(&request.authority, date, self.env.now());
+        let body = sent.map_err(|error| (error, learnt))?;
+        let answer = Answer::read(&place, &body).map_err(|error| (error, learnt))?;
+        Ok(self.fetched(&answer, asked_at))
     }
 
-    fn fetched(&self, answer: Answer, asked_at: Timestamp) -> Fetched {
-        let seconds = answer.expires_in.0.min(LONGEST_LIFE);
-        let life = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(0));
+    fn fetched(&self, answer: &Answer, asked_at: Timestamp) -> Fetched {
+        let life = answer.life();
         let margin = MARGIN.min(life / 2);
-        let expires_at = later(asked_at, life);
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         Fetched {
-            token: AccessToken::numbered(answer.access_token.0, expires_at, serial),
+            token: AccessToken::numbered(answer.access_token(), later(asked_at, life), serial),
             renew_at: later(asked_at, life - margin),
         }
     }
 }
 
-fn later(now: Timestamp, wait: SignedDuration) -> Timestamp {
-    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
-}
-
 struct Fetched {
     token: AccessToken,
     renew_at: Timestamp,
-}
-
-/// The token endpoint's answer.
-#[derive(Deserialize)]
-struct Answer {
-    access_token: Secret,
-    expires_in: Seconds,
-}
-
-struct Secret(SecretString);
-
-impl Secret {
-    fn expose(&self) -> &str {
-        postroom_model::ExposeSecret::expose_secret(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(text.into()))
-    }
-}
-
-/// `expires_in`. Quirk: the endpoint of version 1 and some proxies write the number as text.
-struct Seconds(u64);
-
-impl<'de> Deserialize<'de> for Seconds {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        let number = value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
-        number.map(Self).ok_or_else(|| serde::de::Error::custom("expires_in is no number of seconds"))
-    }
 }

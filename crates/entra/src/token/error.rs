@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use postroom_model::ExposeSecret;
 use postroom_model::failure::{Decision, Failure, Origin};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::federated::FederatedError;
 use super::request::TokenRequest;
 use crate::cause::{self, Code, Ids};
+use crate::certificate::CertificateError;
 use crate::http;
 
 /// Where and for whom a token was asked.
@@ -87,12 +88,33 @@ pub enum TokenError {
         /// How long to wait, where it said so.
         retry_after: Option<SignedDuration>,
     },
+    /// Nothing was asked: the credential itself cannot be used.
+    #[error("no token for tenant {} can be asked of {}", place.tenant, place.host)]
+    Credential {
+        /// Where and for whom.
+        place: Place,
+        /// What is wrong with it.
+        #[source]
+        source: CredentialError,
+    },
     /// The authority's address cannot be used: not https, and not this machine.
     #[error("{} is no address to ask for a token for tenant {}", place.host, place.tenant)]
     Address {
         /// Where and for whom.
         place: Place,
     },
+}
+
+/// Why a credential cannot be shown to the token endpoint.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialError {
+    /// The certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The other identity provider's token.
+    #[error(transparent)]
+    Federated(#[from] FederatedError),
 }
 
 impl TokenError {
@@ -104,6 +126,7 @@ impl TokenError {
             | Self::Garbage { place, .. }
             | Self::Throttled { place, .. }
             | Self::Unavailable { place, .. }
+            | Self::Credential { place, .. }
             | Self::Address { place } => place,
         }
     }
@@ -139,7 +162,9 @@ impl TokenError {
             Self::Refused(_) => (Origin::Provider, Decision::Hold),
             Self::Throttled { .. } | Self::Unavailable { .. } => (Origin::Provider, retry),
             Self::Network { .. } | Self::Garbage { .. } => (Origin::Network, retry),
-            Self::Address { .. } => (Origin::Ourselves, Decision::Hold),
+            // The token in a file is replaced by somebody else, who may be late.
+            Self::Credential { source: CredentialError::Federated(_), .. } => (Origin::Ourselves, retry),
+            Self::Credential { .. } | Self::Address { .. } => (Origin::Ourselves, Decision::Hold),
         };
         let mut failure = Failure::new(operation, origin, http::chain(self), decision);
         failure.advice = self.advice().map(|advice| advice.to_string());
@@ -151,7 +176,7 @@ impl TokenError {
             }
             Self::Throttled { .. } => failure.status = Some(429),
             Self::Unavailable { status, .. } | Self::Garbage { status, .. } => failure.status = Some(*status),
-            Self::Network { .. } | Self::Address { .. } => {}
+            Self::Network { .. } | Self::Address { .. } | Self::Credential { .. } => {}
         }
         failure
     }
@@ -261,15 +286,6 @@ impl TokenRequest {
             tenant: http::tidy(&self.tenant, 100),
             application: http::tidy(&self.application, 100),
         }
-    }
-
-    pub(super) fn wire_error(
-        &self,
-        status: u16,
-        retry_after: Option<SignedDuration>,
-        body: &[u8],
-    ) -> TokenError {
-        wire_error(&self.place(), status, retry_after, body, &[self.credential.secret().expose_secret()])
     }
 }
 

@@ -5,12 +5,17 @@
 //! flow" (<https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>).
 
 mod access;
+mod answer;
 mod cache;
+mod clock;
 mod error;
+mod federated;
 mod request;
 
 pub use access::{AccessToken, Claims};
 pub use cache::TokenClient;
-pub use error::{Place, Refusal, TokenError};
+pub(crate) use answer::{Answer, later};
+pub use error::{CredentialError, Place, Refusal, TokenError};
 pub(crate) use error::{garbage, wire_error};
+pub use federated::{FederatedError, FederatedToken, MAX_FEDERATED_TOKEN};
 pub use request::{GRAPH_TOOLS_APPLICATION, MAX_TOKEN_ANSWER, TokenCredential, TokenRequest};
