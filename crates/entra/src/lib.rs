@@ -8,6 +8,8 @@
 //! | [`http`] | the one way to make an HTTP client: time limits, no redirects, bounded bodies, `Retry-After` |
 //! | [`token`] | tokens from the token endpoint, cached; one request at a time per key |
 //! | [`cause`] | AADSTS numbers and Graph codes: cause, field, next step |
+//! | [`certificate`] | certificates with their private keys: PEM, PFX, made on request, assertions |
+//! | [`sign_in`] | the administrator signs in: device code, or browser with PKCE |
 //! | [`discovery`] | a domain or tenant id looked up without any credential |
 //! | [`register`] | an application made, granted and undone, one call per step |
 //!
@@ -22,8 +24,10 @@ pub mod certificate;
 pub mod discovery;
 pub mod http;
 pub mod register;
+pub mod sign_in;
 pub mod token;
 
 pub use cause::{Advice, Code, Ids};
 pub use certificate::{CertificateCredential, CertificateError, PublicCertificate};
+pub use sign_in::{SignIn, SignInError, SignInRequest, SignedIn};
 pub use token::{AccessToken, TokenClient, TokenCredential, TokenError, TokenRequest};

@@ -306,6 +306,71 @@ impl Cloud {
         let constant = |text: &str| Url::parse(text).expect("a constant URL parses");
         Endpoints { authority: constant(authority), graph: constant(graph) }
     }
+
+    /// Microsoft's own clouds.
+    pub const MICROSOFT: [Self; 4] =
+        [Self::Worldwide, Self::UsGovernment, Self::UsGovernmentDod, Self::China];
+
+    /// Name in the API and the command line.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Worldwide => "worldwide",
+            Self::UsGovernment => "us-government",
+            Self::UsGovernmentDod => "us-government-dod",
+            Self::China => "china",
+            Self::Custom(_) => "custom",
+        }
+    }
+
+    /// The cloud a server address of Exchange Online belongs to: `outlook.office365.us`, `smtp.office365.us`, ... None
+    /// for a host that is none of Microsoft's, which may be the sandbox or Exchange on premises.
+    pub fn from_server_host(host: &str) -> Option<Self> {
+        let host = host.trim().trim_end_matches('.').to_ascii_lowercase();
+        let within = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
+        match () {
+            // Before the domain both have in common.
+            () if host.starts_with("outlook-dod.") && within("office365.us") => Some(Self::UsGovernmentDod),
+            () if host.ends_with("-dod.office365.us") => Some(Self::UsGovernmentDod),
+            () if within("office365.us") => Some(Self::UsGovernment),
+            () if within("partner.outlook.cn") => Some(Self::China),
+            () if within("office365.com") || within("outlook.office.com") => Some(Self::Worldwide),
+            () => None,
+        }
+    }
+
+    /// Host of Exchange Online; for addresses of one's own the worldwide one, which tokens there are made for.
+    pub fn exchange_host(&self) -> &'static str {
+        match self {
+            Self::Worldwide | Self::Custom(_) => "outlook.office365.com",
+            Self::UsGovernment => "outlook.office365.us",
+            Self::UsGovernmentDod => "outlook-dod.office365.us",
+            Self::China => "partner.outlook.cn",
+        }
+    }
+
+    /// The OAuth scope for Exchange Online: EWS, IMAP, POP and SMTP.
+    pub fn exchange_scope(&self) -> String {
+        format!("https://{}/.default", self.exchange_host())
+    }
+
+    /// The audience a federated credential is made for
+    /// (<https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations>).
+    pub fn federated_audience(&self) -> &'static str {
+        match self {
+            Self::Worldwide | Self::Custom(_) => "api://AzureADTokenExchange",
+            Self::UsGovernment | Self::UsGovernmentDod => "api://AzureADTokenExchangeUSGov",
+            Self::China => "api://AzureADTokenExchangeChina",
+        }
+    }
+
+    /// The portal an administrator opens: `https://entra.microsoft.com`.
+    pub fn portal(&self) -> &'static str {
+        match self {
+            Self::Worldwide | Self::Custom(_) => "https://entra.microsoft.com",
+            Self::UsGovernment | Self::UsGovernmentDod => "https://portal.azure.us",
+            Self::China => "https://portal.azure.cn",
+        }
+    }
 }
 
 /// The settings of a connection as a person fills them in: may be incomplete, never holds a secret.
@@ -494,11 +559,8 @@ impl ConnectionSettings {
                     "User name/Password is discouraged: it fails with multi-factor authentication",
                 )
                 .hint("Choose Client secret."),
-            AuthenticationFlow::Certificate | AuthenticationFlow::Federated => {
-                if matches!(secret, SecretField::Missing) {
-                    problems.error("secret", format!("{} is missing", self.flow.label()));
-                }
-            }
+            AuthenticationFlow::Certificate => validate_certificate(secret, problems),
+            AuthenticationFlow::Federated => validate_federated(secret, problems),
         }
         if let Cloud::Custom(endpoints) = &self.cloud {
             for (field, url) in [("authority", &endpoints.authority), ("graph", &endpoints.graph)] {
@@ -532,6 +594,48 @@ fn validate_secret(secret: SecretField<'_>, problems: &mut Problems) {
                 .hint("Copy the Value again, without what stands around it.");
         }
         SecretField::Stored | SecretField::Typed(_) => {}
+    }
+}
+
+/// Certificate and private key in one PEM text. What is in the blocks is judged where it is read.
+fn validate_certificate(secret: SecretField<'_>, problems: &mut Problems) {
+    let text = match secret {
+        SecretField::Stored => return,
+        SecretField::Missing => "",
+        SecretField::Typed(text) => text.expose_secret().trim(),
+    };
+    let hint = "Paste both blocks of the PEM text, give a PFX file, or let Postroom make the certificate.";
+    if text.is_empty() {
+        problems.error("secret", "Certificate is missing");
+    } else if !text.contains("-----BEGIN CERTIFICATE-----") {
+        problems.error("secret", "Certificate is not in the text: no BEGIN CERTIFICATE").hint(hint);
+    } else if !text.contains("PRIVATE KEY-----") {
+        problems.error("secret", "Certificate has no private key beside it").hint(hint);
+    } else if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+        problems
+            .error("secret", "The certificate's private key is encrypted")
+            .hint("Give a PFX file with its password, or decrypt the key first.");
+    }
+}
+
+/// A place where another identity provider's token is found: `file:/path` or `env:NAME`.
+fn validate_federated(secret: SecretField<'_>, problems: &mut Problems) {
+    let text = match secret {
+        SecretField::Stored => return,
+        SecretField::Missing => "",
+        SecretField::Typed(text) => text.expose_secret().trim(),
+    };
+    let good = match text.split_once(':') {
+        Some(("file", path)) => path.trim().starts_with('/') || path.trim().get(1..3) == Some(":\\"),
+        Some(("env", name)) => !name.trim().is_empty() && !name.contains('='),
+        _ => false,
+    };
+    if text.is_empty() {
+        problems.error("secret", "Federated credential is missing");
+    } else if !good {
+        problems.error("secret", "Federated credential is not a place where the token is found").hint(
+            "Write file:/path/of/the/token or env:NAME. The token itself is read there at each sign-in.",
+        );
     }
 }
 
@@ -621,6 +725,61 @@ mod tests {
             messages(&settings, SecretField::Typed(&secret_id)),
             ["Client secret looks like the Secret ID"]
         );
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key_and_a_federated_credential_a_place() {
+        let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
+        settings.application_id = APPLICATION.into();
+        settings.tenant_id = TENANT.into();
+        let first = |settings: &ConnectionSettings, text: &str| {
+            messages(settings, SecretField::Typed(&SecretString::from(text))).into_iter().next()
+        };
+        settings.flow = AuthenticationFlow::Certificate;
+        let certificate = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
+        let key = "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n";
+        assert_eq!(first(&settings, &format!("{certificate}{key}")), None);
+        for text in
+            ["", "secret", certificate, key, &format!("{certificate}-----BEGIN ENCRYPTED PRIVATE KEY-----")]
+        {
+            assert!(first(&settings, text).is_some(), "{text}");
+        }
+        settings.flow = AuthenticationFlow::Federated;
+        for (text, good) in [
+            ("file:/var/run/secrets/token", true),
+            ("file:C:\\tokens\\token", true),
+            ("env:AZURE_TOKEN", true),
+            ("file:token", false),
+            ("eyJhbGciOi.eyJh.c2ln", false),
+            ("", false),
+        ] {
+            assert_eq!(first(&settings, text).is_none(), good, "{text}");
+        }
+        assert!(messages(&settings, SecretField::Stored).is_empty());
+    }
+
+    #[test]
+    fn a_server_address_tells_its_cloud() {
+        for (host, cloud) in [
+            ("outlook.office365.com", Some(Cloud::Worldwide)),
+            ("smtp.office365.com", Some(Cloud::Worldwide)),
+            ("Outlook.Office365.US", Some(Cloud::UsGovernment)),
+            ("smtp.office365.us", Some(Cloud::UsGovernment)),
+            ("outlook-dod.office365.us", Some(Cloud::UsGovernmentDod)),
+            ("partner.outlook.cn", Some(Cloud::China)),
+            ("smtp.partner.outlook.cn", Some(Cloud::China)),
+            ("mail.contoso.example", None),
+            ("outlook.office365.com.contoso.example", None),
+            ("notoffice365.us", None),
+        ] {
+            assert_eq!(Cloud::from_server_host(host), cloud, "{host}");
+        }
+        for cloud in Cloud::MICROSOFT {
+            assert_eq!(Cloud::from_server_host(cloud.exchange_host()), Some(cloud.clone()));
+            let graph = cloud.endpoints().graph_scope();
+            assert_eq!(graph, format!("{}.default", cloud.endpoints().graph));
+            assert!(cloud.exchange_scope().ends_with("/.default"));
+        }
     }
 
     #[test]

@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use postroom_entra::{TokenClient, TokenCredential, TokenRequest};
+use postroom_entra::token::FederatedToken;
+use postroom_entra::{CertificateCredential, TokenClient, TokenCredential, TokenRequest};
 use postroom_graph::GraphClient;
 use postroom_model::connection::{
     AuthenticationFlow, Connection, ConnectionKind, ConnectionSettings, SecretField,
 };
 use postroom_model::credential::{Credential, CredentialKind};
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::{EmailAddress, Env, SecretString};
+use postroom_model::{EmailAddress, Env, ExposeSecret, SecretString};
 
 use crate::graph::{GraphSender, GraphSource};
 use crate::{Credentials, Sender, Source, Transports};
@@ -113,19 +114,11 @@ fn hold(settings: &ConnectionSettings, words: impl Into<String>) -> Failure {
 
 /// Refuses what this version cannot do.
 fn available(settings: &ConnectionSettings) -> Result<(), Failure> {
-    let missing = match (settings.kind, settings.flow) {
-        (ConnectionKind::Exchange, _) => "EWS is not available yet in this version",
-        (ConnectionKind::Imap, _) => "IMAP is not available yet in this version",
-        (ConnectionKind::Smtp, _) => "SMTP is not available yet in this version",
-        (ConnectionKind::ExchangeOnline, AuthenticationFlow::Certificate) => {
-            "signing in with a certificate is not available yet in this version"
-        }
-        (ConnectionKind::ExchangeOnline, AuthenticationFlow::Federated) => {
-            "signing in with a federated credential is not available yet in this version"
-        }
-        (ConnectionKind::ExchangeOnline, AuthenticationFlow::ClientSecret | AuthenticationFlow::Password) => {
-            return Ok(());
-        }
+    let missing = match settings.kind {
+        ConnectionKind::Exchange => "EWS is not available yet in this version",
+        ConnectionKind::Imap => "IMAP is not available yet in this version",
+        ConnectionKind::Smtp => "SMTP is not available yet in this version",
+        ConnectionKind::ExchangeOnline => return Ok(()),
     };
     Err(hold(settings, missing))
 }
@@ -149,8 +142,20 @@ fn credential(settings: &ConnectionSettings, secret: SecretString) -> Result<Tok
         AuthenticationFlow::Password => {
             Ok(TokenCredential::Password { user: settings.user_name.trim().to_owned(), password: secret })
         }
-        AuthenticationFlow::Certificate | AuthenticationFlow::Federated => {
-            Err(available(settings).err().unwrap_or_else(|| hold(settings, "this flow is not available")))
+        AuthenticationFlow::Certificate => {
+            let certificate = CertificateCredential::from_pem(&secret)
+                .map_err(|error| advised(settings, &error, error.hint()))?;
+            Ok(TokenCredential::Certificate(Arc::new(certificate)))
         }
+        AuthenticationFlow::Federated => FederatedToken::parse(secret.expose_secret())
+            .map(TokenCredential::Federated)
+            .map_err(|error| advised(settings, &error, "Enter the place where the token is found.")),
     }
+}
+
+/// A failure that waits for a person, with what to do.
+fn advised(settings: &ConnectionSettings, error: &impl fmt::Display, hint: &str) -> Failure {
+    let mut failure = hold(settings, error.to_string());
+    failure.advice = Some(hint.to_owned());
+    failure
 }

@@ -48,7 +48,11 @@ impl CertificateCredential {
     ///
     /// # Errors
     /// [`CertificateError::Sign`].
-    pub fn proof(&self, application_object_id: &str, now: Timestamp) -> Result<SecretString, CertificateError> {
+    pub fn proof(
+        &self,
+        application_object_id: &str,
+        now: Timestamp,
+    ) -> Result<SecretString, CertificateError> {
         let header = json!({
             "alg": "RS256",
             "typ": "JWT",

@@ -121,7 +121,8 @@ fn blocks(text: &str) -> Result<Vec<Pem>, CertificateError> {
         return Err(CertificateError::TooLarge { limit: MAX_CERTIFICATE });
     }
     // Pasted text may be indented; PEM must begin at the left.
-    let lines: Zeroizing<String> = Zeroizing::new(text.lines().flat_map(|line| [line.trim(), "\n"]).collect());
+    let lines: Zeroizing<String> =
+        Zeroizing::new(text.lines().flat_map(|line| [line.trim(), "\n"]).collect());
     let mut blocks = Vec::new();
     for block in Pem::iter_from_buffer(lines.as_bytes()).take(MAX_BLOCKS) {
         match block {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
-use super::error::RegisterError;
+use super::error::{PolicyRefusal, RegisterError};
 use crate::http::{self, ReadError};
 use crate::token::AccessToken;
 
@@ -135,7 +135,11 @@ impl Caller {
             Ok(body) => (http::tidy(body.error.code, 200), http::tidy(body.error.message, 1_000)),
             Err(_) => (String::new(), "an answer that is not Microsoft Graph's JSON".to_owned()),
         };
-        Err(RegisterError::Refused { step: step(), status: status.as_u16(), code, message, request_id })
+        let (step, status) = (step(), status.as_u16());
+        Err(match PolicyRefusal::of(&code) {
+            Some(refusal) => RegisterError::Policy { step, refusal, status, message, request_id },
+            None => RegisterError::Refused { step, status, code, message, request_id },
+        })
     }
 }
 

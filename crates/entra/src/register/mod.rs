@@ -6,11 +6,19 @@
 //! `application` and `servicePrincipal`.
 
 mod call;
+mod consent;
+mod credentials;
 mod error;
+mod grants;
+mod keys;
 mod plan;
 mod steps;
 
 pub use call::Patience;
-pub use error::RegisterError;
+pub(crate) use consent::plain;
+pub use consent::{ConsentAnswer, ConsentForm, RedirectPlatform, consent_url};
+pub use credentials::{ApplicationCredential, ApplicationCredentialKind, FederatedCredential};
+pub use error::{PolicyRefusal, RegisterError};
+pub use grants::{Grant, Leftover};
 pub use plan::{AccountType, EXCHANGE, MICROSOFT_GRAPH, Permission, Plan, TAG};
 pub use steps::{DirectoryUser, NewSecret, Organization, RegisteredApplication, Registrar, ServicePrincipal};

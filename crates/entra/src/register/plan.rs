@@ -32,14 +32,24 @@ pub enum AccountType {
     ThisDirectory,
     /// Accounts in any organizational directory.
     AnyDirectory,
+    /// Accounts in any organizational directory, and personal Microsoft accounts.
+    AnyDirectoryAndPersonal,
+    /// Personal Microsoft accounts only: such an application cannot open a mailbox of a tenant.
+    PersonalOnly,
 }
 
 impl AccountType {
+    /// Every type, in the order of the portal.
+    pub const ALL: [Self; 4] =
+        [Self::ThisDirectory, Self::AnyDirectory, Self::AnyDirectoryAndPersonal, Self::PersonalOnly];
+
     /// `signInAudience` of Microsoft Graph.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ThisDirectory => "AzureADMyOrg",
             Self::AnyDirectory => "AzureADMultipleOrgs",
+            Self::AnyDirectoryAndPersonal => "AzureADandPersonalMicrosoftAccount",
+            Self::PersonalOnly => "PersonalMicrosoftAccount",
         }
     }
 
@@ -48,7 +58,16 @@ impl AccountType {
         match self {
             Self::ThisDirectory => "Accounts in this organizational directory only",
             Self::AnyDirectory => "Accounts in any organizational directory",
+            Self::AnyDirectoryAndPersonal => {
+                "Accounts in any organizational directory and personal Microsoft accounts"
+            }
+            Self::PersonalOnly => "Personal Microsoft accounts only",
         }
+    }
+
+    /// Whether personal accounts may sign in. Such applications need access tokens of version 2.
+    pub fn personal(self) -> bool {
+        matches!(self, Self::AnyDirectoryAndPersonal | Self::PersonalOnly)
     }
 }
 
@@ -75,6 +94,25 @@ impl Permission {
         vec![
             Self::graph("Mail.ReadWrite", "to read incoming mail, and to make a draft before it is sent"),
             Self::graph("Mail.Send", "to send that draft"),
+        ]
+    }
+
+    /// A permission of Office 365 Exchange Online.
+    pub fn exchange(value: &str, why: &str) -> Self {
+        Self { resource_app_id: EXCHANGE.to_owned(), value: value.to_owned(), why: why.to_owned() }
+    }
+
+    /// What EWS needs, for tenants that still allow it: every mailbox, until Microsoft ends EWS in Exchange Online on
+    /// 1 April 2027.
+    pub fn for_ews() -> Vec<Self> {
+        vec![Self::exchange("full_access_as_app", "to read and send through EWS, in every mailbox")]
+    }
+
+    /// What IMAP and SMTP need, besides the permissions on each mailbox in Exchange.
+    pub fn for_imap_smtp() -> Vec<Self> {
+        vec![
+            Self::exchange("IMAP.AccessAsApp", "to read mailboxes that Exchange lets the application open"),
+            Self::exchange("SMTP.SendAsApp", "to send from mailboxes that Exchange lets the application use"),
         ]
     }
 }

@@ -21,7 +21,7 @@ const MAX_PAGES: usize = 50;
 
 /// Registers applications with an administrator's token.
 pub struct Registrar {
-    caller: Caller,
+    pub(super) caller: Caller,
 }
 
 impl fmt::Debug for Registrar {
@@ -108,24 +108,19 @@ struct Page<T> {
 
 /// An API of the tenant with its roles.
 #[derive(Deserialize)]
-struct Resource {
-    id: String,
+pub(super) struct Resource {
+    pub(super) id: String,
+    #[serde(rename = "appId", default)]
+    pub(super) app_id: String,
     #[serde(rename = "appRoles", default)]
-    roles: Vec<Role>,
+    pub(super) roles: Vec<Role>,
 }
 
 #[derive(Deserialize)]
-struct Role {
-    id: String,
+pub(super) struct Role {
+    pub(super) id: String,
     #[serde(default)]
-    value: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Assignment {
-    resource_id: String,
-    app_role_id: String,
+    pub(super) value: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -210,15 +205,38 @@ impl Registrar {
             self.send(&step, Method::PATCH, address, json!({ "requiredResourceAccess": access })).await?;
             return Ok(found);
         }
-        let body = json!({
+        let mut body = json!({
             "displayName": plan.display_name,
             "signInAudience": plan.sign_in_audience.as_str(),
             "isFallbackPublicClient": false,
             "tags": [TAG],
             "requiredResourceAccess": access,
         });
+        if plan.sign_in_audience.personal() {
+            body["api"] = json!({ "requestedAccessTokenVersion": 2 });
+        }
         let address = self.caller.address(&step, &["applications"])?;
         self.caller.json(&Call { step: &step, method: Method::POST, address, body: Some(body) }).await
+    }
+
+    /// The service principal of an application, where it is present in this tenant.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    pub async fn service_principal(&self, app_id: &str) -> Result<Option<ServicePrincipal>, RegisterError> {
+        let step = format!("find the service principal of {app_id}");
+        self.first(&step, "servicePrincipals", &format!("appId eq '{}'", quoted(app_id))).await
+    }
+
+    /// Removes a service principal and with it every grant. One that is already gone is a success.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    pub async fn delete_service_principal(&self, principal: &ServicePrincipal) -> Result<(), RegisterError> {
+        let step = format!("delete the service principal of {}", principal.app_id);
+        let address = self.caller.address(&step, &["servicePrincipals", &principal.object_id])?;
+        let call = Call { step: &step, method: Method::DELETE, address, body: None };
+        gone_is_fine(self.caller.bytes(&call).await)
     }
 
     /// The application's service principal: found, else made.
@@ -251,56 +269,6 @@ impl Registrar {
         }
     }
 
-    /// Grants a permission for the whole tenant (admin consent). One that is already there is a success.
-    ///
-    /// # Errors
-    /// [`RegisterError`]; `Unknown` when the tenant does not know the API or the permission.
-    pub async fn grant(
-        &self,
-        principal: &ServicePrincipal,
-        permission: &Permission,
-    ) -> Result<(), RegisterError> {
-        let step = format!("grant {} to {}", permission.value, principal.app_id);
-        let (resource, role) = self.role(&step, permission).await?;
-        let address =
-            self.caller.address(&step, &["servicePrincipals", &principal.object_id, "appRoleAssignments"])?;
-        let body = json!({ "principalId": principal.object_id, "resourceId": resource, "appRoleId": role });
-        let call = Call { step: &step, method: Method::POST, address, body: Some(body) };
-        match self.caller.patient_bytes(&call).await {
-            Ok(_) => Ok(()),
-            // Only the sentence tells a duplicate from another bad request.
-            Err(RegisterError::Refused { status: 400 | 409, message, .. })
-                if message.to_ascii_lowercase().contains("already exists") =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Values of those of `permissions` that are granted.
-    ///
-    /// # Errors
-    /// [`RegisterError`].
-    pub async fn granted_roles(
-        &self,
-        principal: &ServicePrincipal,
-        permissions: &[Permission],
-    ) -> Result<Vec<String>, RegisterError> {
-        let step = format!("list permissions of {}", principal.app_id);
-        let address =
-            self.caller.address(&step, &["servicePrincipals", &principal.object_id, "appRoleAssignments"])?;
-        let assigned: Vec<Assignment> = self.list(&step, address).await?;
-        let mut granted = Vec::new();
-        for permission in permissions {
-            let (resource, role) = self.role(&step, permission).await?;
-            if assigned.iter().any(|known| known.resource_id == resource && known.app_role_id == role) {
-                granted.push(permission.value.clone());
-            }
-        }
-        Ok(granted)
-    }
-
     /// Sets *Allow public client flows* to No: without it nobody signs in with a user's password.
     ///
     /// # Errors
@@ -312,48 +280,6 @@ impl Registrar {
         let step = format!("disable public client flows of {}", application.app_id);
         let address = self.caller.address(&step, &["applications", &application.object_id])?;
         self.send(&step, Method::PATCH, address, json!({ "isFallbackPublicClient": false })).await
-    }
-
-    /// Makes a secret. Not idempotent: each call makes one more.
-    ///
-    /// # Errors
-    /// [`RegisterError`]; a policy of the tenant may demand an earlier end or forbid secrets.
-    pub async fn add_secret(
-        &self,
-        application: &RegisteredApplication,
-        name: &str,
-        expires_at: Timestamp,
-    ) -> Result<NewSecret, RegisterError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Answer {
-            key_id: String,
-            secret_text: String,
-            end_date_time: Timestamp,
-        }
-        let step = format!("add a secret to {}", application.app_id);
-        let address = self.caller.address(&step, &["applications", &application.object_id, "addPassword"])?;
-        let body =
-            json!({ "passwordCredential": { "displayName": name, "endDateTime": expires_at.to_string() } });
-        let call = Call { step: &step, method: Method::POST, address, body: Some(body) };
-        let made: Answer = self.caller.patient(&call).await?;
-        Ok(NewSecret { key_id: made.key_id, secret: made.secret_text.into(), expires_at: made.end_date_time })
-    }
-
-    /// Removes a secret. One that is already gone is a success.
-    ///
-    /// # Errors
-    /// [`RegisterError`].
-    pub async fn remove_secret(
-        &self,
-        application: &RegisteredApplication,
-        key_id: &str,
-    ) -> Result<(), RegisterError> {
-        let step = format!("remove a secret from {}", application.app_id);
-        let address =
-            self.caller.address(&step, &["applications", &application.object_id, "removePassword"])?;
-        let body = Some(json!({ "keyId": key_id }));
-        gone_is_fine(self.caller.bytes(&Call { step: &step, method: Method::POST, address, body }).await)
     }
 
     /// Undoes the registration: service principal, grants and secrets go with the application, which Microsoft keeps
@@ -385,7 +311,11 @@ impl Registrar {
     }
 
     /// Ids of the API's service principal and of the role, looked up by value: public lists hold invented ids.
-    async fn role(&self, step: &str, permission: &Permission) -> Result<(String, String), RegisterError> {
+    pub(super) async fn role(
+        &self,
+        step: &str,
+        permission: &Permission,
+    ) -> Result<(String, String), RegisterError> {
         let unknown = |what: String| RegisterError::Unknown { step: step.to_owned(), what };
         let filter = format!("appId eq '{}'", quoted(&permission.resource_app_id));
         let resource: Option<Resource> = self.first(step, "servicePrincipals", &filter).await?;
@@ -395,12 +325,18 @@ impl Registrar {
         Ok((resource.id, role.id))
     }
 
-    async fn send(&self, step: &str, method: Method, address: Url, body: Value) -> Result<(), RegisterError> {
+    pub(super) async fn send(
+        &self,
+        step: &str,
+        method: Method,
+        address: Url,
+        body: Value,
+    ) -> Result<(), RegisterError> {
         let call = Call { step, method, address, body: Some(body) };
         self.caller.patient_bytes(&call).await.map(drop)
     }
 
-    async fn first<T: DeserializeOwned>(
+    pub(super) async fn first<T: DeserializeOwned>(
         &self,
         step: &str,
         collection: &str,
@@ -409,7 +345,7 @@ impl Registrar {
         Ok(self.filtered(step, collection, filter).await?.into_iter().next())
     }
 
-    async fn filtered<T: DeserializeOwned>(
+    pub(super) async fn filtered<T: DeserializeOwned>(
         &self,
         step: &str,
         collection: &str,
@@ -419,7 +355,11 @@ impl Registrar {
         self.list(step, http::with_query(address, &[("$filter", filter)])).await
     }
 
-    async fn list<T: DeserializeOwned>(&self, step: &str, first: Url) -> Result<Vec<T>, RegisterError> {
+    pub(super) async fn list<T: DeserializeOwned>(
+        &self,
+        step: &str,
+        first: Url,
+    ) -> Result<Vec<T>, RegisterError> {
         let mut all = Vec::new();
         let mut address = Some(first);
         for _ in 0..MAX_PAGES {
@@ -437,11 +377,11 @@ impl Registrar {
 }
 
 /// A text inside the quotes of an OData filter: a quote is written twice.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     text.replace('\'', "''")
 }
 
-fn gone_is_fine(answer: Result<Vec<u8>, RegisterError>) -> Result<(), RegisterError> {
+pub(super) fn gone_is_fine(answer: Result<Vec<u8>, RegisterError>) -> Result<(), RegisterError> {
     match answer {
         Ok(_) | Err(RegisterError::Refused { status: 404, .. }) => Ok(()),
         Err(error) => Err(error),

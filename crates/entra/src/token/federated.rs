@@ -83,7 +83,9 @@ impl FederatedToken {
         let (kind, rest) = text.trim().split_once(':').ok_or(FederatedError::Form)?;
         let rest = rest.trim();
         match kind {
-            "file" if PathBuf::from(rest).is_absolute() && !rest.contains('\0') => Ok(Self::File(rest.into())),
+            "file" if PathBuf::from(rest).is_absolute() && !rest.contains('\0') => {
+                Ok(Self::File(rest.into()))
+            }
             "env" if !rest.is_empty() && !rest.contains(['=', '\0']) => Ok(Self::Variable(rest.to_owned())),
             _ => Err(FederatedError::Form),
         }
@@ -104,7 +106,8 @@ impl FederatedToken {
     }
 
     async fn read_file(&self, path: &PathBuf) -> Result<Zeroizing<String>, FederatedError> {
-        let failed = |source: std::io::Error| FederatedError::Read { place: self.clone(), source: Arc::new(source) };
+        let failed =
+            |source: std::io::Error| FederatedError::Read { place: self.clone(), source: Arc::new(source) };
         let file = tokio::fs::File::open(path).await.map_err(failed)?;
         let mut text = Zeroizing::new(String::new());
         file.take(MAX_FEDERATED_TOKEN + 1).read_to_string(&mut text).await.map_err(failed)?;

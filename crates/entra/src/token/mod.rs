@@ -13,8 +13,8 @@ mod federated;
 mod request;
 
 pub use access::{AccessToken, Claims};
+pub(crate) use answer::{Answer, later, send_form};
 pub use cache::TokenClient;
-pub(crate) use answer::{Answer, later};
 pub use error::{CredentialError, Place, Refusal, TokenError};
 pub(crate) use error::{garbage, wire_error};
 pub use federated::{FederatedError, FederatedToken, MAX_FEDERATED_TOKEN};

@@ -70,8 +70,7 @@ impl TokenCredential {
         now: Timestamp,
         env: &Env,
     ) -> Result<Proof<'_>, CredentialError> {
-        let assertion =
-            || vec![("grant_type", "client_credentials"), ("client_assertion_type", JWT_BEARER)];
+        let assertion = || vec![("grant_type", "client_credentials"), ("client_assertion_type", JWT_BEARER)];
         Ok(match self {
             Self::ClientSecret(secret) => Proof {
                 fields: vec![("grant_type", "client_credentials")],

@@ -1,8 +1,11 @@
 use std::time::Duration;
 
+use jiff::SignedDuration;
+use postroom_entra::CertificateCredential;
 use postroom_model::connection::{AuthenticationFlow, ConnectionKind};
 use postroom_model::credential::CredentialKind;
 use postroom_model::failure::{Decision, Failure};
+use postroom_model::{Env, ExposeSecret};
 use postroom_transport::Transports;
 use url::Url;
 
@@ -55,10 +58,23 @@ async fn what_is_not_built_yet_says_so() {
         let error = wire().sender(&connection(other)).await.err().unwrap();
         assert_eq!(held(&error), words);
     }
-    for flow in [AuthenticationFlow::Certificate, AuthenticationFlow::Federated] {
-        let mut other = settings(&here());
-        other.flow = flow;
-        let error = wire().sender(&connection(other)).await.err().unwrap();
-        assert!(held(&error).ends_with("is not available yet in this version"));
-    }
+}
+
+#[tokio::test]
+async fn a_certificate_and_a_federated_credential_are_read_or_refused_with_advice() {
+    let mut other = settings(&here());
+    other.flow = AuthenticationFlow::Federated;
+    wire().graph_for(&other, Some("env:POSTROOM_TOKEN".to_owned().into())).unwrap();
+    let error = wire().graph_for(&other, Some("eyJh.HIDDEN.c2ln".to_owned().into())).unwrap_err();
+    assert!(held(&error).contains("place") && !format!("{error:?}").contains("HIDDEN"));
+
+    other.flow = AuthenticationFlow::Certificate;
+    let (env, _clock) = Env::for_test(1);
+    let (from, to) = (env.now(), env.now().saturating_add(SignedDuration::from_hours(24)).unwrap());
+    let made = CertificateCredential::generate("Postroom", from, to, &env).unwrap();
+    wire().graph_for(&other, Some(made.to_pem())).unwrap();
+    let key = made.to_pem().expose_secret().replace(&made.certificate_pem(), "");
+    let strange = CertificateCredential::generate("Postroom", from, to, &env).unwrap();
+    let error = wire().graph_for(&other, Some((strange.certificate_pem() + &key).into())).unwrap_err();
+    assert!(held(&error).contains("belongs to another") && error.advice.is_some());
 }
