@@ -188,4 +188,13 @@ pub trait Credentials: Send + Sync {
     /// # Errors
     /// A failure of our own when it cannot be opened.
     async fn current(&self, connection: ConnectionId) -> Result<Option<(Credential, SecretString)>, Failure>;
+
+    /// Object id of the application in Microsoft Entra, which a certificate needs to be rolled; none when nobody
+    /// wrote it down.
+    ///
+    /// # Errors
+    /// A failure of our own when it cannot be read.
+    async fn application_object_id(&self, _: ConnectionId) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
 }
