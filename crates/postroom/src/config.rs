@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use postroom_engine::EngineSettings;
+use postroom_engine::watch::WatchSettings;
 use serde::Deserialize;
 
 /// The file as it is documented: every key with its default.
@@ -21,6 +22,7 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) limits: Limits,
     pub(crate) engine: Engine,
+    pub(crate) credentials: Credentials,
 }
 
 impl Default for Config {
@@ -33,6 +35,7 @@ impl Default for Config {
             log: Log::default(),
             limits: Limits::default(),
             engine: Engine::default(),
+            credentials: Credentials::default(),
         }
     }
 }
@@ -90,6 +93,21 @@ impl Default for Engine {
             lease_seconds: defaults.lease_seconds,
             retry_window_hours: defaults.retry_window_hours,
         }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Credentials {
+    pub(crate) renew: bool,
+    pub(crate) renew_days_before: u32,
+    pub(crate) scope_minutes: u32,
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        let WatchSettings { renew, renew_days_before, scope_minutes } = WatchSettings::default();
+        Self { renew, renew_days_before, scope_minutes }
     }
 }
 
@@ -159,6 +177,13 @@ impl Config {
                 "ENGINE_RETRY_WINDOW_HOURS" => {
                     self.engine.retry_window_hours = parse(&value).map_err(fail)?
                 }
+                "CREDENTIALS_RENEW" => self.credentials.renew = parse(&value).map_err(fail)?,
+                "CREDENTIALS_RENEW_DAYS_BEFORE" => {
+                    self.credentials.renew_days_before = parse(&value).map_err(fail)?
+                }
+                "CREDENTIALS_SCOPE_MINUTES" => {
+                    self.credentials.scope_minutes = parse(&value).map_err(fail)?
+                }
                 // Names the file itself; read by the command line.
                 "CONFIG" => {}
                 _ => {
@@ -180,6 +205,8 @@ impl Config {
             ("idle_poll_ms", self.engine.idle_poll_ms, 50, 600_000),
             ("lease_seconds", u64::from(self.engine.lease_seconds), 10, 3_600),
             ("retry_window_hours", u64::from(self.engine.retry_window_hours), 1, 720),
+            ("renew_days_before", u64::from(self.credentials.renew_days_before), 1, 365),
+            ("scope_minutes", u64::from(self.credentials.scope_minutes), 1, 10_080),
         ];
         for (key, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
@@ -215,6 +242,11 @@ impl Config {
             lease_seconds: self.engine.lease_seconds,
             retry_window_hours: self.engine.retry_window_hours,
             max_collect_bytes: u64::from(self.limits.max_collect_mb) * 1_000_000,
+            watch: WatchSettings {
+                renew: self.credentials.renew,
+                renew_days_before: self.credentials.renew_days_before,
+                scope_minutes: self.credentials.scope_minutes,
+            },
         }
     }
 }
@@ -266,7 +298,16 @@ mod tests {
         let documented = load(REFERENCE, &[]).unwrap();
         assert_eq!(format!("{documented:?}"), format!("{:?}", Config::default()));
         // Every key of the structure is documented: the line of each stands in the file, as it is or commented out.
-        for key in ["data_dir", "key_file", "listen", "secure_cookies", "level", "format", "max_request_mb"] {
+        for key in [
+            "data_dir",
+            "key_file",
+            "listen",
+            "secure_cookies",
+            "level",
+            "format",
+            "max_request_mb",
+            "renew_days_before",
+        ] {
             assert!(REFERENCE.contains(&format!("{key} = ")), "{key}");
         }
     }

@@ -30,7 +30,7 @@ use postroom_model::connection::Connection;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::{ConnectionId, Timestamp};
-use postroom_store::{EventFilter, StoreError};
+use postroom_store::{EventFilter, Store, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -113,6 +113,30 @@ impl Notifier for LogNotifier {
         }
         Ok(())
     }
+}
+
+/// The object id of a connection's application in Microsoft Entra, where somebody wrote it down: without permissions an
+/// application cannot look itself up, and it needs the id to renew its certificate.
+///
+/// # Errors
+/// The store's.
+pub async fn application_object_id(
+    store: &dyn Store,
+    connection: ConnectionId,
+) -> Result<Option<String>, StoreError> {
+    store.journal(&format!("application/{connection}")).await
+}
+
+/// Writes that object id down.
+///
+/// # Errors
+/// The store's.
+pub async fn remember_application_object_id(
+    store: &dyn Store,
+    connection: ConnectionId,
+    object_id: &str,
+) -> Result<(), StoreError> {
+    store.save_journal(&format!("application/{connection}"), Some(object_id)).await
 }
 
 /// Looks again and again until `stop` is cancelled: on a timer, on a nudge, and when something is due.
