@@ -6,6 +6,7 @@
 //! | `harness` | starts and stops the processes; everything waits for facts, on port 0, in folders that vanish |
 //! | `story` | the demonstration, and the same way by command line and API |
 //! | `crash` | SIGKILL at the worst moments: nothing lost, nothing doubled |
+//! | `credential` | credentials staged, tested, switched and renewed; mailboxes that must be refused |
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
@@ -13,6 +14,7 @@
 
 mod bad_input;
 mod crash;
+mod credential;
 mod foreign;
 mod harness;
 mod story;

@@ -140,3 +140,24 @@ async fn a_message_is_released_held_and_taken_back() {
     assert_eq!(page.status, StatusCode::CONFLICT, "what was taken back stays so");
     assert_eq!(browser.post(&format!("{path}/burn"), &[]).await.status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn the_start_page_counts_the_days_of_a_credential() {
+    let (sample, _clock, browser) = filled().await;
+    let mut admin = browser.another().log_on("admin").await;
+    let mut ann = browser.another().log_on("ann").await;
+    assert!(!admin.get("/").await.has("The credential of"));
+    let credential = sample.store.credentials(sample.connection).await.unwrap().remove(0);
+    for (days, sentence) in
+        [(31, None), (20, Some("Exchange Online ends in 20 days")), (-2, Some("Exchange Online ended on"))]
+    {
+        let end = sample.env.now().saturating_add(jiff::SignedDuration::from_hours(24 * days)).unwrap();
+        sample.store.learn_credential(credential.id, Some(end), None).await.unwrap();
+        let page = admin.get("/").await;
+        match sentence {
+            Some(sentence) => assert!(page.has(&format!("The credential of {sentence}")), "{days}"),
+            None => assert!(!page.has("The credential of"), "{days}"),
+        }
+        assert!(!ann.get("/").await.has("The credential of"), "{days}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Credentials through the real binary: staged, tested, switched, renewed; and mailboxes that must be refused.
+
+use serde_json::{Value, json};
+
+use crate::harness::{World, confirmation};
+
+const CONNECTION: &str = "Contoso 365";
+
+/// The token of the tenant's administrator.
+async fn administrator(world: &World) -> String {
+    let tenant = world.ready["tenant_id"].as_str().unwrap();
+    let address = format!("{}/{tenant}/oauth2/v2.0/token", world.ready["authority"].as_str().unwrap());
+    let form = [
+        ("grant_type", "password"),
+        ("client_id", "14d82eec-204b-4c2f-b7e8-296a70dab67e"),
+        ("scope", "https://graph.microsoft.com/.default"),
+        ("username", world.ready["admin"]["user"].as_str().unwrap()),
+        ("password", world.ready["admin"]["password"].as_str().unwrap()),
+    ];
+    let answer: Value = world.http.post(address).form(&form).send().await.unwrap().json().await.unwrap();
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+/// What the administrator's call to Microsoft Graph gives.
+async fn graph(world: &World, token: &str, path: &str, body: Option<Value>) -> Value {
+    let address = format!("{}/v1.0/{path}", world.ready["graph"].as_str().unwrap());
+    let request = match &body {
+        Some(body) => world.http.post(address).json(body),
+        None => world.http.get(address),
+    };
+    let answer = request.bearer_auth(token).send().await.unwrap();
+    let status = answer.status();
+    let text = answer.text().await.unwrap();
+    assert!(status.is_success(), "{path}: {status} {text}");
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// The object id of the application.
+async fn object_id(world: &World, token: &str) -> String {
+    let path = format!("applications?$filter=appId%20eq%20'{}'", world.application_id);
+    graph(world, token, &path, None).await["value"][0]["id"].as_str().unwrap().to_owned()
+}
+
+async fn credentials(world: &World) -> Vec<Value> {
+    serde_json::from_str(&world.ok(&["credential", "list", "--json"]).await).unwrap()
+}
+
+/// State and days left, in the order of the list.
+async fn states(world: &World) -> Vec<(String, Option<u64>)> {
+    let list = credentials(world).await;
+    list.iter().map(|one| (one["state"].as_str().unwrap().to_owned(), one["days_left"].as_u64())).collect()
+}
+
+#[tokio::test]
+async fn a_secret_is_staged_tested_and_switched_while_mail_leaves() {
+    let world = World::new().await;
+    world.connect().await;
+    world.ok(&["mailbox", "add", "orders@contoso.example", "--type", "customer-order"]).await;
+    let server = world.serve().await;
+    let key = world.api_key("erp").await;
+    let send = async |number: u32| {
+        let (status, message) = server.submit(&key, None, &confirmation(number)).await;
+        assert_eq!(status, 202, "{message}");
+        server.reaches(&key, message["id"].as_str().unwrap(), "sent").await;
+    };
+    send(1).await;
+    let advice = world.fails(1, &["credential", "renew"]).await;
+    assert!(
+        advice.contains("may not make a client secret") && advice.contains("credential stage"),
+        "{advice}"
+    );
+
+    let token = administrator(&world).await;
+    let path = format!("applications/{}/addPassword", object_id(&world, &token).await);
+    let made =
+        graph(&world, &token, &path, Some(json!({"passwordCredential": {"displayName": "next"}}))).await;
+    let file = world.path("next.txt");
+    let file = file.to_str().unwrap();
+
+    // What is wrong is said, and the credential in use stays in use.
+    std::fs::write(file, made["keyId"].as_str().unwrap()).unwrap();
+    let said = world.fails(1, &["credential", "stage", "--secret-file", file]).await;
+    assert!(said.contains("Secret ID"), "{said}");
+    std::fs::write(file, "no~such-secret-of-this-application-0001").unwrap();
+    world.ok(&["credential", "stage", "--secret-file", file]).await;
+    let said = world.fails(1, &["credential", "switch"]).await;
+    assert!(said.contains("AADSTS7000215") && said.contains("stays in use"), "{said}");
+    send(2).await;
+
+    std::fs::write(file, made["secretText"].as_str().unwrap()).unwrap();
+    let end = made["endDateTime"].as_str().unwrap();
+    let key_id = made["keyId"].as_str().unwrap();
+    let stage = [
+        "credential",
+        "stage",
+        "--connection",
+        CONNECTION,
+        "--secret-file",
+        file,
+        "--expires",
+        end,
+        "--key-id",
+        key_id,
+    ];
+    world.ok(&stage).await;
+    let said = world.ok(&["credential", "test"]).await;
+    assert!(said.contains("Inbox of orders@contoso.example opened"), "{said}");
+    world.ok(&["credential", "switch"]).await;
+    let now = states(&world).await;
+    assert_eq!((now[0].0.as_str(), now.len()), ("current", 3), "{now:?}");
+    assert!(now[0].1.is_some_and(|days| days > 300), "{now:?}");
+    send(3).await;
+    let all = world.ok(&["credential", "list"]).await + &server.process.log();
+    for secret in [made["secretText"].as_str().unwrap(), &world.secret] {
+        assert!(!all.contains(secret));
+    }
+}
+
+#[tokio::test]
+async fn mailboxes_that_must_be_refused_are_tried() {
+    let world = World::new().await;
+    world.connect().await;
+    let said =
+        world.run(&["credential", "must-not-open", "orders@contoso.example", "nobody@contoso.example"]).await;
+    assert_eq!(said.status.code(), Some(1));
+    let lines = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(lines, "orders@contoso.example  OPENS, and must not\nnobody@contoso.example  refused\n");
+    let words = String::from_utf8(said.stderr).unwrap();
+    assert!(words.contains("limit the application to its mailboxes"), "{words}");
+    assert_eq!(world.ok(&["credential", "must-not-open", "nobody@contoso.example"]).await.lines().count(), 1);
+    world.ok(&["credential", "must-not-open", "--none"]).await;
+    world.fails(2, &["credential", "must-not-open"]).await;
+}
+
+#[tokio::test]
+async fn a_certificate_does_not_fit_a_connection_with_a_secret() {
+    let world = World::new().await;
+    world.connect().await;
+    let said = world.fails(1, &["credential", "stage", "--make-certificate"]).await;
+    assert!(said.contains("signs in by Client secret") && said.contains("--flow"), "{said}");
+    world.fails(2, &["credential", "stage"]).await;
+    world.fails(2, &["credential", "stage", "--make-certificate", "--valid-days", "0"]).await;
+}
