@@ -169,7 +169,7 @@ impl GraphError {
         match self {
             Self::Token { source, .. } => source.advice(),
             Self::Refused(refused) => postroom_entra::cause::explain(
-                Code::Graph { status: refused.status, code: &refused.code },
+                Code::GraphSaid { status: refused.status, code: &refused.code, message: &refused.message },
                 &refused.ids,
             ),
             _ => None,

@@ -142,7 +142,8 @@ impl TokenError {
     /// Cause and next step, where the number is known.
     pub fn advice(&self) -> Option<cause::Advice> {
         let Self::Refused(refusal) = self else { return None };
-        let ids = Ids::of(&refusal.place.tenant, &refusal.place.application);
+        let place = &refusal.place;
+        let ids = Ids::of(&place.tenant, &place.application).with_authority(&place.host);
         refusal.codes.iter().find_map(|number| cause::explain(Code::Aadsts(*number), &ids))
     }
 

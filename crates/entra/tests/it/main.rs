@@ -3,8 +3,12 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
+mod certificate;
+mod clock;
+mod credentials;
 mod discovery;
 mod register;
+mod sign_in;
 mod stub;
 mod token;
 

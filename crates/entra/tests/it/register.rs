@@ -80,7 +80,7 @@ impl Directory {
     }
 }
 
-fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     Plan {
         display_name: "Postroom's mail".into(),
         sign_in_audience: AccountType::ThisDirectory,
@@ -90,7 +90,7 @@ fn plan() -> Plan {
     }
 }
 
-fn registrar(graph: &Url) -> Registrar {
+pub(crate) fn registrar(graph: &Url) -> Registrar {
     let (env, _clock) = Env::for_test(1);
     let token = AccessToken::new("ADMINTOKEN".to_owned().into(), Timestamp::UNIX_EPOCH);
     let patience = Patience { tries: 3, pause: Duration::from_millis(1) };
