@@ -22,11 +22,18 @@ pub(crate) struct Refusal {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) headers: Vec<(HeaderName, String)>,
+    /// Code and target of the one entry in `details`.
+    pub(crate) details: Option<(&'static str, &'static str)>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), headers: Vec::new() }
+        Self { status, code, message: message.into(), headers: Vec::new(), details: None }
+    }
+
+    pub(crate) fn detail(mut self, code: &'static str, target: &'static str) -> Self {
+        self.details = Some((code, target));
+        self
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
@@ -72,7 +79,7 @@ impl Refusal {
 
     /// The refusal on the wire.
     pub(crate) fn into_response(self, tenant: &Tenant, call: &Call) -> Response {
-        let body = json!({"error": {
+        let mut body = json!({"error": {
             "code": self.code,
             "message": self.message,
             "innerError": {
@@ -81,6 +88,10 @@ impl Refusal {
                 "client-request-id": client_request_id(call),
             },
         }});
+        if let Some((code, target)) = self.details {
+            body["error"]["details"] =
+                json!([{"code": code, "message": body["error"]["message"], "target": target}]);
+        }
         let mut response = json_answer(self.status, &body);
         for (name, value) in self.headers {
             if let Ok(value) = HeaderValue::from_str(&value) {

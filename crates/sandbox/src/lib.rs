@@ -32,6 +32,7 @@ mod control;
 mod directory;
 mod entra;
 mod faults;
+mod limits;
 mod line;
 mod mail;
 mod odata;
@@ -52,8 +53,9 @@ use tokio_util::sync::CancellationToken;
 /// How long a stopping sandbox waits for requests under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a sandbox is started with.
+/// What a sandbox is started with: made by [`SandboxOptions::new`], then changed field by field.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SandboxOptions {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
@@ -61,6 +63,44 @@ pub struct SandboxOptions {
     pub data: Option<PathBuf>,
     /// Clock and chance.
     pub env: Env,
+    /// How long new secrets, keys, consents and Exchange changes take to be effective, on the tenant's clock.
+    pub propagation: Duration,
+    /// Limits of the service.
+    pub limits: Limits,
+    /// How often a device code may be asked about.
+    pub device_interval: Duration,
+}
+
+impl SandboxOptions {
+    /// A tenant in memory at `listen`, without propagation, with the service's own limits.
+    pub fn new(listen: SocketAddr, env: Env) -> Self {
+        Self {
+            listen,
+            data: None,
+            env,
+            propagation: Duration::ZERO,
+            limits: Limits::default(),
+            device_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Limits per application and mailbox (<https://learn.microsoft.com/graph/throttling-limits>); zero is no limit.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Requests in ten minutes.
+    pub requests_per_ten_minutes: u32,
+    /// Requests under way at the same time.
+    pub parallel: u32,
+    /// Messages a mailbox sends in a minute; the service's own is 30, off unless asked for.
+    pub messages_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { requests_per_ten_minutes: 10_000, parallel: 4, messages_per_minute: 0 }
+    }
 }
 
 /// Why a sandbox could not be started.
@@ -110,6 +150,8 @@ pub struct Ready {
     pub users: Vec<SandboxUser>,
     /// The tenant's domain.
     pub domain: String,
+    /// Page that shows the tenant; served on loopback only.
+    pub portal: String,
 }
 
 /// The administrator's sign-in. Made for this sandbox, so it may be shown.
@@ -142,6 +184,7 @@ impl fmt::Debug for Ready {
             .field("admin", &self.admin)
             .field("users", &addresses)
             .field("domain", &self.domain)
+            .field("portal", &self.portal)
             .finish()
     }
 }
@@ -174,11 +217,12 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError`] when the address is taken, or the data cannot be opened.
     pub async fn start(options: SandboxOptions) -> Result<Sandbox, SandboxError> {
-        let refuse = |source| SandboxError::Listen { address: options.listen, source };
-        let listener = tokio::net::TcpListener::bind(options.listen).await.map_err(refuse)?;
+        let listen = options.listen;
+        let refuse = |source| SandboxError::Listen { address: listen, source };
+        let listener = tokio::net::TcpListener::bind(listen).await.map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
         let control = address.ip().is_loopback();
-        let tenant = Arc::new(state::Tenant::open(options.data, options.env, control).await?);
+        let tenant = Arc::new(state::Tenant::open(options, control).await?);
         let ready = tenant.ready(&format!("http://{address}")).await?;
         let stop = CancellationToken::new();
         let served = tokio::spawn(server::serve(listener, Arc::clone(&tenant), stop.clone()));

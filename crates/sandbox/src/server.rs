@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Answer, Refusal, client_request_id, empty_answer};
 use crate::call::{Call, split_form, split_path};
 use crate::faults::{self, Fault};
+use crate::limits::Slot;
 use crate::line::{Lines, Switch};
 use crate::state::{Tenant, random_guid};
 use crate::{control, directory, entra, mail};
@@ -22,8 +23,6 @@ use crate::{control, directory, entra, mail};
 const MAX_BODY: usize = 64 * 1024 * 1024;
 /// Largest Graph request (<https://learn.microsoft.com/graph/outlook-large-attachments>: about 4 MB in total).
 const MAX_GRAPH_BODY: usize = 4 * 1024 * 1024;
-/// Requests an application may have under way at one mailbox.
-const MAX_CONCURRENT: u32 = 4;
 /// Longest wait a fault can ask for.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 /// Requests remembered for `/_sandbox/requests`.
@@ -49,7 +48,7 @@ async fn answer(
     let too_large = body.is_err();
     let mut call = read(&tenant, head, body.unwrap_or_default());
     let path = format!("/{}", call.path.join("/"));
-    let inner = path.starts_with("/_sandbox/");
+    let inner = call.path.first().is_some_and(|first| first == "_sandbox");
     let fault = if inner { None } else { faults::take(&tenant, call.method.as_str(), &path) };
     call.delay =
         fault.as_ref().map_or(Duration::ZERO, |fault| Duration::from_millis(fault.delay_ms)).min(MAX_DELAY);
@@ -121,9 +120,17 @@ async fn graph(tenant: &Arc<Tenant>, call: &Call, rest: &[&str]) -> Answer {
     if call.body.len() > MAX_GRAPH_BODY {
         return Err(too_large_refusal());
     }
-    let _slot = Slot::take(tenant, &caller.app_id, rest)?;
+    let mailbox = match rest {
+        ["users", user, _, ..] => Some((*user).to_owned()),
+        ["me", _, ..] => caller.user.clone(),
+        _ => None,
+    };
+    let _slot = mailbox.map(|mailbox| Slot::take(tenant, &caller.app_id, &mailbox)).transpose()?;
     let mut tx = tenant.begin().await?;
     let response = match rest {
+        ["users", _, "revokeSignInSessions"] => {
+            Box::pin(directory::answer(tenant, &mut tx, call, &caller, rest)).await?
+        }
         ["users", user, area @ ..] if !area.is_empty() => {
             Box::pin(mail::answer(tenant, &mut tx, call, &caller, user, area)).await?
         }
@@ -138,40 +145,6 @@ async fn graph(tenant: &Arc<Tenant>, call: &Call, rest: &[&str]) -> Answer {
     tx.commit().await?;
     call.wait().await;
     Ok(response)
-}
-
-/// One of the few requests an application may have under way at a mailbox.
-struct Slot<'a> {
-    tenant: &'a Tenant,
-    key: (String, String),
-}
-
-impl<'a> Slot<'a> {
-    /// Takes a slot, or refuses as the service does (<https://learn.microsoft.com/graph/throttling-limits>).
-    fn take(tenant: &'a Tenant, app_id: &str, path: &[&str]) -> Result<Option<Self>, Refusal> {
-        let ["users", user, _, ..] = path else { return Ok(None) };
-        let key = (app_id.to_owned(), user.to_ascii_lowercase());
-        let mut busy = tenant.busy();
-        let count = busy.entry(key.clone()).or_default();
-        if *count >= MAX_CONCURRENT {
-            let (code, message) = faults::words(429);
-            return Err(Refusal::new(429, code, message).header(header::RETRY_AFTER, "1"));
-        }
-        *count += 1;
-        Ok(Some(Self { tenant, key }))
-    }
-}
-
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        let mut busy = self.tenant.busy();
-        if let Some(count) = busy.get_mut(&self.key) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                busy.remove(&self.key);
-            }
-        }
-    }
 }
 
 fn too_large_refusal() -> Refusal {

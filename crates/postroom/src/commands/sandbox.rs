@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -24,6 +25,31 @@ pub(crate) struct SandboxArguments {
     /// File that gets one JSON object once the tenant listens
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    /// How long secrets, keys, consents and Exchange changes take to be effective: 30s, 5m
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = read_time)]
+    propagation: Duration,
+    /// Messages a mailbox may send in a minute (Microsoft: 30); 0 is no limit
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    messages_per_minute: u32,
+    /// Turn off the limits per application and mailbox
+    #[arg(long)]
+    no_limits: bool,
+}
+
+/// Longest propagation: Exchange takes two hours at most; a day is plenty.
+const LONGEST_PROPAGATION: u64 = 86_400;
+
+/// `30s` or `5m`; a bare number is seconds.
+fn read_time(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = match text.strip_suffix('m') {
+        Some(digits) => (digits, 60),
+        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    };
+    let seconds = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+    seconds
+        .filter(|seconds| *seconds <= LONGEST_PROPAGATION)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "a time such as 30s or 5m, at most a day".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -58,7 +84,17 @@ pub(crate) async fn run(
                 output::talk(format!("delivered {} to {to}", file.display()));
             }
         }
-        None => serve(arguments.listen, data, arguments.ready_file, env).await?,
+        None => {
+            let mut options = SandboxOptions::new(arguments.listen, env);
+            options.data = data;
+            options.propagation = arguments.propagation;
+            options.limits.messages_per_minute = arguments.messages_per_minute;
+            if arguments.no_limits {
+                options.limits.requests_per_ten_minutes = 0;
+                options.limits.parallel = 0;
+            }
+            serve(options, arguments.ready_file).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -81,15 +117,9 @@ pub(crate) async fn deliver(
     Ok(())
 }
 
-async fn serve(
-    listen: SocketAddr,
-    data: Option<PathBuf>,
-    ready_file: Option<PathBuf>,
-    env: Env,
-) -> anyhow::Result<()> {
-    let sandbox = Sandbox::start(SandboxOptions { listen, data, env })
-        .await
-        .with_context(|| format!("start the tenant on {listen}"))?;
+async fn serve(options: SandboxOptions, ready_file: Option<PathBuf>) -> anyhow::Result<()> {
+    let listen = options.listen;
+    let sandbox = Sandbox::start(options).await.with_context(|| format!("start the tenant on {listen}"))?;
     let ready = sandbox.ready();
     output::talk(format!("a Microsoft 365 tenant listens on http://{}", sandbox.address()));
     match ready_file {

@@ -113,11 +113,8 @@ fn folder(data: Option<PathBuf>) -> anyhow::Result<(PathBuf, Option<tempfile::Te
 }
 
 async fn set_up(folder: &Path, listen: SocketAddr, env: Env) -> anyhow::Result<Stage> {
-    let options = SandboxOptions {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        data: Some(folder.join("tenant")),
-        env: env.clone(),
-    };
+    let mut options = SandboxOptions::new(SocketAddr::from(([127, 0, 0, 1], 0)), env.clone());
+    options.data = Some(folder.join("tenant"));
     let sandbox = Sandbox::start(options).await.context("start the tenant")?;
     let config = Config { data_dir: folder.join("postroom"), ..Config::default() };
     let app = App::open(config, env.clone()).await?;

@@ -4,13 +4,12 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 use sqlx::{Row, SqliteConnection};
 
-use super::{alternate_key, list, one, secrets, text};
+use super::{alternate_key, federated, keys, list, one, secrets, text};
 use crate::answer::{Answer, Refusal, empty_answer, iso};
 use crate::call::Call;
-use crate::entra::keys::sha1_base64;
+use crate::entra::bearer::Caller;
+use crate::odata;
 use crate::state::{DOMAIN, Tenant, random_guid};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 
 /// Properties a client may write.
 const WRITABLE: &[&str] = &[
@@ -49,14 +48,17 @@ pub(super) async fn answer(tenant: &Tenant, db: &mut SqliteConnection, call: &Ca
                     .await?;
             let mut objects = Vec::new();
             for row in &rows {
-                objects.push(view(db, row).await?);
+                objects.push(view(db, row, false).await?);
             }
             list(call, "applications", objects)
         }
         (&Method::POST, []) => create(tenant, db, call).await,
         (&Method::GET, [key]) => {
             let row = find(db, key).await?;
-            let object = view(db, &row).await?;
+            // The bytes of a key are read only on request, and of one object only.
+            let bytes =
+                odata::select(call).is_some_and(|names| names.iter().any(|name| name == "keyCredentials"));
+            let object = view(db, &row, bytes).await?;
             one(call, "applications", 200, object)
         }
         (&Method::PATCH, [key]) => change(tenant, db, call, key).await,
@@ -68,6 +70,19 @@ pub(super) async fn answer(tenant: &Tenant, db: &mut SqliteConnection, call: &Ca
         (&Method::POST, [key, "addPassword"]) => {
             let id: String = find(db, key).await?.get("id");
             secrets::add(tenant, db, call, &id).await
+        }
+        (_, [key, "federatedIdentityCredentials", rest @ ..]) => {
+            let id: String = find(db, key).await?.get("id");
+            federated::answer(tenant, db, call, &id, rest).await
+        }
+        (&Method::POST, [key, action @ ("addKey" | "removeKey")]) => {
+            let row = find(db, key).await?;
+            let id: String = row.get("id");
+            let stored: Value = serde_json::from_str(row.get("body")).unwrap_or_default();
+            match *action {
+                "addKey" => keys::add(tenant, db, call, &id, stored).await,
+                _ => keys::remove(tenant, db, call, &id, stored).await,
+            }
         }
         (&Method::POST, [key, "removePassword"]) => {
             let id: String = find(db, key).await?.get("id");
@@ -89,7 +104,11 @@ async fn find(db: &mut SqliteConnection, key: &str) -> Result<sqlx::sqlite::Sqli
 }
 
 /// The object as it is shown: defaults, what was written, credentials without their secrets.
-async fn view(db: &mut SqliteConnection, row: &sqlx::sqlite::SqliteRow) -> Result<Value, Refusal> {
+async fn view(
+    db: &mut SqliteConnection,
+    row: &sqlx::sqlite::SqliteRow,
+    bytes: bool,
+) -> Result<Value, Refusal> {
     let id: String = row.get("id");
     let mut object = json!({
         "id": id,
@@ -113,16 +132,26 @@ async fn view(db: &mut SqliteConnection, row: &sqlx::sqlite::SqliteRow) -> Resul
     if let (Value::Object(object), Value::Object(body)) = (&mut object, body) {
         object.extend(body);
     }
-    // Public keys are left out of reads: only names and dates matter afterwards.
-    for key in object["keyCredentials"].as_array_mut().into_iter().flatten() {
+    for key in object["keyCredentials"].as_array_mut().into_iter().flatten().filter(|_| !bytes) {
         key["key"] = Value::Null;
     }
     object["passwordCredentials"] = secrets::list(db, &id).await?;
     Ok(object)
 }
 
-/// Takes over what may be written, and refuses the rest by name.
-fn take(tenant: &Tenant, body: Map<String, Value>, into: &mut Map<String, Value>) -> Result<(), Refusal> {
+/// Whether `caller` is the application itself, which may roll its own keys without any permission.
+pub(super) async fn is_own(db: &mut SqliteConnection, caller: &Caller, key: &str) -> bool {
+    caller.user.is_none()
+        && find(db, key).await.is_ok_and(|row| row.get::<String, _>("app_id") == caller.app_id)
+}
+
+/// Takes over what may be written, and refuses the rest by name. Gives the ids of new keys.
+fn take(
+    tenant: &Tenant,
+    body: Map<String, Value>,
+    into: &mut Map<String, Value>,
+) -> Result<Vec<String>, Refusal> {
+    let mut made = Vec::new();
     for (name, mut value) in body {
         if name.starts_with('@') {
             continue;
@@ -141,35 +170,18 @@ fn take(tenant: &Tenant, body: Map<String, Value>, into: &mut Map<String, Value>
                     "Invalid value specified for property 'signInAudience' of resource 'Application'.",
                 ));
             }
-            "keyCredentials" => complete_keys(tenant, &mut value, into.get("keyCredentials"))?,
+            "signInAudience" => tenant.policy().check_audience(value.as_str().unwrap_or_default())?,
+            "keyCredentials" => made = keys::replace(tenant, &mut value, into.get("keyCredentials"))?,
             _ => {}
         }
         into.insert(name, value);
     }
-    Ok(())
+    Ok(made)
 }
 
-/// Gives new keys an id and the certificate's name; keeps the bytes of those written back without them.
-fn complete_keys(tenant: &Tenant, value: &mut Value, old: Option<&Value>) -> Result<(), Refusal> {
-    let refuse = || {
-        Refusal::bad_request(
-            "Invalid value specified for property 'keyCredentials' of resource 'Application'.",
-        )
-    };
-    for key in value.as_array_mut().ok_or_else(refuse)? {
-        let known =
-            old.and_then(Value::as_array).into_iter().flatten().find(|old| old["keyId"] == key["keyId"]);
-        if let (Some(known), true) = (known, key["key"].is_null()) {
-            *key = known.clone();
-            continue;
-        }
-        let der = key["key"].as_str().and_then(|text| STANDARD.decode(text).ok()).ok_or_else(refuse)?;
-        if key["keyId"].is_null() {
-            key["keyId"] = json!(random_guid(&tenant.env));
-        }
-        if key["customKeyIdentifier"].is_null() {
-            key["customKeyIdentifier"] = json!(sha1_base64(&der));
-        }
+async fn announce(tenant: &Tenant, db: &mut SqliteConnection, keys: &[String]) -> sqlx::Result<()> {
+    for key in keys {
+        tenant.announce(db, key).await?;
     }
     Ok(())
 }
@@ -178,7 +190,8 @@ async fn create(tenant: &Tenant, db: &mut SqliteConnection, call: &Call) -> Answ
     let body = call.json()?;
     text(&body, "displayName", 256)?;
     let mut kept = Map::new();
-    take(tenant, body, &mut kept)?;
+    let keys = take(tenant, body, &mut kept)?;
+    announce(tenant, db, &keys).await?;
     let id = random_guid(&tenant.env);
     sqlx::query("INSERT INTO application (id, app_id, created_at, body) VALUES (?, ?, ?, ?)")
         .bind(&id)
@@ -188,7 +201,7 @@ async fn create(tenant: &Tenant, db: &mut SqliteConnection, call: &Call) -> Answ
         .execute(&mut *db)
         .await?;
     let row = find(db, &id).await?;
-    let object = view(db, &row).await?;
+    let object = view(db, &row, false).await?;
     one(call, "applications", 201, object)
 }
 
@@ -201,7 +214,8 @@ async fn change(tenant: &Tenant, db: &mut SqliteConnection, call: &Call, key: &s
     if body.contains_key("displayName") {
         text(&body, "displayName", 256)?;
     }
-    take(tenant, body, &mut kept)?;
+    let keys = take(tenant, body, &mut kept)?;
+    announce(tenant, db, &keys).await?;
     let name = kept.get("displayName").and_then(Value::as_str).unwrap_or_default().to_owned();
     let id: String = row.get("id");
     sqlx::query("UPDATE application SET body = ? WHERE id = ?")

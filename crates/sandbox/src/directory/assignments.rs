@@ -95,6 +95,7 @@ async fn create(tenant: &Tenant, db: &mut SqliteConnection, call: &Call, owner: 
     if done.rows_affected() == 0 {
         return Err(Refusal::bad_request("Permission being assigned already exists on the object."));
     }
+    tenant.announce(db, &id).await?;
     let query = format!("{COLUMNS} WHERE r.id = ?");
     let row = sqlx::query(sqlx::AssertSqlSafe(query)).bind(&id).fetch_one(db).await?;
     one(call, "appRoleAssignments", 201, view(&row))

@@ -4,6 +4,8 @@
 mod applications;
 mod assignments;
 pub(crate) mod catalogue;
+mod federated;
+mod keys;
 mod secrets;
 mod service_principals;
 pub(crate) mod users;
@@ -56,6 +58,9 @@ pub(crate) async fn answer(
         (&Method::GET, ["applications" | "servicePrincipals", ..]) => caller.has(READ_APPLICATIONS),
         (_, ["servicePrincipals", _, "appRoleAssignments" | "appRoleAssignedTo", ..]) => {
             caller.may_change(ASSIGN_ROLES)
+        }
+        (&Method::POST, ["applications", key, "addKey" | "removeKey"]) => {
+            caller.may_change(CHANGE_APPLICATIONS) || applications::is_own(db, caller, key).await
         }
         (_, ["applications" | "servicePrincipals", ..]) => caller.may_change(CHANGE_APPLICATIONS),
         (&Method::GET, ["users" | "me", ..]) => caller.user.is_some() || caller.has(READ_USERS),

@@ -48,6 +48,7 @@ pub(super) async fn add(
     if end <= start {
         return Err(invalid("endDateTime"));
     }
+    tenant.policy().check_secret(start, end)?;
     let name: Option<String> =
         credential["displayName"].as_str().map(|text| text.chars().take(120).collect());
     // Real secrets hold `~`, `.` and `_`; one of each here, so that clients must encode what they send.
@@ -67,8 +68,9 @@ pub(super) async fn add(
     .bind(sha256(secret.as_bytes()))
     .bind(start)
     .bind(end)
-    .execute(db)
+    .execute(&mut *db)
     .await?;
+    tenant.announce(db, &key_id).await?;
     Ok(json_answer(
         200,
         &json!({

@@ -32,6 +32,16 @@ pub(super) async fn answer(tenant: &Tenant, db: &mut SqliteConnection, call: &Ca
             sqlx::query("DELETE FROM service_principal WHERE id = ?").bind(id).execute(db).await?;
             Ok(empty_answer(204))
         }
+        (&Method::PATCH, [key]) => {
+            let id: String = find(db, key).await?.get("id");
+            let query = match call.json()?.get("accountEnabled") {
+                Some(Value::Bool(true)) => "DELETE FROM disabled WHERE principal = ?",
+                Some(Value::Bool(false)) => "INSERT OR IGNORE INTO disabled (principal) VALUES (?)",
+                _ => return Err(Refusal::bad_request("Only 'accountEnabled' can be changed here.")),
+            };
+            sqlx::query(query).bind(id).execute(db).await?;
+            Ok(empty_answer(204))
+        }
         (_, [key, "appRoleAssignments" | "appRoleAssignedTo", ..]) => {
             let row = find(db, key).await?;
             assignments::answer(tenant, db, call, &row, &path[1..]).await
@@ -103,6 +113,7 @@ async fn create(tenant: &Tenant, db: &mut SqliteConnection, call: &Call) -> Answ
         .bind(tenant.now())
         .execute(&mut *db)
         .await?;
+    tenant.announce(db, &id).await?;
     let row = find(db, &id).await?;
     one(call, "servicePrincipals", 201, view(&row))
 }

@@ -6,9 +6,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::{list, one, text};
-use crate::answer::{Answer, Refusal, empty_answer, iso};
+use crate::answer::{Answer, Refusal, empty_answer, iso, json_answer};
 use crate::call::Call;
-use crate::state::{DOMAIN, Tenant, add_mailbox};
+use crate::entra::sessions;
+use crate::state::{DOMAIN, Tenant, add_mailbox, step};
 
 pub(super) async fn answer(tenant: &Tenant, db: &mut SqliteConnection, call: &Call, path: &[&str]) -> Answer {
     match (&call.method, path) {
@@ -27,8 +28,43 @@ pub(super) async fn answer(tenant: &Tenant, db: &mut SqliteConnection, call: &Ca
             sqlx::query("DELETE FROM user WHERE id = ?").bind(id).execute(db).await?;
             Ok(empty_answer(204))
         }
+        (&Method::PATCH, [key]) => change(db, call, key).await,
+        (&Method::POST, [key, "revokeSignInSessions"]) => {
+            let row = find(db, key).await?.ok_or_else(|| Refusal::resource_not_found(key))?;
+            step(db, &sessions(row.get("id"))).await?;
+            Ok(json_answer(200, &json!({"value": true})))
+        }
         _ => Err(Refusal::no_route(call)),
     }
+}
+
+/// A new name or password; a new password ends the sessions.
+async fn change(db: &mut SqliteConnection, call: &Call, key: &str) -> Answer {
+    let row = find(db, key).await?.ok_or_else(|| Refusal::resource_not_found(key))?;
+    let id: String = row.get("id");
+    let body = call.json()?;
+    if body.contains_key("displayName") {
+        let name = text(&body, "displayName", 256)?;
+        sqlx::query("UPDATE user SET display_name = ? WHERE id = ?")
+            .bind(name)
+            .bind(&id)
+            .execute(&mut *db)
+            .await?;
+    }
+    if let Some(password) = body.get("passwordProfile").and_then(|profile| profile["password"].as_str()) {
+        if password.is_empty() || password.len() > 256 {
+            return Err(Refusal::bad_request(
+                "The specified password does not comply with password complexity requirements.",
+            ));
+        }
+        sqlx::query("UPDATE user SET password = ? WHERE id = ?")
+            .bind(password)
+            .bind(&id)
+            .execute(&mut *db)
+            .await?;
+        step(db, &sessions(&id)).await?;
+    }
+    Ok(empty_answer(204))
 }
 
 /// By object id or user principal name.

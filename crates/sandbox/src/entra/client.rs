@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sqlx::{Row, SqliteConnection};
 
+use super::assertion::{self, Assertion};
 use super::errors::EntraError;
 use super::keys::sha256;
 use crate::call::{Call, split_form};
@@ -61,7 +62,7 @@ pub(super) fn claimed(call: &Call, form: &Form) -> Result<Claimed, EntraError> {
 pub(super) struct Client {
     pub(super) app_id: String,
     pub(super) name: String,
-    /// `appidacr`: 0 public, 1 secret.
+    /// `appidacr`: 0 public, 1 secret, 2 certificate or foreign assertion.
     pub(super) proof: &'static str,
     /// Object id of its service principal; none for Microsoft's own public client.
     pub(super) principal: Option<String>,
@@ -69,20 +70,37 @@ pub(super) struct Client {
     pub(super) body: Value,
 }
 
-/// Finds the application and checks its secret. `public_allowed` is for grants that bring a user along.
-pub(super) async fn prove(
+/// What is known of an application that asks.
+pub(super) struct Known {
+    /// Object id; empty for Microsoft's own client.
+    pub(super) application: String,
+    principal: Option<String>,
+    pub(super) name: String,
+    pub(super) body: Value,
+}
+
+/// Whether a client may go without a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Public {
+    /// Never.
+    No,
+    /// When its registration allows public client flows.
+    IfAllowed,
+    /// It must: the sign-in went to an address of a public client.
+    Yes,
+}
+
+/// The application of this id, as this tenant knows it.
+pub(super) async fn known_client(
     tenant: &Tenant,
     db: &mut SqliteConnection,
-    form: &Form,
-    claimed: Claimed,
-    public_allowed: bool,
-) -> Result<Client, EntraError> {
-    if claimed.id == COMMAND_LINE_TOOLS && public_allowed {
-        return Ok(Client {
-            app_id: claimed.id,
-            name: "Microsoft Graph Command Line Tools".to_owned(),
-            proof: "0",
+    app_id: &str,
+) -> Result<Known, EntraError> {
+    if app_id == COMMAND_LINE_TOOLS {
+        return Ok(Known {
+            application: String::new(),
             principal: None,
+            name: "Microsoft Graph Command Line Tools".to_owned(),
             body: Value::Null,
         });
     }
@@ -90,36 +108,73 @@ pub(super) async fn prove(
         "SELECT a.id, a.body, p.id AS principal FROM application a
          JOIN service_principal p ON p.app_id = a.app_id WHERE a.app_id = ?",
     )
-    .bind(&claimed.id)
+    .bind(app_id)
     .fetch_optional(&mut *db)
     .await?;
-    let Some(row) = row else { return Err(unknown_application(&claimed.id)) };
-    let application: String = row.get("id");
+    let Some(row) = row else { return Err(unknown_application(app_id)) };
+    let principal: String = row.get("principal");
+    if !tenant.arrived(db, &principal).await? {
+        return Err(unknown_application(app_id));
+    }
+    let disabled = sqlx::query("SELECT 1 FROM disabled WHERE principal = ?").bind(&principal);
+    if disabled.fetch_optional(db).await?.is_some() {
+        return Err(EntraError::new(400, 7_000_112, "unauthorized_client")
+            .text(format!("Application '{app_id}' is disabled.")));
+    }
     let body: Value = serde_json::from_str(row.get("body")).unwrap_or_default();
-    let public = public_allowed && body["isFallbackPublicClient"] == Value::Bool(true);
-    let proof = match (&claimed.secret, form.get("client_assertion")) {
+    Ok(Known {
+        application: row.get("id"),
+        principal: Some(principal),
+        name: body["displayName"].as_str().unwrap_or_default().to_owned(),
+        body,
+    })
+}
+
+/// Finds the application and checks its secret or assertion. A foreign assertion has been verified before.
+pub(super) async fn prove(
+    tenant: &Tenant,
+    db: &mut SqliteConnection,
+    call: &Call,
+    claimed: Claimed,
+    assertion: Option<&Assertion<'_>>,
+    public: Public,
+) -> Result<Client, EntraError> {
+    if claimed.id == COMMAND_LINE_TOOLS && public == Public::No {
+        return Err(unknown_application(&claimed.id));
+    }
+    let known = known_client(tenant, db, &claimed.id).await?;
+    let without = match public {
+        Public::No => false,
+        Public::IfAllowed => {
+            known.principal.is_none() || known.body["isFallbackPublicClient"] == Value::Bool(true)
+        }
+        Public::Yes => true,
+    };
+    let must_not = known.principal.is_none() || public == Public::Yes;
+    let proof = match (&claimed.secret, assertion) {
+        (Some(_), _) | (None, Some(_)) if must_not => {
+            return Err(EntraError::new(401, 700_025, "invalid_client").text(
+                "Client is public so neither 'client_assertion' nor 'client_secret' should be presented.",
+            ));
+        }
         (Some(secret), _) => {
-            check_secret(tenant, db, &application, &claimed.id, secret).await?;
+            check_secret(tenant, db, &known.application, &claimed.id, secret).await?;
             "1"
         }
-        (None, Some(_)) => {
-            return Err(EntraError::new(401, 700_027, "invalid_client")
-                .text("Client assertion contains an invalid signature. [Reason - The key was not found.]"));
+        (None, Some(assertion)) => {
+            if !assertion.is_foreign() {
+                assertion::check(tenant, db, call, &known.body, &claimed.id, assertion).await?;
+            }
+            "2"
         }
-        (None, None) if public => "0",
+        (None, None) if without => "0",
         (None, None) => {
             return Err(EntraError::new(401, 7_000_218, "invalid_client").text(
                 "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
             ));
         }
     };
-    Ok(Client {
-        app_id: claimed.id,
-        name: body["displayName"].as_str().unwrap_or_default().to_owned(),
-        proof,
-        principal: row.get("principal"),
-        body,
-    })
+    Ok(Client { app_id: claimed.id, name: known.name, proof, principal: known.principal, body: known.body })
 }
 
 fn unknown_application(id: &str) -> EntraError {
@@ -138,12 +193,17 @@ async fn check_secret(
     app_id: &str,
     secret: &str,
 ) -> Result<(), EntraError> {
-    let window = sqlx::query("SELECT starts_at, ends_at FROM secret WHERE application = ? AND digest = ?")
-        .bind(application)
-        .bind(sha256(secret.as_bytes()))
-        .fetch_optional(db)
-        .await?;
+    let window =
+        sqlx::query("SELECT key_id, starts_at, ends_at FROM secret WHERE application = ? AND digest = ?")
+            .bind(application)
+            .bind(sha256(secret.as_bytes()))
+            .fetch_optional(&mut *db)
+            .await?;
     let now = tenant.now();
+    let window = match window {
+        Some(row) if tenant.arrived(db, row.get("key_id")).await? => Some(row),
+        _ => None,
+    };
     match window.map(|row| (row.get::<i64, _>("starts_at"), row.get::<i64, _>("ends_at"))) {
         Some((_, end)) if end <= now => Err(EntraError::new(401, 7_000_222, "invalid_client").text(format!(
             "The provided client secret keys for app '{app_id}' are expired. Visit the Azure portal to create new \

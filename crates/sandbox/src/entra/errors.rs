@@ -34,6 +34,19 @@ impl EntraError {
             .text(format!("The request body must contain the following parameter: '{parameter}'."))
     }
 
+    /// Number and sentence, as a page shows them.
+    pub(super) fn sentence(&self) -> String {
+        format!("AADSTS{}: {}", self.number, self.text)
+    }
+
+    pub(super) fn error(&self) -> &'static str {
+        self.error
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
     pub(super) fn into_response(self, tenant: &Tenant, call: &Call) -> Response {
         let timestamp = tenant.env.now().strftime("%Y-%m-%d %H:%M:%SZ").to_string();
         let correlation = call.header("client-request-id").unwrap_or(&call.request_id);

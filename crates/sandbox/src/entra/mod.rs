@@ -1,11 +1,22 @@
 //! Entra: tokens, discovery, keys, and the check of a bearer token at the Graph side.
 
+mod assertion;
 pub(crate) mod bearer;
+pub(crate) mod certificate;
 mod client;
+mod code;
+mod delegated;
+pub(crate) mod device;
 mod discovery;
 mod errors;
+mod federation;
 pub(crate) mod keys;
+pub(crate) mod pages;
+pub(crate) mod pending;
 mod token;
+
+pub(crate) use assertion::proves;
+pub(crate) use delegated::sessions;
 
 use std::sync::Arc;
 
@@ -29,6 +40,10 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, first: &str, rest:
     }
     let result = match (&call.method, rest) {
         (&Method::POST, ["oauth2", "v2.0", "token"]) => token::issue(tenant, call, first).await,
+        (&Method::POST, ["oauth2", "v2.0", "devicecode"]) => device::start(tenant, call, first).await,
+        (&Method::GET | &Method::POST, ["oauth2", "v2.0", "authorize"]) => {
+            Ok(code::authorize(tenant, call, first).await)
+        }
         (&Method::GET, ["v2.0", ".well-known", "openid-configuration"]) => {
             discovery::configuration(tenant, call, first)
         }

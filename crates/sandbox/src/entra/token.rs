@@ -7,9 +7,11 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 use sqlx::{Row, SqliteConnection};
 
-use super::client::{COMMAND_LINE_TOOLS, Client, Form, claimed, prove};
+use super::assertion::Assertion;
+use super::client::{Client, Form, Public, claimed, known_client, prove};
+use super::delegated::{Session, User};
 use super::errors::{EntraError, answer};
-use super::{Place, place};
+use super::{Place, code, delegated, device, federation, place};
 use crate::call::Call;
 use crate::directory::catalogue::{self, RESOURCES, Resource};
 use crate::state::Tenant;
@@ -18,49 +20,117 @@ use crate::state::Tenant;
 pub(crate) const GLOBAL_ADMINISTRATOR: &str = "62e90394-69f5-4237-9190-012177145e10";
 /// Stands in every app-only token and is no role of the application.
 const APP_ONLY_WID: &str = "0997a1d0-0d1d-4acb-b408-d5ca73121e90";
-/// What the administrator has consented to for the command line tools.
-const ADMIN_SCOPES: &str =
-    "Application.ReadWrite.All AppRoleAssignment.ReadWrite.All User.ReadWrite.All Directory.ReadWrite.All";
 /// Entra dates tokens back, so that a slow clock elsewhere does not refuse them.
 const BACKDATED: i64 = 300;
+
+const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// `POST /{tenant}/oauth2/v2.0/token`.
 pub(super) async fn issue(tenant: &Arc<Tenant>, call: &Call, asked: &str) -> Result<Response, EntraError> {
     let form = Form::read(call);
     let grant = form.need("grant_type")?;
-    if !["client_credentials", "password"].contains(&grant) {
-        let shown: String = grant.chars().take(80).collect();
-        return Err(EntraError::new(400, 70_003, "unsupported_grant_type")
-            .text(format!("The app requested an unsupported grant type '{shown}'.")));
-    }
     let claimed = claimed(call, &form)?;
-    let scope = form.need("scope")?;
+    // What the grant cannot do without.
+    let needed = match grant {
+        "client_credentials" | "password" => "scope",
+        "authorization_code" => "code",
+        "refresh_token" => "refresh_token",
+        DEVICE_CODE => "device_code",
+        _ => {
+            let shown: String = grant.chars().take(80).collect();
+            return Err(EntraError::new(400, 70_003, "unsupported_grant_type")
+                .text(format!("The app requested an unsupported grant type '{shown}'.")));
+        }
+    };
+    let needed = form.need(needed)?;
     let place = place(tenant, asked)?;
+    check_place(grant, &place, asked)?;
+    let assertion = form
+        .get("client_assertion")
+        .map(|text| Assertion::read(form.get("client_assertion_type"), text))
+        .transpose()?;
+    if let Some(foreign) = assertion.as_ref().filter(|assertion| assertion.is_foreign()) {
+        known_and_expected(tenant, &claimed.id, foreign).await?;
+        federation::verify(foreign).await?;
+    }
     let mut tx = tenant.begin().await?;
-    let token = if grant == "client_credentials" {
-        if place == Place::Any {
-            return Err(EntraError::new(400, 50_059, "invalid_request").text(
-                "No tenant-identifying information found in either the request or implied by any provided credentials.",
-            ));
+    let public = match grant {
+        "client_credentials" => Public::No,
+        "refresh_token" if delegated::is_public(tenant, needed) => Public::Yes,
+        "authorization_code" if code::is_public(tenant, needed) => Public::Yes,
+        _ => Public::IfAllowed,
+    };
+    let client = prove(tenant, &mut tx, call, claimed, assertion.as_ref(), public).await?;
+    let token = match grant {
+        "client_credentials" => for_application(tenant, &mut tx, &client, needed).await?,
+        _ => {
+            let session = session(tenant, &mut tx, &form, &client, grant, needed).await?;
+            delegated::token(tenant, &mut tx, call, &form, &client, &session).await?
         }
-        let client = prove(tenant, &mut tx, &form, claimed, false).await?;
-        for_application(tenant, &mut tx, &client, scope).await?
-    } else {
-        if place == Place::Any && !asked.eq_ignore_ascii_case("organizations") {
-            return Err(EntraError::new(400, 9_001_023, "invalid_request").text(
-                "The grant type is not supported over the /common or /consumers endpoints. Please use the \
-                 /organizations or tenant-specific endpoint.",
-            ));
-        }
-        let (user, password) = (form.need("username")?, form.need("password")?);
-        let client = prove(tenant, &mut tx, &form, claimed, true).await?;
-        for_user(tenant, &mut tx, &client, scope, user, password).await?
     };
     Ok(answer(200, &token))
 }
 
+/// Which grants need a tenant by name.
+fn check_place(grant: &str, place: &Place, asked: &str) -> Result<(), EntraError> {
+    match grant {
+        "client_credentials" if *place == Place::Any => {
+            Err(EntraError::new(400, 50_059, "invalid_request").text(
+                "No tenant-identifying information found in either the request or implied by any provided credentials.",
+            ))
+        }
+        "password" if *place == Place::Any && !asked.eq_ignore_ascii_case("organizations") => {
+            Err(EntraError::new(400, 9_001_023, "invalid_request").text(
+                "The grant type is not supported over the /common or /consumers endpoints. Please use the \
+                 /organizations or tenant-specific endpoint.",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the application is known and waits for this foreign assertion; in a transaction of its own.
+async fn known_and_expected(
+    tenant: &Tenant,
+    app_id: &str,
+    assertion: &Assertion<'_>,
+) -> Result<(), EntraError> {
+    let mut tx = tenant.begin().await?;
+    let known = known_client(tenant, &mut tx, app_id).await?;
+    federation::expected(tenant, &mut tx, &known.application, assertion).await?;
+    assertion.within(tenant)
+}
+
+/// The person's session behind a grant.
+async fn session(
+    tenant: &Tenant,
+    db: &mut SqliteConnection,
+    form: &Form,
+    client: &Client,
+    grant: &str,
+    needed: &str,
+) -> Result<Session, EntraError> {
+    match grant {
+        "refresh_token" => Session::refreshed(tenant, db, &client.app_id, needed, form.get("scope")).await,
+        "authorization_code" => code::redeem(tenant, form, &client.app_id, needed),
+        DEVICE_CODE => {
+            let (user, scope) = device::poll(tenant, &client.app_id, needed)?;
+            Ok(Session { user, scope, nonce: None, public: true })
+        }
+        _ => {
+            let (user, password) = (form.need("username")?, form.need("password")?);
+            let user = User::sign_in(db, tenant, user, password).await?;
+            let public = client.proof == "0";
+            Ok(Session { user: user.id, scope: needed.to_owned(), nonce: None, public })
+        }
+    }
+}
+
 /// The resource of `…/.default`, and the text it was named by (which becomes the audience).
-fn resource_of<'a>(tenant: &Tenant, named: &'a str) -> Result<(&'static Resource, &'a str), EntraError> {
+pub(super) fn resource_of<'a>(
+    tenant: &Tenant,
+    named: &'a str,
+) -> Result<(&'static Resource, &'a str), EntraError> {
     let bare = named.trim_end_matches('/');
     let found = RESOURCES.iter().find(|resource| {
         resource.app_id.eq_ignore_ascii_case(bare)
@@ -77,7 +147,7 @@ fn resource_of<'a>(tenant: &Tenant, named: &'a str) -> Result<(&'static Resource
     })
 }
 
-fn invalid_scope(scope: &str) -> EntraError {
+pub(super) fn invalid_scope(scope: &str) -> EntraError {
     let shown: String = scope.chars().take(120).collect();
     EntraError::new(400, 70_011, "invalid_scope").text(format!(
         "The provided request must include a 'scope' input parameter. The provided value for the input parameter \
@@ -86,7 +156,7 @@ fn invalid_scope(scope: &str) -> EntraError {
 }
 
 /// Claims both kinds of token have; the lifetime is random between 60 and 90 minutes.
-fn common_claims(tenant: &Tenant, client: &Client, audience: &str) -> (Map<String, Value>, i64) {
+pub(super) fn common_claims(tenant: &Tenant, client: &Client, audience: &str) -> (Map<String, Value>, i64) {
     let mut chance = [0; 2];
     tenant.env.fill(&mut chance);
     let lifetime = 3600 + i64::from(u16::from_be_bytes(chance)) % 1800;
@@ -114,13 +184,20 @@ fn common_claims(tenant: &Tenant, client: &Client, audience: &str) -> (Map<Strin
     (claims, lifetime)
 }
 
-fn signed(tenant: &Tenant, claims: Map<String, Value>, lifetime: i64) -> Result<Value, EntraError> {
-    let token = tenant.keys.sign(&Value::Object(claims)).map_err(|error| {
-        tracing::error!(error = &error as &dyn std::error::Error, "a token could not be signed");
-        EntraError::new(500, 90_033, "temporarily_unavailable").text("A transient error has occurred.")
-    })?;
+pub(super) fn signed(
+    tenant: &Tenant,
+    claims: Map<String, Value>,
+    lifetime: i64,
+) -> Result<Value, EntraError> {
+    let token = tenant.keys.sign(&Value::Object(claims)).map_err(|error| unsigned_failure(&error))?;
     let left = lifetime - 1;
     Ok(json!({"token_type": "Bearer", "expires_in": left, "ext_expires_in": left, "access_token": token}))
+}
+
+/// The key failed; nothing a client can do about.
+pub(super) fn unsigned_failure(error: &jsonwebtoken::errors::Error) -> EntraError {
+    tracing::error!(error = error as &dyn std::error::Error, "a token could not be signed");
+    EntraError::new(500, 90_033, "temporarily_unavailable").text("A transient error has occurred.")
 }
 
 async fn for_application(
@@ -141,7 +218,7 @@ async fn for_application(
     }
     let (resource, audience) = resource_of(tenant, named)?;
     let principal = client.principal.clone().unwrap_or_default();
-    let roles = granted(db, &principal, resource).await?;
+    let roles = granted(tenant, db, &principal, resource).await?;
     let (mut claims, lifetime) = common_claims(tenant, client, audience);
     claims.insert("idtyp".to_owned(), json!("app"));
     claims.insert("oid".to_owned(), json!(principal));
@@ -156,119 +233,20 @@ async fn for_application(
 
 /// Values of the roles assigned to `principal` at `resource`.
 async fn granted(
+    tenant: &Tenant,
     db: &mut SqliteConnection,
     principal: &str,
     resource: &'static Resource,
 ) -> Result<Vec<&'static str>, EntraError> {
     let rows = sqlx::query(
         "SELECT r.role FROM role_assignment r JOIN service_principal p ON p.id = r.resource
-         WHERE r.principal = ? AND p.app_id = ? ORDER BY r.rowid",
+         WHERE r.principal = ? AND p.app_id = ?
+         AND NOT EXISTS (SELECT 1 FROM arriving a WHERE a.id = r.id AND a.at > ?) ORDER BY r.rowid",
     )
     .bind(principal)
     .bind(resource.app_id)
+    .bind(tenant.now())
     .fetch_all(db)
     .await?;
     Ok(rows.iter().filter_map(|row| catalogue::role_value(resource, row.get("role"))).collect())
-}
-
-async fn for_user(
-    tenant: &Tenant,
-    db: &mut SqliteConnection,
-    client: &Client,
-    scope: &str,
-    user: &str,
-    password: &str,
-) -> Result<Value, EntraError> {
-    let (resource, audience, wanted) = delegated(tenant, scope)?;
-    let row = sqlx::query("SELECT id, address, display_name, password, admin FROM user WHERE address = ?")
-        .bind(user)
-        .fetch_optional(db)
-        .await?;
-    let Some(row) = row else {
-        return Err(EntraError::new(400, 50_034, "invalid_grant").text(format!(
-            "The user account {{EUII Hidden}} does not exist in the {} directory. To sign into this application, the \
-             account must be added to the directory.",
-            tenant.tenant_id
-        )));
-    };
-    if row.get::<&str, _>("password").is_empty() || row.get::<&str, _>("password") != password {
-        return Err(EntraError::new(400, 50_126, "invalid_grant")
-            .text("Error validating credentials due to invalid username or password."));
-    }
-    let admin: bool = row.get("admin");
-    let scopes = scopes_for(client, resource, admin, &wanted);
-    let (mut claims, lifetime) = common_claims(tenant, client, &audience);
-    let address: String = row.get("address");
-    for (name, value) in [
-        ("amr", json!(["pwd"])),
-        ("idtyp", json!("user")),
-        ("name", json!(row.get::<String, _>("display_name"))),
-        ("oid", json!(row.get::<String, _>("id"))),
-        ("sub", json!(row.get::<String, _>("id"))),
-        ("scp", json!(scopes)),
-        ("unique_name", json!(address)),
-        ("upn", json!(address)),
-        ("wids", if admin { json!([GLOBAL_ADMINISTRATOR]) } else { json!([]) }),
-    ] {
-        claims.insert(name.to_owned(), value);
-    }
-    let mut token = signed(tenant, claims, lifetime)?;
-    token["scope"] = json!(scopes);
-    Ok(token)
-}
-
-/// Resource, audience and scope names of a delegated request: `openid offline_access https://…/Mail.Send`.
-fn delegated(tenant: &Tenant, scope: &str) -> Result<(&'static Resource, String, Vec<String>), EntraError> {
-    let mut found: Option<(&'static Resource, String)> = None;
-    let mut wanted = Vec::new();
-    for item in scope
-        .split_whitespace()
-        .filter(|item| !["openid", "profile", "email", "offline_access"].contains(item))
-    {
-        // A bare name such as `Mail.Send` belongs to Graph.
-        let (named, value) = item.rsplit_once('/').unwrap_or(("https://graph.microsoft.com", item));
-        if named.is_empty() || value.is_empty() {
-            return Err(invalid_scope(scope));
-        }
-        let (resource, audience) = resource_of(tenant, named)?;
-        if found.as_ref().is_some_and(|(other, _)| other.app_id != resource.app_id) {
-            return Err(invalid_scope(scope));
-        }
-        if value != ".default"
-            && !resource.scopes.iter().any(|(name, _)| *name == value)
-            && !ADMIN_SCOPES.split(' ').any(|name| name == value)
-        {
-            return Err(invalid_scope(scope));
-        }
-        found.get_or_insert((resource, audience.to_owned()));
-        wanted.push(value.to_owned());
-    }
-    let (resource, audience) = found.map_or_else(
-        || resource_of(tenant, "https://graph.microsoft.com").map(|(r, a)| (r, a.to_owned())),
-        Ok,
-    )?;
-    Ok((resource, audience, wanted))
-}
-
-/// What the token allows: for the command line tools what the user may do; for an application of the tenant the
-/// delegated permissions it is registered with, and those named in the request.
-fn scopes_for(client: &Client, resource: &Resource, admin: bool, wanted: &[String]) -> String {
-    if client.app_id == COMMAND_LINE_TOOLS {
-        return if admin { ADMIN_SCOPES.to_owned() } else { "User.Read openid profile".to_owned() };
-    }
-    let named = |value: &&str| wanted.iter().any(|item| item == *value);
-    let registered = |id: &str| {
-        let accesses = client.body["requiredResourceAccess"].as_array().into_iter().flatten();
-        accesses
-            .filter(|access| access["resourceAppId"] == resource.app_id)
-            .flat_map(|access| access["resourceAccess"].as_array().into_iter().flatten())
-            .any(|access| access["type"] == "Scope" && access["id"] == id)
-    };
-    let scopes: Vec<&str> = resource
-        .scopes
-        .iter()
-        .filter(|(value, id)| named(value) || registered(id))
-        .map(|(value, _)| *value)
-        .collect();
-    if scopes.is_empty() { "User.Read".to_owned() } else { scopes.join(" ") }
 }

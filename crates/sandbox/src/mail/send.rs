@@ -31,6 +31,7 @@ pub(super) async fn send_mail(desk: &mut Desk<'_>) -> Answer {
         (mime::compose(desk.tenant, &message, &desk.mailbox.address)?, messages::marks(&message), save)
     };
     let envelope = Envelope::of(&desk.mailbox, &raw)?;
+    crate::limits::sending(desk.tenant, &desk.mailbox.id)?;
     deliver::submit(desk.tenant, desk.db, &envelope, &raw).await?;
     if save {
         let arrival = Arrival {
@@ -58,6 +59,7 @@ pub(super) async fn send_draft(desk: &mut Desk<'_>, id: &str) -> Answer {
     }
     let raw = stored.raw.clone().unwrap_or_default();
     let envelope = Envelope::of(&desk.mailbox, &raw)?;
+    crate::limits::sending(desk.tenant, &desk.mailbox.id)?;
     deliver::submit(desk.tenant, desk.db, &envelope, &raw).await?;
     stored.is_draft = false;
     stored.received_at = desk.tenant.now();

@@ -3,22 +3,30 @@
 //! The database has a single connection, so transactions follow one another and the sandbox needs no other locks.
 //! Whoever holds a transaction must not ask the pool for a second one.
 
+mod clock;
 mod seed;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postroom_model::Env;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+use crate::control::Policy;
 use crate::entra::keys::{Seal, SigningKey};
+use crate::entra::pending::Pending;
 use crate::faults::Fault;
-use crate::{Admin, Ready, SandboxError, SandboxUser};
+use crate::limits::Meters;
+use crate::{Admin, Limits, Ready, SandboxError, SandboxOptions, SandboxUser};
 
+use clock::Shifted;
 pub(crate) use seed::{DOMAIN, add_mailbox, random_guid};
+
+/// Counter that holds how far the clock was moved.
+const CLOCK: &str = "clock";
 
 /// A tenant: its database, keys and dials.
 pub(crate) struct Tenant {
@@ -30,10 +38,18 @@ pub(crate) struct Tenant {
     pub(crate) outside: Option<PathBuf>,
     /// Whether `/_sandbox/` is served.
     pub(crate) control: bool,
+    pub(crate) limits: Limits,
+    /// Seconds between two questions about a device code.
+    pub(crate) device_interval: i64,
+    /// Seconds until a change is effective.
+    propagation: i64,
+    clock: Arc<Shifted>,
     db: SqlitePool,
     faults: Mutex<Vec<Fault>>,
     log: Mutex<VecDeque<Value>>,
-    busy: Mutex<std::collections::HashMap<(String, String), u32>>,
+    meters: Mutex<Meters>,
+    pending: Mutex<Pending>,
+    policy: Mutex<Policy>,
 }
 
 impl std::fmt::Debug for Tenant {
@@ -49,7 +65,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Tenant {
     /// Opens the state, or makes a new tenant when there is none.
-    pub(crate) async fn open(data: Option<PathBuf>, env: Env, control: bool) -> Result<Self, SandboxError> {
+    pub(crate) async fn open(options: SandboxOptions, control: bool) -> Result<Self, SandboxError> {
+        let SandboxOptions { data, env, propagation, limits, device_interval, .. } = options;
+        let (env, clock) = Shifted::over(env);
         let outside = data.as_ref().map(|folder| folder.join("outside"));
         if let Some(path) = &outside {
             std::fs::create_dir_all(path)
@@ -87,6 +105,7 @@ impl Tenant {
         let tenant_id = String::from_utf8_lossy(&read(&mut tx, "tenant_id").await?).into_owned();
         let keys = SigningKey::read(&read(&mut tx, "signing_key").await?)?;
         let seal = Seal::new(&read(&mut tx, "seal").await?);
+        clock.advance(counter(&mut tx, CLOCK).await.map_err(failed("read the clock"))?);
         tx.commit().await.map_err(failed("commit the start"))?;
         Ok(Self {
             env,
@@ -95,10 +114,16 @@ impl Tenant {
             seal,
             outside,
             control,
+            limits,
+            device_interval: seconds(device_interval),
+            propagation: seconds(propagation),
+            clock,
             db,
             faults: Mutex::default(),
             log: Mutex::default(),
-            busy: Mutex::default(),
+            meters: Mutex::default(),
+            pending: Mutex::default(),
+            policy: Mutex::default(),
         })
     }
 
@@ -125,9 +150,62 @@ impl Tenant {
         lock(&self.log)
     }
 
-    /// Requests under way by application and mailbox.
-    pub(crate) fn busy(&self) -> MutexGuard<'_, std::collections::HashMap<(String, String), u32>> {
-        lock(&self.busy)
+    /// Requests by application and mailbox.
+    pub(crate) fn meters(&self) -> MutexGuard<'_, Meters> {
+        lock(&self.meters)
+    }
+
+    /// Sign-ins under way.
+    pub(crate) fn pending(&self) -> MutexGuard<'_, Pending> {
+        lock(&self.pending)
+    }
+
+    /// What the tenant allows applications.
+    pub(crate) fn policy(&self) -> MutexGuard<'_, Policy> {
+        lock(&self.policy)
+    }
+
+    /// Moves the tenant's clock, for good.
+    pub(crate) async fn advance(&self, seconds: i64) -> sqlx::Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO counter (name, value) VALUES (?, ?)
+             ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        )
+        .bind(CLOCK)
+        .bind(seconds)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        self.clock.advance(seconds);
+        Ok(())
+    }
+
+    /// The second at which a change made now is effective.
+    pub(crate) fn effective(&self) -> i64 {
+        self.now().saturating_add(self.propagation)
+    }
+
+    /// Notes that the object of this id is not effective yet; without propagation there is nothing to note.
+    pub(crate) async fn announce(&self, db: &mut SqliteConnection, id: &str) -> sqlx::Result<()> {
+        if self.propagation > 0 {
+            sqlx::query("INSERT OR REPLACE INTO arriving (id, at) VALUES (?, ?)")
+                .bind(id)
+                .bind(self.effective())
+                .execute(db)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the object of this id is effective.
+    pub(crate) async fn arrived(&self, db: &mut SqliteConnection, id: &str) -> sqlx::Result<bool> {
+        let late = sqlx::query("SELECT 1 FROM arriving WHERE id = ? AND at > ?")
+            .bind(id)
+            .bind(self.now())
+            .fetch_optional(db)
+            .await?;
+        Ok(late.is_none())
     }
 
     /// What a client needs, with `base` as address.
@@ -158,8 +236,14 @@ impl Tenant {
             admin,
             users,
             domain: DOMAIN.to_owned(),
+            portal: format!("{base}/_sandbox/"),
         })
     }
+}
+
+/// Whole seconds of an option.
+fn seconds(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A setting's bytes.

@@ -96,3 +96,21 @@ CREATE TABLE IF NOT EXISTS upload_chunk (
   bytes BLOB NOT NULL,
   PRIMARY KEY (upload, start)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS arriving (
+  id TEXT PRIMARY KEY, -- of whatever is made and not effective yet
+  at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS federated (
+  id TEXT PRIMARY KEY,
+  application TEXT NOT NULL REFERENCES application (id) ON DELETE CASCADE,
+  name TEXT NOT NULL,
+  issuer TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  audience TEXT NOT NULL,
+  description TEXT,
+  UNIQUE (application, name),
+  UNIQUE (application, issuer, subject)
+) STRICT;
+CREATE TABLE IF NOT EXISTS disabled (
+  principal TEXT PRIMARY KEY REFERENCES service_principal (id) ON DELETE CASCADE
+) STRICT;

@@ -9,6 +9,8 @@ mod directory;
 #[cfg(test)]
 mod entra;
 #[cfg(test)]
+mod flows;
+#[cfg(test)]
 mod mail;
 #[cfg(test)]
 mod support;

@@ -32,9 +32,21 @@ impl World {
     }
 
     pub(crate) async fn at(data: Option<std::path::PathBuf>) -> Self {
+        Self::started(data, |_| {}).await
+    }
+
+    /// With options of its own.
+    pub(crate) async fn with(change: impl FnOnce(&mut SandboxOptions)) -> Self {
+        Self::started(None, change).await
+    }
+
+    async fn started(data: Option<std::path::PathBuf>, change: impl FnOnce(&mut SandboxOptions)) -> Self {
         let (env, clock) = Env::for_test(11);
         let listen = "127.0.0.1:0".parse().unwrap();
-        let sandbox = Sandbox::start(SandboxOptions { listen, data, env }).await.unwrap();
+        let mut options = SandboxOptions::new(listen, env);
+        options.data = data;
+        change(&mut options);
+        let sandbox = Sandbox::start(options).await.unwrap();
         let client = Client::builder().no_proxy().build().unwrap();
         let mut world = Self { sandbox, clock, client, admin: String::new() };
         let admin = world.sandbox.ready().admin.clone();

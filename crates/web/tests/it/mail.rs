@@ -1,6 +1,7 @@
 //! Inbox, reading pane, outbox.
 
 use axum::http::StatusCode;
+use postroom_model::Timestamp;
 use postroom_store::{InboxFilter, OutboxFilter, Page};
 
 use crate::browser::filled;
@@ -151,7 +152,7 @@ async fn the_start_page_counts_the_days_of_a_credential() {
     for (days, sentence) in
         [(31, None), (20, Some("Exchange Online ends in 20 days")), (-2, Some("Exchange Online ended on"))]
     {
-        let end = sample.env.now().saturating_add(jiff::SignedDuration::from_hours(24 * days)).unwrap();
+        let end = Timestamp::from_second(sample.env.now().as_second() + 86_400 * days).unwrap();
         sample.store.learn_credential(credential.id, Some(end), None).await.unwrap();
         let page = admin.get("/").await;
         match sentence {

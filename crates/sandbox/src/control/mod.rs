@@ -8,6 +8,12 @@
 //! | `POST faults` | a fault for the next requests to a path |
 //! | `DELETE faults` | forgets all faults |
 //! | `POST expire-deltas` | every delta token given so far answers 410 |
+//! | `POST clock {"advance_seconds": N}` | moves the tenant's clock forward; answers the new time |
+//! | `GET policy`, `POST policy {…}` | what the tenant allows applications: see [`Policy`] |
+//! | `POST approve {"user_code", "user", "password"}` | approves a device code; `"decline": true` refuses it |
+//! | `GET device` | the same as a page |
+
+mod policy;
 
 use std::sync::Arc;
 
@@ -18,12 +24,17 @@ use sqlx::Row;
 
 use crate::answer::{Answer, Refusal, empty_answer, iso, json_answer};
 use crate::call::Call;
+use crate::entra::device;
 use crate::faults::{Fault, MAX_FAULTS};
 use crate::mail;
 use crate::state::{Tenant, step};
 
+pub(crate) use policy::Policy;
+
 /// Most mails shown by `outside`; the newest.
 const MOST_OUTSIDE: i64 = 1000;
+/// Furthest step of the clock: ten years.
+const MOST_SECONDS: i64 = 10 * 366 * 86_400;
 
 /// Answers a control call.
 pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> Response {
@@ -40,6 +51,12 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
             Ok(empty_answer(204))
         }
         (&Method::POST, ["expire-deltas"]) => expire(tenant).await,
+        (&Method::POST, ["clock"]) => clock(tenant, call).await,
+        (&Method::GET, ["policy"]) => Ok(json_answer(200, &json!(*tenant.policy()))),
+        (&Method::POST, ["policy"]) => policy::change(tenant, call),
+        (&Method::POST, ["approve"]) | (&Method::GET | &Method::POST, ["device"]) => {
+            device::control(tenant, call).await
+        }
         _ => Err(Refusal { status: 404, ..Refusal::no_route(call) }),
     };
     result.unwrap_or_else(|refusal| refusal.into_response(tenant, call))
@@ -92,6 +109,15 @@ fn add_fault(tenant: &Tenant, call: &Call) -> Answer {
     }
     faults.push(fault);
     Ok(empty_answer(204))
+}
+
+async fn clock(tenant: &Tenant, call: &Call) -> Answer {
+    let seconds = call.json()?.get("advance_seconds").and_then(Value::as_i64);
+    let Some(seconds) = seconds.filter(|seconds| (0..=MOST_SECONDS).contains(seconds)) else {
+        return Err(Refusal::bad_request("advance_seconds must be a whole number from 0 to ten years."));
+    };
+    tenant.advance(seconds).await?;
+    Ok(json_answer(200, &json!({"now": iso(tenant.now())})))
 }
 
 async fn expire(tenant: &Tenant) -> Answer {

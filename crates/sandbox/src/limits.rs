@@ -1,0 +1,107 @@
+//! How much an application may ask of a mailbox (<https://learn.microsoft.com/graph/throttling-limits>).
+
+use std::collections::HashMap;
+
+use axum::http::header;
+
+use crate::answer::Refusal;
+use crate::state::Tenant;
+
+/// Length of the window requests are counted in.
+const WINDOW: i64 = 600;
+/// Length of the window messages are counted in.
+const MINUTE: i64 = 60;
+/// Pairs of application and mailbox remembered before those of old windows are dropped.
+const MOST: usize = 20_000;
+
+/// Requests under way and counted, by application and mailbox.
+#[derive(Default)]
+pub(crate) struct Meters {
+    busy: HashMap<(String, String), u32>,
+    asked: HashMap<(String, String), Window>,
+    sent: HashMap<String, Window>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Window {
+    since: i64,
+    count: u32,
+}
+
+impl Window {
+    /// Counts one more; the seconds to wait when the window is full.
+    fn count(&mut self, now: i64, length: i64, most: u32) -> Result<(), i64> {
+        if now - self.since >= length || self.since > now {
+            *self = Self { since: now, count: 0 };
+        }
+        if self.count >= most {
+            return Err((self.since + length - now).max(1));
+        }
+        self.count += 1;
+        Ok(())
+    }
+}
+
+fn throttled(message: &'static str, seconds: i64) -> Refusal {
+    Refusal::new(429, "ApplicationThrottled", message).header(header::RETRY_AFTER, seconds.to_string())
+}
+
+/// One of the few requests an application may have under way at a mailbox.
+pub(crate) struct Slot<'a> {
+    tenant: &'a Tenant,
+    key: (String, String),
+}
+
+impl<'a> Slot<'a> {
+    /// Takes a slot and counts the request, or refuses as the service does. `mailbox` is its id.
+    pub(crate) fn take(tenant: &'a Tenant, app_id: &str, mailbox: &str) -> Result<Self, Refusal> {
+        let key = (app_id.to_owned(), mailbox.to_ascii_lowercase());
+        let limits = tenant.limits;
+        let mut meters = tenant.meters();
+        if limits.parallel > 0 && meters.busy.get(&key).is_some_and(|count| *count >= limits.parallel) {
+            return Err(throttled("Application is over its MailboxConcurrency limit.", 1));
+        }
+        if limits.requests_per_ten_minutes > 0 {
+            let now = tenant.now();
+            if meters.asked.len() >= MOST {
+                meters.asked.retain(|_, window| now - window.since < WINDOW);
+            }
+            let window = meters.asked.entry(key.clone()).or_default();
+            window
+                .count(now, WINDOW, limits.requests_per_ten_minutes)
+                .map_err(|seconds| throttled("Application is over its RequestCount limit.", seconds))?;
+        }
+        *meters.busy.entry(key.clone()).or_default() += 1;
+        drop(meters);
+        Ok(Self { tenant, key })
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut meters = self.tenant.meters();
+        if let Some(count) = meters.busy.get_mut(&self.key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                meters.busy.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// Counts a message the mailbox sends.
+pub(crate) fn sending(tenant: &Tenant, mailbox: &str) -> Result<(), Refusal> {
+    let most = tenant.limits.messages_per_minute;
+    if most == 0 {
+        return Ok(());
+    }
+    let now = tenant.now();
+    let mut meters = tenant.meters();
+    if meters.sent.len() >= MOST {
+        meters.sent.retain(|_, window| now - window.since < MINUTE);
+    }
+    let window = meters.sent.entry(mailbox.to_owned()).or_default();
+    window
+        .count(now, MINUTE, most)
+        .map_err(|seconds| throttled("Application is over its MailboxMessageRate limit.", seconds))
+}
