@@ -1,8 +1,11 @@
 //! Credentials through the real binary: staged, tested, switched, renewed; and mailboxes that must be refused.
 
+use postroom_entra::CertificateCredential;
+use postroom_model::{Env, ExposeSecret, Timestamp};
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{World, confirmation};
+use crate::harness::{World, confirmation, eventually};
 
 const CONNECTION: &str = "Contoso 365";
 
@@ -23,11 +26,16 @@ async fn administrator(world: &World) -> String {
 
 /// What the administrator's call to Microsoft Graph gives.
 async fn graph(world: &World, token: &str, path: &str, body: Option<Value>) -> Value {
+    let method = if body.is_some() { Method::POST } else { Method::GET };
+    call(world, token, method, path, body).await
+}
+
+async fn call(world: &World, token: &str, method: Method, path: &str, body: Option<Value>) -> Value {
     let address = format!("{}/v1.0/{path}", world.ready["graph"].as_str().unwrap());
-    let request = match &body {
-        Some(body) => world.http.post(address).json(body),
-        None => world.http.get(address),
-    };
+    let mut request = world.http.request(method, address);
+    if let Some(body) = &body {
+        request = request.json(body);
+    }
     let answer = request.bearer_auth(token).send().await.unwrap();
     let status = answer.status();
     let text = answer.text().await.unwrap();
@@ -140,4 +148,89 @@ async fn a_certificate_does_not_fit_a_connection_with_a_secret() {
     assert!(said.contains("signs in by Client secret") && said.contains("--flow"), "{said}");
     world.fails(2, &["credential", "stage"]).await;
     world.fails(2, &["credential", "stage", "--make-certificate", "--valid-days", "0"]).await;
+}
+
+/// The first object of a kind with this application id.
+async fn by_app_id(world: &World, token: &str, kind: &str, app_id: &str) -> Value {
+    let path = format!("{kind}?$filter=appId%20eq%20'{app_id}'");
+    graph(world, token, &path, None).await["value"][0].clone()
+}
+
+/// Lets the application look itself up (`Application.Read.All`).
+async fn may_look_itself_up(world: &World, token: &str) {
+    let principal = by_app_id(world, token, "servicePrincipals", &world.application_id).await;
+    let resource = by_app_id(world, token, "servicePrincipals", "00000003-0000-0000-c000-000000000000").await;
+    let roles = resource["appRoles"].as_array().unwrap();
+    let role = roles.iter().find(|role| role["value"] == "Application.Read.All").unwrap();
+    let path = format!("servicePrincipals/{}/appRoleAssignments", principal["id"].as_str().unwrap());
+    let grant =
+        json!({"principalId": principal["id"], "resourceId": resource["id"], "appRoleId": role["id"]});
+    graph(world, token, &path, Some(grant)).await;
+}
+
+/// A certificate that ends in 20 days, registered at the tenant. Gives its PEM.
+async fn short_certificate(world: &World, token: &str, object: &str) -> String {
+    let path = format!("applications/{object}/addPassword");
+    let made = graph(world, token, &path, Some(json!({"passwordCredential": {}}))).await;
+    let now: Timestamp = made["startDateTime"].as_str().unwrap().parse().unwrap();
+    let end = Timestamp::from_second(now.as_second() + 20 * 86_400).unwrap();
+    let begin = Timestamp::from_second(now.as_second() - 86_400).unwrap();
+    let certificate = CertificateCredential::generate("Postroom", begin, end, &Env::for_test(1).0).unwrap();
+    let key = certificate.certificate_pem().lines().filter(|line| !line.starts_with('-')).collect::<String>();
+    let keys = json!({"keyCredentials": [{
+        "type": "AsymmetricX509Cert", "usage": "Verify", "displayName": "first", "key": key,
+        "startDateTime": begin.to_string(), "endDateTime": end.to_string(),
+    }]});
+    call(world, token, Method::PATCH, &format!("applications/{object}"), Some(keys)).await;
+    certificate.to_pem().expose_secret().to_owned()
+}
+
+#[tokio::test]
+async fn a_certificate_renews_itself_before_it_ends_and_no_send_fails() {
+    let world = World::new().await;
+    let token = administrator(&world).await;
+    let object = object_id(&world, &token).await;
+    may_look_itself_up(&world, &token).await;
+    let pem = world.path("first.pem");
+    std::fs::write(&pem, short_certificate(&world, &token, &object).await).unwrap();
+    world.connect().await;
+    let pem = pem.to_str().unwrap();
+    world
+        .ok(&["connection", "save", "--name", CONNECTION, "--flow", "certificate", "--secret-file", pem])
+        .await;
+    let server = world.serve().await;
+    let key = world.api_key("erp").await;
+    let mut number = 0;
+    let mut send = async || {
+        number += 1;
+        let (status, message) = server.submit(&key, None, &confirmation(number)).await;
+        assert_eq!(status, 202, "{message}");
+        let sent = server.reaches(&key, message["id"].as_str().unwrap(), "sent").await;
+        assert_eq!(sent["attempts"], 1, "{sent}");
+    };
+    // The server finds by itself when the certificate ends, and that it is time.
+    for round in 0.. {
+        send().await;
+        let now = states(&world).await;
+        if now[0].0 == "current" && now[0].1 == Some(365) {
+            break;
+        }
+        assert!(round < 200, "{now:?}\n{}", server.process.log());
+    }
+    let path = format!("applications/{object}?$select=id,keyCredentials");
+    let keys = graph(&world, &token, &path, None).await["keyCredentials"].clone();
+    assert_eq!(keys.as_array().unwrap().len(), 2, "the old one stays for an hour: {keys}");
+    let list = credentials(&world).await;
+    assert!(list[0]["key_id"].is_string(), "{list:?}");
+
+    // The old one ends; the new one does what is needed.
+    let clock = format!("{}/_sandbox/clock", world.ready["graph"].as_str().unwrap());
+    let moved = world.http.post(clock).json(&json!({"advance_seconds": 21 * 86_400})).send().await.unwrap();
+    assert!(moved.status().is_success());
+    send().await;
+    eventually("the renewal is told", || async {
+        server.process.log().contains("credential.renewed").then_some(())
+    })
+    .await;
+    assert!(!server.process.log().contains("PRIVATE KEY"));
 }

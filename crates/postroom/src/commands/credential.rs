@@ -93,8 +93,8 @@ struct StageArguments {
     /// When the secret stops working, such as 2027-05-22T00:00:00Z
     #[arg(long, value_name = "TIME", requires = "secret_file")]
     expires: Option<Timestamp>,
-    /// Microsoft's id of the secret (Secret ID), with which it can be removed after the next renewal
-    #[arg(long, value_name = "ID", requires = "secret_file")]
+    /// Microsoft's id of it (Secret ID, or keyId of the certificate), with which it is removed after the next renewal
+    #[arg(long, value_name = "ID", conflicts_with = "make_certificate")]
     key_id: Option<uuid::Uuid>,
     /// PEM or PFX file with certificate and private key
     #[arg(long, value_name = "FILE")]
