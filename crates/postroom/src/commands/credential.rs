@@ -82,7 +82,7 @@ enum CredentialCommand {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "what", required = true, multiple = false, args = ["secret_file", "certificate", "make_certificate"])]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["secret_file", "certificate", "make_certificate"]))]
 struct StageArguments {
     /// Connection; not needed when there is only one
     #[arg(long)]
