@@ -156,12 +156,12 @@ async fn by_app_id(world: &World, token: &str, kind: &str, app_id: &str) -> Valu
     graph(world, token, &path, None).await["value"][0].clone()
 }
 
-/// Lets the application look itself up (`Application.Read.All`).
-async fn may_look_itself_up(world: &World, token: &str) {
+/// Grants the application a permission of Microsoft Graph.
+async fn grant(world: &World, token: &str, permission: &str) {
     let principal = by_app_id(world, token, "servicePrincipals", &world.application_id).await;
     let resource = by_app_id(world, token, "servicePrincipals", "00000003-0000-0000-c000-000000000000").await;
     let roles = resource["appRoles"].as_array().unwrap();
-    let role = roles.iter().find(|role| role["value"] == "Application.Read.All").unwrap();
+    let role = roles.iter().find(|role| role["value"] == permission).unwrap();
     let path = format!("servicePrincipals/{}/appRoleAssignments", principal["id"].as_str().unwrap());
     let grant =
         json!({"principalId": principal["id"], "resourceId": resource["id"], "appRoleId": role["id"]});
@@ -190,7 +190,7 @@ async fn a_certificate_renews_itself_before_it_ends_and_no_send_fails() {
     let world = World::new().await;
     let token = administrator(&world).await;
     let object = object_id(&world, &token).await;
-    may_look_itself_up(&world, &token).await;
+    grant(&world, &token, "Application.Read.All").await;
     let pem = world.path("first.pem");
     std::fs::write(&pem, short_certificate(&world, &token, &object).await).unwrap();
     world.connect().await;
@@ -228,10 +228,12 @@ async fn a_certificate_renews_itself_before_it_ends_and_no_send_fails() {
     let list = credentials(&world).await;
     assert!(list[0]["key_id"].is_string(), "{list:?}");
 
-    // The old one ends; the new one does what is needed.
-    let clock = format!("{}/_sandbox/clock", world.ready["graph"].as_str().unwrap());
-    let moved = world.http.post(clock).json(&json!({"advance_seconds": 21 * 86_400})).send().await.unwrap();
-    assert!(moved.status().is_success());
+    // Without the old one the new one does what is needed.
+    let old = keys.as_array().unwrap().iter().find(|known| known["keyId"] != list[0]["key_id"]).unwrap();
+    let only_new: Vec<&Value> =
+        keys.as_array().unwrap().iter().filter(|known| known["keyId"] != old["keyId"]).collect();
+    let path = format!("applications/{object}");
+    call(&world, &token, Method::PATCH, &path, Some(json!({"keyCredentials": only_new}))).await;
     world.ok(&["credential", "test"]).await;
     send().await;
     eventually("the renewal is told", || async {
@@ -239,4 +241,41 @@ async fn a_certificate_renews_itself_before_it_ends_and_no_send_fails() {
     })
     .await;
     assert!(!server.process.log().contains("PRIVATE KEY"));
+}
+
+#[tokio::test]
+async fn a_secret_renews_itself_where_the_application_may_and_its_end_is_not_felt() {
+    let world = World::new().await;
+    let token = administrator(&world).await;
+    let object = object_id(&world, &token).await;
+    grant(&world, &token, "Application.ReadWrite.OwnedBy").await;
+    let path = format!("applications/{object}/addPassword");
+    let any = graph(&world, &token, &path, Some(json!({"passwordCredential": {}}))).await;
+    let now: Timestamp = any["startDateTime"].as_str().unwrap().parse().unwrap();
+    let end = Timestamp::from_second(now.as_second() + 20 * 86_400).unwrap().to_string();
+    let short = json!({"passwordCredential": {"displayName": "short", "endDateTime": end}});
+    let short = graph(&world, &token, &path, Some(short)).await;
+    let file = world.path("short.txt");
+    std::fs::write(&file, short["secretText"].as_str().unwrap()).unwrap();
+    world.connect().await;
+    let file = file.to_str().unwrap();
+    world
+        .ok(&["connection", "save", "--name", CONNECTION, "--secret-file", file, "--secret-expires", &end])
+        .await;
+    let server = world.serve().await;
+    eventually("the secret is renewed", || async {
+        (states(&world).await[0] == ("current".to_owned(), Some(180))).then_some(())
+    })
+    .await;
+    // The tenant's clock passes the end of the old one.
+    let clock = format!("{}/_sandbox/clock", world.ready["graph"].as_str().unwrap());
+    let moved = world.http.post(clock).json(&json!({"advance_seconds": 21 * 86_400})).send().await.unwrap();
+    assert!(moved.status().is_success());
+    let key = world.api_key("erp").await;
+    let (status, message) = server.submit(&key, None, &confirmation(1)).await;
+    assert_eq!(status, 202, "{message}");
+    let sent = server.reaches(&key, message["id"].as_str().unwrap(), "sent").await;
+    assert_eq!(sent["attempts"], 1, "{sent}");
+    let log = server.process.log();
+    assert!(log.contains("credential.renewed") && !log.contains(short["secretText"].as_str().unwrap()));
 }
