@@ -6,6 +6,7 @@
 //! | `harness` | starts and stops the processes; everything waits for facts, on port 0, in folders that vanish |
 //! | `story` | the demonstration, and the same way by command line and API |
 //! | `crash` | SIGKILL at the worst moments: nothing lost, nothing doubled |
+//! | `credential` | credentials staged, tested, switched and renewed; mailboxes that must be refused |
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
 //! | `msal` | Microsoft's own libraries, unchanged |
 //! | `secrets` | what a run leaves behind holds none of the secrets that went in |
@@ -18,6 +19,7 @@
 mod bad_input;
 mod check;
 mod crash;
+mod credential;
 mod foreign;
 mod harness;
 mod msal;

@@ -1,4 +1,5 @@
-//! The engine: takes messages in, sends them, collects mail, and processes what was collected.
+//! The engine: takes messages in, sends them, collects mail, processes what was collected, and watches what must not
+//! happen unseen.
 //!
 //! # Parts
 //!
@@ -10,12 +11,14 @@
 //! | [`collector`] | the worker that reads mailboxes: raw MIME and cursor committed together |
 //! | [`collector::pace`] | when to read again: a pure function |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
-//! | [`Engine`] | starts the three workers, nudges them, and stops them |
+//! | [`watch`] | the workers that see in time: credentials that end, mailboxes that must be refused |
+//! | [`Engine`] | starts the workers, nudges them, and stops them |
 //!
 //! # How to add a worker
 //!
 //! 1. Work that is claimed with a lease: implement `worker::Desk` (what is claimed, how one piece is done); the loop
 //!    that claims, waits and drains is shared. Work that is only looked for: a loop of its own, as in [`router`].
+//!    What must be seen in time: a watch ([`watch`] says how to add one).
 //! 2. Give it a `Notify` in `Nudges`, and nudge it where its work comes from. A nudge only makes it faster: the
 //!    worker must find its work by asking the store, on a timer, and must be safe to run twice.
 //! 3. Start it in [`Engine::run`] by `worker::keep`, which starts it again when it panics.
@@ -25,6 +28,7 @@ pub mod collector;
 pub mod intake;
 pub mod outbox;
 pub mod router;
+pub mod watch;
 mod worker;
 
 use std::sync::Arc;
@@ -34,7 +38,7 @@ use jiff::SignedDuration;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::{Env, MailboxId, Timestamp};
 use postroom_store::{NodeId, Store, StoreError};
-use postroom_transport::Transports;
+use postroom_transport::{CredentialOffice, Transports};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +62,8 @@ pub struct EngineSettings {
     pub retry_window_hours: u32,
     /// Largest message that is collected whole, in bytes. Default 157,286,400 (150 MiB).
     pub max_collect_bytes: u64,
+    /// What the watches may be told.
+    pub watch: watch::WatchSettings,
 }
 
 impl Default for EngineSettings {
@@ -69,6 +75,7 @@ impl Default for EngineSettings {
             lease_seconds: 120,
             retry_window_hours: 120,
             max_collect_bytes: 157_286_400,
+            watch: watch::WatchSettings::default(),
         }
     }
 }
@@ -86,6 +93,8 @@ pub(crate) struct Nudges {
     pub(crate) outbox: Notify,
     pub(crate) collector: Notify,
     pub(crate) router: Notify,
+    pub(crate) credentials: Notify,
+    pub(crate) scope: Notify,
 }
 
 /// What all workers share.
@@ -93,6 +102,8 @@ pub(crate) struct Nudges {
 pub struct Engine {
     store: Arc<dyn Store>,
     transports: Arc<dyn Transports>,
+    office: Option<Arc<dyn CredentialOffice>>,
+    notifier: Arc<dyn watch::Notifier>,
     env: Env,
     node: NodeId,
     settings: EngineSettings,
@@ -114,7 +125,23 @@ impl Engine {
         settings: EngineSettings,
     ) -> Self {
         let node = NodeId::new(env.new_uuid());
-        Self { store, transports, env, node, settings, nudges: Arc::default() }
+        let notifier = Arc::new(watch::LogNotifier);
+        Self { store, transports, office: None, notifier, env, node, settings, nudges: Arc::default() }
+    }
+
+    /// The same, able to try, renew and remove credentials and to try mailboxes. Without an office credentials are
+    /// watched, and nothing is done about them.
+    #[must_use]
+    pub fn with_office(mut self, office: Arc<dyn CredentialOffice>) -> Self {
+        self.office = Some(office);
+        self
+    }
+
+    /// The same with another way to tell people than the log.
+    #[must_use]
+    pub fn with_notifier(mut self, notifier: Arc<dyn watch::Notifier>) -> Self {
+        self.notifier = notifier;
+        self
     }
 
     /// Takes messages in. Cheap; the same store and the same nudge.
@@ -127,7 +154,7 @@ impl Engine {
         )
     }
 
-    /// Runs the three workers until `stop` is cancelled, then finishes the work in hand. When the future is dropped,
+    /// Runs all workers until `stop` is cancelled, then finishes the work in hand. When the future is dropped,
     /// the work in hand is dropped too, as if the process had been killed.
     pub async fn run(&self, stop: CancellationToken) {
         let mut workers = JoinSet::new();
@@ -140,10 +167,31 @@ impl Engine {
             async move { worker::keep("collector", idle, stop.clone(), || worker::run(&desk, &stop)).await }
         });
         workers.spawn({
-            let (engine, idle) = (self.clone(), self.idle());
+            let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
             async move { worker::keep("router", idle, stop.clone(), || router::run(&engine, &stop)).await }
         });
+        self.spawn_watches(&mut workers, &stop);
         while workers.join_next().await.is_some() {}
+    }
+
+    fn spawn_watches(&self, workers: &mut JoinSet<()>, stop: &CancellationToken) {
+        workers.spawn({
+            let (engine, stop) = (self.clone(), stop.clone());
+            async move {
+                let nudge = &engine.nudges.credentials;
+                let look = || watch::credentials::look(&engine);
+                let watch = || watch::run(&engine, &stop, nudge, look);
+                worker::keep("credentials", engine.idle(), stop.clone(), watch).await;
+            }
+        });
+        workers.spawn({
+            let (engine, stop) = (self.clone(), stop.clone());
+            async move {
+                let (nudge, look) = (&engine.nudges.scope, || watch::scope::look(&engine));
+                let watch = || watch::run(&engine, &stop, nudge, look);
+                worker::keep("scope", engine.idle(), stop.clone(), watch).await;
+            }
+        });
     }
 
     /// Runs the outbox worker alone until `stop` is cancelled: what `postroom send` does without a server.
@@ -179,6 +227,8 @@ impl Engine {
         self.nudges.outbox.notify_waiters();
         self.nudges.collector.notify_waiters();
         self.nudges.router.notify_waiters();
+        self.nudges.credentials.notify_waiters();
+        self.nudges.scope.notify_waiters();
     }
 
     fn idle(&self) -> Duration {

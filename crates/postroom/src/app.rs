@@ -46,7 +46,8 @@ impl App {
         let tokens = Arc::new(TokenClient::new(http.clone(), env.clone()));
         let credentials = Arc::new(StoredCredentials(store.clone()));
         let wire = Arc::new(Wire::new(http, tokens, credentials, env.clone()));
-        let engine = Engine::new(store.clone(), wire, env.clone(), config.engine_settings());
+        let engine = Engine::new(store.clone(), wire.clone(), env.clone(), config.engine_settings());
+        let engine = engine.with_office(wire);
         Ok(Self { config, env, store, engine })
     }
 
@@ -87,6 +88,14 @@ impl Credentials for StoredCredentials {
         self.0.credential_secret(connection).await.map_err(|error| {
             let words = format!("the stored credential could not be opened: {error}");
             Failure::new("open the credential", Origin::Ourselves, words, Decision::Retry { after: None })
+        })
+    }
+
+    async fn application_object_id(&self, connection: ConnectionId) -> Result<Option<String>, Failure> {
+        let known = postroom_engine::watch::application_object_id(self.0.as_ref(), connection).await;
+        known.map_err(|error| {
+            let words = error.to_string();
+            Failure::new("look up the application", Origin::Ourselves, words, Decision::Retry { after: None })
         })
     }
 }

@@ -56,6 +56,8 @@ enum Command {
     User(commands::user::UserArguments),
     /// Save, list and remove connections
     Connection(commands::connection::ConnectionArguments),
+    /// List, stage, test, switch and renew credentials; name mailboxes that must be refused
+    Credential(Box<commands::credential::CredentialArguments>),
     /// Add, list, validate and remove mailboxes
     Mailbox(commands::mailbox::MailboxArguments),
     /// Check and show the configuration
@@ -96,6 +98,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Apikey(apikey) => commands::apikey::run(&app, apikey).await,
         Command::User(user) => commands::user::run(&app, user).await,
         Command::Connection(connection) => commands::connection::run(&app, connection).await,
+        Command::Credential(credential) => commands::credential::run(&app, *credential).await,
         Command::Mailbox(mailbox) => commands::mailbox::run(&app, mailbox).await,
         Command::Sandbox(_) | Command::Demo(_) | Command::Config(_) => Ok(ExitCode::SUCCESS),
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use postroom_engine::EngineSettings;
+use postroom_engine::watch::WatchSettings;
 use serde::Deserialize;
 
 /// The file as it is documented: every key with its default.
@@ -23,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) limits: Limits,
     pub(crate) engine: Engine,
+    pub(crate) credentials: Credentials,
 }
 
 impl Default for Config {
@@ -35,6 +37,7 @@ impl Default for Config {
             log: Log::default(),
             limits: Limits::default(),
             engine: Engine::default(),
+            credentials: Credentials::default(),
         }
     }
 }
@@ -92,6 +95,21 @@ impl Default for Engine {
             lease_seconds: defaults.lease_seconds,
             retry_window_hours: defaults.retry_window_hours,
         }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Credentials {
+    pub(crate) renew: bool,
+    pub(crate) renew_days_before: u32,
+    pub(crate) scope_minutes: u32,
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        let WatchSettings { renew, renew_days_before, scope_minutes } = WatchSettings::default();
+        Self { renew, renew_days_before, scope_minutes }
     }
 }
 
@@ -176,6 +194,13 @@ impl Config {
                 "ENGINE_RETRY_WINDOW_HOURS" => {
                     self.engine.retry_window_hours = parse(&value).map_err(fail)?
                 }
+                "CREDENTIALS_RENEW" => self.credentials.renew = parse(&value).map_err(fail)?,
+                "CREDENTIALS_RENEW_DAYS_BEFORE" => {
+                    self.credentials.renew_days_before = parse(&value).map_err(fail)?
+                }
+                "CREDENTIALS_SCOPE_MINUTES" => {
+                    self.credentials.scope_minutes = parse(&value).map_err(fail)?
+                }
                 // Names the file itself; read by the command line.
                 "CONFIG" => {}
                 _ => {
@@ -205,6 +230,8 @@ impl Config {
             ("engine", "idle_poll_ms", self.engine.idle_poll_ms, 50, 600_000),
             ("engine", "lease_seconds", u64::from(self.engine.lease_seconds), 10, 3_600),
             ("engine", "retry_window_hours", u64::from(self.engine.retry_window_hours), 1, 720),
+            ("credentials", "renew_days_before", u64::from(self.credentials.renew_days_before), 1, 365),
+            ("credentials", "scope_minutes", u64::from(self.credentials.scope_minutes), 1, 10_080),
         ];
         for (section, key, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
@@ -231,6 +258,11 @@ impl Config {
             lease_seconds: self.engine.lease_seconds,
             retry_window_hours: self.engine.retry_window_hours,
             max_collect_bytes: u64::from(self.limits.max_collect_mb) * 1_000_000,
+            watch: WatchSettings {
+                renew: self.credentials.renew,
+                renew_days_before: self.credentials.renew_days_before,
+                scope_minutes: self.credentials.scope_minutes,
+            },
         }
     }
 }
@@ -282,7 +314,16 @@ mod tests {
         let documented = load(REFERENCE, &[]).unwrap();
         assert_eq!(format!("{documented:?}"), format!("{:?}", Config::default()));
         // Every key of the structure is documented: the line of each stands in the file, as it is or commented out.
-        for key in ["data_dir", "key_file", "listen", "secure_cookies", "level", "format", "max_request_mb"] {
+        for key in [
+            "data_dir",
+            "key_file",
+            "listen",
+            "secure_cookies",
+            "level",
+            "format",
+            "max_request_mb",
+            "renew_days_before",
+        ] {
             assert!(REFERENCE.contains(&format!("{key} = ")), "{key}");
         }
     }

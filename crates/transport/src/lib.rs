@@ -9,6 +9,7 @@
 //! |---|---|
 //! | here | the traits and what they give and take |
 //! | [`graph`] | Exchange Online by Microsoft Graph |
+//! | [`office`] | [`CredentialOffice`]: credentials tried, renewed and removed |
 //! | [`wire`] | [`Wire`]: which transport serves which connection |
 //!
 //! # How to add a transport
@@ -20,6 +21,7 @@
 // `Failure` is what the traits answer with; it is passed up, not stored, so its size does not matter.
 
 pub mod graph;
+pub mod office;
 pub mod wire;
 
 use async_trait::async_trait;
@@ -30,6 +32,7 @@ use postroom_model::failure::Failure;
 use postroom_model::outbox::Envelope;
 use postroom_model::{ConnectionId, EmailAddress, OutboxMessageId, SecretString, Timestamp};
 
+pub use office::{CredentialOffice, KnownCredential, MadeKey, Presented, RenewalOrder, Renewed};
 pub use wire::Wire;
 
 /// One message to be sent.
@@ -189,4 +192,13 @@ pub trait Credentials: Send + Sync {
     /// # Errors
     /// A failure of our own when it cannot be opened.
     async fn current(&self, connection: ConnectionId) -> Result<Option<(Credential, SecretString)>, Failure>;
+
+    /// Object id of the application in Microsoft Entra, which a certificate needs to be rolled; none when nobody
+    /// wrote it down.
+    ///
+    /// # Errors
+    /// A failure of our own when it cannot be read.
+    async fn application_object_id(&self, _: ConnectionId) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
 }

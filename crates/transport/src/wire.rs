@@ -19,10 +19,10 @@ use crate::{Credentials, Sender, Source, Transports};
 
 /// Makes senders and sources over the network. Share one in the process.
 pub struct Wire {
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
     tokens: Arc<TokenClient>,
-    credentials: Arc<dyn Credentials>,
-    env: Env,
+    pub(crate) credentials: Arc<dyn Credentials>,
+    pub(crate) env: Env,
 }
 
 impl fmt::Debug for Wire {
@@ -76,7 +76,7 @@ impl Wire {
     }
 
     /// A Graph client for a saved connection.
-    async fn graph(&self, connection: &Connection) -> Result<GraphClient, Failure> {
+    pub(crate) async fn graph(&self, connection: &Connection) -> Result<GraphClient, Failure> {
         let settings = &connection.settings;
         available(settings)?;
         let stored = self.credentials.current(connection.id).await?;
@@ -111,7 +111,7 @@ impl Transports for Wire {
 }
 
 /// A failure that waits for a person.
-fn hold(settings: &ConnectionSettings, words: impl Into<String>) -> Failure {
+pub(crate) fn hold(settings: &ConnectionSettings, words: impl Into<String>) -> Failure {
     let operation = format!("connect {}", settings.display_name());
     Failure::new(operation, Origin::Ourselves, words, Decision::Hold)
 }
@@ -128,7 +128,7 @@ fn available(settings: &ConnectionSettings) -> Result<(), Failure> {
 }
 
 /// The kind of credential a flow needs.
-fn expected(flow: AuthenticationFlow) -> CredentialKind {
+pub(crate) fn expected(flow: AuthenticationFlow) -> CredentialKind {
     match flow {
         AuthenticationFlow::ClientSecret => CredentialKind::ClientSecret,
         AuthenticationFlow::Certificate => CredentialKind::Certificate,

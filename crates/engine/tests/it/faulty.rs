@@ -17,6 +17,8 @@ use postroom_model::record::{LogEntry, RecordRef};
 use postroom_model::*;
 use postroom_store::*;
 
+use crate::office::KillSwitch;
+
 /// When a call fails: before anything was done, or after all of it, so that only the answer is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
@@ -29,6 +31,8 @@ pub(crate) struct Faulty {
     method: &'static str,
     when: When,
     left: AtomicU32,
+    /// Stops before and after each call that writes.
+    kill: Option<Arc<KillSwitch>>,
     /// Methods that were called.
     pub(crate) called: Mutex<HashSet<&'static str>>,
 }
@@ -36,7 +40,27 @@ pub(crate) struct Faulty {
 impl Faulty {
     /// The next `times` calls of `method` fail.
     pub(crate) fn new(inner: Arc<dyn Store>, method: &'static str, when: When, times: u32) -> Self {
-        Self { inner, method, when, left: AtomicU32::new(times), called: Mutex::default() }
+        Self { inner, method, when, left: AtomicU32::new(times), kill: None, called: Mutex::default() }
+    }
+
+    /// Nothing fails; everything stops at one point.
+    pub(crate) fn killed(inner: Arc<dyn Store>, kill: Arc<KillSwitch>) -> Self {
+        let sound = Self::new(inner, "", When::Before, 0);
+        Self { kill: Some(kill), ..sound }
+    }
+
+    async fn point(&self, method: &'static str) {
+        let writes = [
+            "save_journal",
+            "stage_credential",
+            "switch_credential",
+            "retire_credential",
+            "learn_credential",
+            "append_events",
+        ];
+        if let Some(kill) = self.kill.as_ref().filter(|_| writes.contains(&method)) {
+            kill.pass().await;
+        }
     }
 
     fn check(&self, method: &'static str, when: When) -> Result<(), StoreError> {
@@ -53,8 +77,10 @@ macro_rules! pass_on {
         #[async_trait]
         impl $store for Faulty {
             $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, StoreError> {
+                self.point(stringify!($name)).await;
                 self.check(stringify!($name), When::Before)?;
                 let answer = self.inner.$name($($arg),*).await?;
+                self.point(stringify!($name)).await;
                 self.check(stringify!($name), When::After)?;
                 Ok(answer)
             })*

@@ -7,6 +7,8 @@ mod faults;
 mod faulty;
 mod house;
 mod intake;
+mod office;
 mod outbox;
 mod provider;
 mod router;
+mod watch;

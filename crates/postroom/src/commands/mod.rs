@@ -4,6 +4,7 @@ pub(crate) mod apikey;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod connection;
+pub(crate) mod credential;
 pub(crate) mod demo;
 pub(crate) mod inbox;
 pub(crate) mod mailbox;

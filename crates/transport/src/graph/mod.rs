@@ -3,6 +3,7 @@
 //! Sending makes a draft first, whose immutable id is written down, and then sends that draft: so "did it leave?"
 //! has an answer. Reading is a delta query over the inbox and changes nothing.
 
+mod office;
 mod sender;
 mod source;
 

@@ -2,8 +2,11 @@
 
 use axum::extract::State;
 use axum::response::Html;
+use postroom_engine::watch::expiry::{self, days_left};
+use postroom_model::credential::CredentialState;
 use postroom_model::mailbox::{Mailbox, MailboxState};
 use postroom_model::outbox::OutboxState;
+use postroom_model::people::Role;
 use serde_json::{Value, json};
 
 use super::outbox;
@@ -22,6 +25,7 @@ pub(super) async fn page(user: SignedIn, State(app): State<App>) -> Result<Html<
     let mut items = Vec::new();
     next_step(&app, &user, &mut items).await?;
     mailboxes(&app, &user, &mut items).await?;
+    credentials(&app, &user, &mut items).await?;
     for state in [OutboxState::Failed, OutboxState::Unknown, OutboxState::Held] {
         let count = outbox::visible(&app, &user, Some(state), 100, 0).await?.len();
         if count > 0 {
@@ -54,11 +58,8 @@ async fn next_step(app: &App, user: &SignedIn, items: &mut Vec<Value>) -> Result
     let outgoing = app.store.outgoing_settings().await?;
     let receives = connections.iter().any(|known| known.settings.kind.receives());
     if connections.is_empty() && outgoing.is_none() {
-        let (link, action) = if user.user.has(postroom_model::people::Role::Administrator) {
-            ("/settings/email", "Set up e-mail")
-        } else {
-            ("", "")
-        };
+        let (link, action) =
+            if user.user.has(Role::Administrator) { ("/settings/email", "Set up e-mail") } else { ("", "") };
         let detail = "Nothing can be sent or collected until an administrator enters a server.";
         items.push(item(false, "There is no connection yet.", Some(detail), link, action));
     } else if user.manages() && receives && app.store.mailboxes().await?.is_empty() {
@@ -70,6 +71,39 @@ async fn next_step(app: &App, user: &SignedIn, items: &mut Vec<Value>) -> Result
 
 fn fails(mailbox: &Mailbox) -> bool {
     mailbox.removed_at.is_none() && mailbox.state == MailboxState::Failing
+}
+
+/// Days before a credential's end at which it stands here, and at which it is grave.
+const CREDENTIAL_DAYS: (u32, u32) = (30, 7);
+
+/// Credentials that end soon, renewals that cannot go on, and mailboxes that open and must not; for administrators.
+async fn credentials(app: &App, user: &SignedIn, items: &mut Vec<Value>) -> Result<(), PageError> {
+    if !user.user.has(Role::Administrator) {
+        return Ok(());
+    }
+    let now = app.env.now();
+    let (link, action) = ("/settings/email", "Open settings");
+    for connection in app.store.connections().await? {
+        let name = connection.settings.display_name();
+        let held = app.store.credentials(connection.id).await?;
+        let current = held.iter().find(|one| one.state == CredentialState::Current);
+        let renewal = app.engine.renewal(connection.id).await?;
+        let trouble = renewal.and_then(|renewal| renewal.trouble);
+        if let Some(end) = current.and_then(|one| one.expires_at)
+            && days_left(end, now) <= CREDENTIAL_DAYS.0
+        {
+            let sentence = format!("The credential of {name} {}.", expiry::words(end, now));
+            let grave = days_left(end, now) <= CREDENTIAL_DAYS.1;
+            items.push(item(grave, &sentence, trouble.as_deref(), link, action));
+        }
+        let scope = app.engine.scope_watch(connection.id).await?;
+        if scope.held() == Some(false) {
+            let opened = scope.opened.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let sentence = format!("{name} can open {opened}, and must not.");
+            items.push(item(true, &sentence, None, "", ""));
+        }
+    }
+    Ok(())
 }
 
 /// Failing mailboxes: all of them for those who can mend them, else those the user reads.

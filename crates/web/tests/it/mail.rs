@@ -1,6 +1,7 @@
 //! Inbox, reading pane, outbox.
 
 use axum::http::StatusCode;
+use postroom_model::Timestamp;
 use postroom_store::{InboxFilter, OutboxFilter, Page};
 
 use crate::browser::filled;
@@ -182,4 +183,25 @@ async fn the_mail_of_a_removed_mailbox_stays_where_it_was() {
     let page = manager.post_part(&add, &fields).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text());
     assert!(page.has(&format!("mailbox-{}", sample.orders)), "it came back under its own id");
+}
+
+#[tokio::test]
+async fn the_start_page_counts_the_days_of_a_credential() {
+    let (sample, _clock, browser) = filled().await;
+    let mut admin = browser.another().log_on("admin").await;
+    let mut ann = browser.another().log_on("ann").await;
+    assert!(!admin.get("/").await.has("The credential of"));
+    let credential = sample.store.credentials(sample.connection).await.unwrap().remove(0);
+    for (days, sentence) in
+        [(31, None), (20, Some("Exchange Online ends in 20 days")), (-2, Some("Exchange Online ended on"))]
+    {
+        let end = Timestamp::from_second(sample.env.now().as_second() + 86_400 * days).unwrap();
+        sample.store.learn_credential(credential.id, Some(end), None).await.unwrap();
+        let page = admin.get("/").await;
+        match sentence {
+            Some(sentence) => assert!(page.has(&format!("The credential of {sentence}")), "{days}"),
+            None => assert!(!page.has("The credential of"), "{days}"),
+        }
+        assert!(!ann.get("/").await.has("The credential of"), "{days}");
+    }
 }

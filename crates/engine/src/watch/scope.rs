@@ -1,0 +1,180 @@
+//! Least privilege, proved again and again: mailboxes that the application must not be able to open are tried, and
+//! one that opens is told at once. Without a list nothing is tried.
+
+use std::str::FromStr;
+
+use jiff::SignedDuration;
+use postroom_model::connection::Connection;
+use postroom_model::event::{EventKind, Subject};
+use postroom_model::{ConnectionId, EmailAddress, Timestamp};
+use postroom_store::StoreError;
+use serde::{Deserialize, Serialize};
+
+use super::turn::Turn;
+use super::{Gravity, limited, read_journal, sooner, write_journal};
+use crate::Engine;
+
+const PREFIX: &str = "scope/";
+
+/// What one connection must not open, and what the last look found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ScopeWatch {
+    /// Mailboxes that must be refused.
+    pub must_not_open: Vec<EmailAddress>,
+    /// Those of them that opened when they were last asked.
+    #[serde(default)]
+    pub opened: Vec<EmailAddress>,
+    /// When the last look was; none before the first.
+    #[serde(default)]
+    pub looked_at: Option<Timestamp>,
+    /// Why the last look left a question open.
+    #[serde(default)]
+    pub trouble: Option<String>,
+}
+
+impl ScopeWatch {
+    /// Whether the last look found everything refused; none before the first.
+    pub fn held(&self) -> Option<bool> {
+        self.looked_at.map(|_| self.opened.is_empty())
+    }
+}
+
+fn journal_of(connection: ConnectionId) -> String {
+    format!("{PREFIX}{connection}")
+}
+
+/// Looks where it is due. Gives when it is due next.
+pub(crate) async fn look(engine: &Engine) -> Result<Option<Timestamp>, StoreError> {
+    let mut next = None;
+    for (name, content) in engine.store.journals(PREFIX).await? {
+        let Ok(id) = ConnectionId::from_str(name.strip_prefix(PREFIX).unwrap_or_default()) else { continue };
+        let watch: ScopeWatch = read_journal(&name, Some(&content));
+        let mut next_look = due(engine, &watch);
+        if next_look.is_some_and(|due| due <= engine.env.now()) {
+            look_at(engine, id).await?;
+            next_look = due(engine, &engine.scope_watch(id).await?);
+        }
+        next = sooner(next, next_look);
+    }
+    Ok(next)
+}
+
+/// When the next look is due; never without a list.
+fn due(engine: &Engine, watch: &ScopeWatch) -> Option<Timestamp> {
+    if watch.must_not_open.is_empty() || engine.office.is_none() {
+        return None;
+    }
+    let every = SignedDuration::from_mins(i64::from(engine.settings.watch.scope_minutes.max(1)));
+    let last = watch.looked_at.unwrap_or(Timestamp::UNIX_EPOCH);
+    Some(last.saturating_add(every).unwrap_or(Timestamp::MAX))
+}
+
+async fn look_at(engine: &Engine, id: ConnectionId) -> Result<(), StoreError> {
+    let Some(connection) = engine.store.connection(id).await? else {
+        return engine.store.save_journal(&journal_of(id), None).await;
+    };
+    let Some(turn) = Turn::take(engine, journal_of(id)).await? else { return Ok(()) };
+    let looked = try_all(engine, &connection).await;
+    turn.end().await;
+    looked
+}
+
+/// Tries every mailbox of the list and tells what has changed.
+async fn try_all(engine: &Engine, connection: &Connection) -> Result<(), StoreError> {
+    let Some(office) = &engine.office else { return Ok(()) };
+    let before = engine.scope_watch(connection.id).await?;
+    // Another process may have looked while this one waited for its turn.
+    if due(engine, &before).is_none_or(|due| due > engine.env.now()) {
+        return Ok(());
+    }
+    let mut now = ScopeWatch { opened: Vec::new(), trouble: None, ..before.clone() };
+    for mailbox in &before.must_not_open {
+        let operation = format!("try to open {mailbox}");
+        match limited(&operation, office.opens(connection, mailbox)).await {
+            Ok(true) => now.opened.push(mailbox.clone()),
+            Ok(false) => {}
+            Err(failure) => {
+                // The question stays open; what was known stays known.
+                now.trouble = Some(failure.to_string());
+                now.opened.extend(before.opened.iter().filter(|known| *known == mailbox).cloned());
+                tracing::info!(%mailbox, %failure, "whether the mailbox is refused could not be found out");
+            }
+        }
+    }
+    now.looked_at = Some(engine.env.now());
+    tell(engine, connection, &before, &now).await?;
+    // The list may have been changed while the mailboxes were tried.
+    let mut kept = engine.scope_watch(connection.id).await?;
+    now.opened.retain(|mailbox| kept.must_not_open.contains(mailbox));
+    (kept.opened, kept.trouble, kept.looked_at) = (now.opened, now.trouble, now.looked_at);
+    engine.save_scope_watch(connection.id, &kept).await
+}
+
+async fn tell(
+    engine: &Engine,
+    connection: &Connection,
+    before: &ScopeWatch,
+    now: &ScopeWatch,
+) -> Result<(), StoreError> {
+    let subject = Subject::Connection(connection.id);
+    if now.opened.iter().any(|mailbox| !before.opened.contains(mailbox)) {
+        let mailboxes = now.opened.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let words = format!(
+            "the application can open {mailboxes}, which must be refused. Next step: look for a permission that was granted for the whole tenant, and limit the application to its mailboxes"
+        );
+        return engine.announce(connection, subject, EventKind::ScopeExceeded, Gravity::Error, words).await;
+    }
+    if now.opened.is_empty() && !before.opened.is_empty() {
+        let words = "every mailbox that must be refused is refused again".to_owned();
+        return engine.announce(connection, subject, EventKind::ScopeHeld, Gravity::Information, words).await;
+    }
+    Ok(())
+}
+
+impl Engine {
+    /// What the connection must not open, and what the last look found.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn scope_watch(&self, connection: ConnectionId) -> Result<ScopeWatch, StoreError> {
+        let name = journal_of(connection);
+        let content = self.store.journal(&name).await?;
+        Ok(read_journal(&name, content.as_deref()))
+    }
+
+    /// Sets the mailboxes that the connection must not be able to open, to be tried at the next look. An empty list
+    /// ends the watch.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn must_not_open(
+        &self,
+        connection: ConnectionId,
+        mailboxes: Vec<EmailAddress>,
+    ) -> Result<(), StoreError> {
+        let mut watch = self.scope_watch(connection).await?;
+        watch.opened.retain(|known| mailboxes.contains(known));
+        watch.must_not_open = mailboxes;
+        watch.looked_at = None;
+        self.save_scope_watch(connection, &watch).await?;
+        self.nudges.scope.notify_waiters();
+        Ok(())
+    }
+
+    /// Looks now at what is due: what the worker does on its timer.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn watch_scope(&self) -> Result<Option<Timestamp>, StoreError> {
+        look(self).await
+    }
+
+    async fn save_scope_watch(&self, connection: ConnectionId, watch: &ScopeWatch) -> Result<(), StoreError> {
+        let name = journal_of(connection);
+        let content = match watch.must_not_open.is_empty() {
+            true => None,
+            false => Some(write_journal(&name, watch)?),
+        };
+        self.store.save_journal(&name, content.as_deref()).await
+    }
+}

@@ -1,0 +1,388 @@
+//! Watches: a year of warnings, renewals that are killed at every point, renewals under load, and scope.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use postroom_engine::watch::WatchSettings;
+use postroom_engine::watch::renewal::Stage;
+use postroom_engine::{Engine, EngineSettings};
+use postroom_model::connection::Connection;
+use postroom_model::credential::{Credential, CredentialKind, CredentialState};
+use postroom_model::event::{EventKind, Subject};
+use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::outbox::OutboxState;
+use postroom_model::{ExposeSecret, OutboxMessageId, Timestamp};
+use postroom_store::{SaveConnection, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::faulty::Faulty;
+use crate::house::House;
+use crate::office::{KillSwitch, Office, Signing, first, refused};
+
+const DAY: i64 = 24;
+
+struct Watched {
+    house: House,
+    office: Arc<Office>,
+}
+
+impl Watched {
+    /// A house whose connection has a credential that ends in `days`.
+    async fn new(kind: CredentialKind, days: Option<i64>) -> Self {
+        let house = House::new().await;
+        let office = Office::new(&house.env);
+        let end =
+            house.env.now().saturating_add(SignedDuration::from_hours(days.unwrap_or(400) * DAY)).unwrap();
+        office.enter("first", "id of first", end);
+        let connection = house.store.connection(house.connection).await.unwrap().unwrap();
+        let save = SaveConnection {
+            id: connection.id,
+            settings: connection.settings,
+            credential: Some(first(kind, "first", days.map(|_| end))),
+            actor: "cli".into(),
+        };
+        house.store.save_connection(save).await.unwrap();
+        Self { house, office }
+    }
+
+    fn engine(&self) -> Engine {
+        self.engine_over(self.house.store.clone(), WatchSettings::default())
+    }
+
+    fn engine_over(&self, store: Arc<dyn Store>, watch: WatchSettings) -> Engine {
+        // Leases outlast every jump of the clock, as in `House::engine`.
+        let lease_seconds = 5 * 365 * 24 * 3_600;
+        let settings = EngineSettings { idle_poll_ms: 10, lease_seconds, watch, ..EngineSettings::default() };
+        let transports = Arc::new(Signing { office: self.office.clone(), store: self.house.store.clone() });
+        Engine::new(store, transports, self.house.env.clone(), settings).with_office(self.office.clone())
+    }
+
+    fn pass(&self, minutes: i64) {
+        self.house.clock.advance(SignedDuration::from_mins(minutes));
+    }
+
+    async fn connection(&self) -> Connection {
+        self.house.store.connection(self.house.connection).await.unwrap().unwrap()
+    }
+
+    async fn credentials(&self) -> Vec<Credential> {
+        self.house.store.credentials(self.house.connection).await.unwrap()
+    }
+
+    async fn in_state(&self, state: CredentialState) -> Vec<Credential> {
+        self.credentials().await.into_iter().filter(|one| one.state == state).collect()
+    }
+
+    async fn current_secret(&self) -> String {
+        let (_, secret) = self.house.store.credential_secret(self.house.connection).await.unwrap().unwrap();
+        secret.expose_secret().to_owned()
+    }
+
+    /// Words of the events of one kind about any credential.
+    async fn told(&self, kind: EventKind) -> Vec<String> {
+        let mut words = Vec::new();
+        for credential in self.credentials().await {
+            for stored in self.house.events(Subject::Credential(credential.id)).await {
+                if stored.event.kind == kind {
+                    words.push(stored.event.words.unwrap());
+                }
+            }
+        }
+        words
+    }
+
+    /// Looks and lets time pass until no renewal is under way.
+    async fn renew(&self, engine: &Engine) {
+        for _ in 0..100 {
+            engine.watch_credentials().await.unwrap();
+            if engine.renewal(self.house.connection).await.unwrap().is_none() {
+                return;
+            }
+            self.pass(20);
+        }
+        panic!("{:?}", engine.renewal(self.house.connection).await.unwrap());
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.office.state().keys.keys().cloned().collect()
+    }
+
+    /// One credential here and at the provider, the same; the first one removed once; told once.
+    async fn is_renewed_once(&self, what: &str) {
+        let current = self.in_state(CredentialState::Current).await;
+        assert_eq!(current.len(), 1, "{what}");
+        assert!(self.in_state(CredentialState::Next).await.is_empty(), "{what}");
+        assert_eq!(self.keys(), [self.current_secret().await], "{what}");
+        assert_ne!(self.current_secret().await, "first", "{what}");
+        let removed = self.office.state().removed.clone();
+        assert_eq!(removed.iter().filter(|id| *id == "id of first").count(), 1, "{what}: {removed:?}");
+        assert_eq!(self.told(EventKind::CredentialRenewed).await.len(), 1, "{what}");
+        assert!(current[0].key_id.is_some() && current[0].expires_at.is_some(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_year_tells_each_warning_once() {
+    let watched = Watched::new(CredentialKind::ClientSecret, Some(365)).await;
+    let by_hand = WatchSettings { renew: false, ..WatchSettings::default() };
+    for _ in 0..366 * 4 {
+        // A new engine each time: nothing is remembered but what is stored.
+        let engine = watched.engine_over(watched.house.store.clone(), by_hand.clone());
+        engine.watch_credentials().await.unwrap();
+        watched.pass(6 * 60);
+    }
+    let told = watched.told(EventKind::CredentialExpiring).await;
+    let when: Vec<&str> = told.iter().map(|words| words.split(". ").next().unwrap()).collect();
+    assert_eq!(
+        when,
+        [
+            "the credential ends in 60 days, on 2027-11-23",
+            "the credential ends in 30 days, on 2027-11-23",
+            "the credential ends in 14 days, on 2027-11-23",
+            "the credential ends in 7 days, on 2027-11-23",
+            "the credential ends within one day, on 2027-11-23",
+            "the credential ended on 2027-11-23",
+        ]
+    );
+    assert!(told[0].contains("postroom credential stage"), "{}", told[0]);
+    assert_eq!(watched.keys(), ["first"]);
+}
+
+#[tokio::test]
+async fn an_unknown_end_is_asked_for_once_a_day_and_learned() {
+    let watched = Watched::new(CredentialKind::ClientSecret, None).await;
+    let engine = watched.engine();
+    engine.watch_credentials().await.unwrap();
+    assert_eq!(watched.credentials().await[0].expires_at, None);
+    watched.office.state().tells_expiry = true;
+    watched.pass(60);
+    engine.watch_credentials().await.unwrap();
+    assert_eq!(watched.credentials().await[0].expires_at, None, "not asked again so soon");
+    watched.pass(23 * 60);
+    engine.watch_credentials().await.unwrap();
+    assert!(watched.credentials().await[0].expires_at.is_some());
+    assert!(watched.told(EventKind::CredentialExpiring).await.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_written_while_nothing_is_due() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(200)).await;
+    watched.engine().watch_credentials().await.unwrap();
+    assert_eq!(watched.house.store.journals("").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_renewal_killed_at_any_point_goes_on_and_happens_once() {
+    for kind in [CredentialKind::Certificate, CredentialKind::ClientSecret] {
+        let mut points = 0;
+        for at in 1.. {
+            if !killed_at(kind, at).await {
+                break;
+            }
+            points = at;
+        }
+        assert!(points > 20, "{kind:?}: only {points} points");
+    }
+}
+
+/// Renews while everything stops at one point. False when the renewal never came to it.
+async fn killed_at(kind: CredentialKind, at: usize) -> bool {
+    let watched = Watched::new(kind, Some(29)).await;
+    let kill = KillSwitch::at(at);
+    *watched.office.kill.lock().unwrap() = Some(kill.clone());
+    let store = Arc::new(Faulty::killed(watched.house.store.clone(), kill.clone()));
+    let doomed = watched.engine_over(store, WatchSettings::default());
+    let died = tokio::select! {
+        () = watched.renew(&doomed) => false,
+        () = kill.reached.notified() => true,
+    };
+    drop(doomed);
+    *watched.office.kill.lock().unwrap() = None;
+    watched.renew(&watched.engine()).await;
+    // The claim of the dead one ends, and another look finds nothing more to do.
+    watched.pass(10);
+    watched.renew(&watched.engine()).await;
+    watched.is_renewed_once(&format!("{kind:?} at {at}")).await;
+    died
+}
+
+#[tokio::test]
+async fn a_credential_that_never_works_is_given_up_and_the_old_one_stays() {
+    for kind in [CredentialKind::Certificate, CredentialKind::ClientSecret] {
+        let watched = Watched::new(kind, Some(29)).await;
+        watched.office.state().refuse_tests = true;
+        for _ in 0..26 * 4 {
+            watched.engine().watch_credentials().await.unwrap();
+            assert_eq!(watched.current_secret().await, "first");
+            watched.pass(15);
+        }
+        assert_eq!(watched.keys(), ["first"], "what never worked is taken back");
+        let told = watched.told(EventKind::CredentialRenewalFailed).await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("AADSTS700027") && told[0].contains("Next step: "), "{}", told[0]);
+        assert!(watched.office.state().tests < 60, "{} tests", watched.office.state().tests);
+
+        watched.office.state().refuse_tests = false;
+        watched.pass(6 * 60);
+        watched.renew(&watched.engine()).await;
+        watched.is_renewed_once(&format!("{kind:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_application_may_not_do_waits_for_one_staged_by_hand() {
+    let watched = Watched::new(CredentialKind::ClientSecret, Some(29)).await;
+    let mut failure = refused("Insufficient privileges");
+    failure.advice = Some("stage one by hand: postroom credential stage".into());
+    watched.office.state().refuse_renewal = Some(failure);
+    let engine = watched.engine();
+    for _ in 0..8 {
+        engine.watch_credentials().await.unwrap();
+        watched.pass(60);
+    }
+    let told = watched.told(EventKind::CredentialRenewalFailed).await;
+    assert_eq!(told.len(), 1);
+    assert!(told[0].ends_with("Next step: stage one by hand: postroom credential stage"), "{}", told[0]);
+    let end = watched.house.env.now().saturating_add(SignedDuration::from_hours(365 * DAY)).unwrap();
+    watched.office.enter("by hand", "id of by hand", end);
+    let staged = first(CredentialKind::ClientSecret, "by hand", Some(end));
+    watched.house.store.stage_credential(watched.house.connection, staged, "cli").await.unwrap();
+    watched.renew(&engine).await;
+    assert_eq!(watched.current_secret().await, "by hand");
+    watched.is_renewed_once("by hand").await;
+}
+
+#[tokio::test]
+async fn passing_failures_are_tried_again_and_not_told() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(29)).await;
+    let busy = Failure::new("add a key", Origin::Network, "no answer", Decision::Retry { after: None });
+    watched.office.state().refuse_renewal = Some(busy);
+    let engine = watched.engine();
+    engine.watch_credentials().await.unwrap();
+    let stands = engine.renewal(watched.house.connection).await.unwrap().unwrap();
+    assert!(matches!(stands.stage, Stage::Made { .. }) && stands.tries == 1, "{stands:?}");
+    watched.office.state().refuse_renewal = None;
+    watched.renew(&engine).await;
+    watched.is_renewed_once("after a busy provider").await;
+    assert!(watched.told(EventKind::CredentialRenewalFailed).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_renew_once() {
+    let watched = Watched::new(CredentialKind::ClientSecret, Some(29)).await;
+    let engines = [watched.engine(), watched.engine(), watched.engine()];
+    for _ in 0..20 {
+        let looks = engines.iter().map(Engine::watch_credentials);
+        for looked in futures_util::future::join_all(looks).await {
+            looked.unwrap();
+        }
+        watched.pass(20);
+    }
+    watched.is_renewed_once("three processes").await;
+    assert_eq!(watched.office.state().made, 1);
+}
+
+#[tokio::test]
+async fn a_renewal_that_a_person_asks_for_begins_at_once() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(300)).await;
+    let engine = watched.engine();
+    let stands = engine.renew_credential(&watched.connection().await).await.unwrap().unwrap();
+    assert!(matches!(stands.stage, Stage::Testing { .. }), "{stands:?}");
+    watched.renew(&engine).await;
+    watched.is_renewed_once("asked for").await;
+    let current = &watched.in_state(CredentialState::Current).await[0];
+    let said = engine.test_credential(&watched.connection().await, current).await.unwrap();
+    assert_eq!(said, "signed in");
+}
+
+/// Messages leave all the time while the credential is renewed three times, each shortly before its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_renewals_under_load_fail_no_send() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(90)).await;
+    let engine = watched.engine();
+    let running = watched.house.run_engine(engine.clone());
+    let stop = CancellationToken::new();
+    let load = async {
+        let mut sent: Vec<OutboxMessageId> = Vec::new();
+        while !stop.is_cancelled() {
+            sent.push(watched.house.submit(&engine).await);
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        sent
+    };
+    let renewals = async {
+        let mut used = vec![watched.current_secret().await];
+        let mut ends: Option<Timestamp> = None;
+        while used.len() < 4 || !watched.office.state().removed.len().eq(&3) {
+            running.engine.nudge();
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            let secret = watched.current_secret().await;
+            if used.last() != Some(&secret) {
+                used.push(secret);
+                ends = None;
+            }
+            // A send takes no hour: those that began with an older credential end before time goes on.
+            let older = |state: &crate::office::Register| {
+                state
+                    .senders
+                    .iter()
+                    .any(|(with, alive)| with != used.last().unwrap() && alive.strong_count() > 0)
+            };
+            while older(&watched.office.state()) {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            let under_way = engine.renewal(watched.house.connection).await.unwrap().is_some();
+            let now = watched.house.env.now();
+            let end = *ends.get_or_insert_with(|| {
+                watched.office.state().keys.values().map(|known| known.ends_at).max().unwrap_or(now)
+            });
+            let far = end.duration_since(now) > SignedDuration::from_hours(31 * DAY);
+            watched.house.clock.advance(match (under_way, far) {
+                (false, true) => SignedDuration::from_hours(10 * DAY),
+                _ => SignedDuration::from_mins(10),
+            });
+        }
+        stop.cancel();
+    };
+    let (sent, ()) = tokio::join!(load, renewals);
+    for id in &sent {
+        watched.house.becomes(*id, OutboxState::Sent).await;
+    }
+    running.stop().await;
+    let state = watched.office.state();
+    assert_eq!((state.refused_sends, state.sent as usize), (0, sent.len()));
+    assert!(sent.len() > 50, "{} messages", sent.len());
+    assert_eq!((state.made, state.removed.len(), state.keys.len()), (3, 3, 1));
+}
+
+#[tokio::test]
+async fn a_mailbox_that_must_be_refused_is_told_when_it_opens_and_when_it_is_refused_again() {
+    let watched = Watched::new(CredentialKind::ClientSecret, Some(300)).await;
+    let engine = watched.engine();
+    let connection = watched.house.connection;
+    let ceo = "ceo@contoso.example";
+    engine
+        .must_not_open(connection, vec![ceo.parse().unwrap(), "hr@contoso.example".parse().unwrap()])
+        .await
+        .unwrap();
+    assert_eq!(engine.scope_watch(connection).await.unwrap().held(), None);
+    let subject = Subject::Connection(connection);
+    let look = async |open: bool| {
+        watched.office.state().open = if open { vec![ceo.into()] } else { Vec::new() };
+        watched.pass(61);
+        engine.watch_scope().await.unwrap();
+        engine.scope_watch(connection).await.unwrap().held()
+    };
+    assert_eq!(look(false).await, Some(true));
+    assert_eq!(watched.house.timeline(subject).await.last(), Some(&"connection.saved"));
+    assert_eq!(look(true).await, Some(false));
+    assert_eq!(look(true).await, Some(false));
+    assert_eq!(look(false).await, Some(true));
+    assert_eq!(look(false).await, Some(true));
+    let timeline = watched.house.timeline(subject).await;
+    assert_eq!(timeline[timeline.len() - 2..], ["scope.exceeded", "scope.held"]);
+    assert_eq!(timeline.iter().filter(|kind| kind.starts_with("scope")).count(), 2);
+    // An empty list ends the watch.
+    engine.must_not_open(connection, Vec::new()).await.unwrap();
+    assert_eq!(look(true).await, None);
+}

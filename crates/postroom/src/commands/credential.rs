@@ -1,0 +1,373 @@
+//! `postroom credential`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use jiff::SignedDuration;
+use postroom_engine::watch::expiry::days_left;
+use postroom_engine::watch::remember_application_object_id;
+use postroom_entra::CertificateCredential;
+use postroom_model::connection::{AuthenticationFlow, Connection, SecretField};
+use postroom_model::credential::{Credential, CredentialState};
+use postroom_model::failure::Failure;
+use postroom_model::{CredentialId, EmailAddress, SecretString, Timestamp};
+use serde::Serialize;
+
+use super::connection::{credential, show};
+use super::{ACTOR, read_secret};
+use crate::app::App;
+use crate::cli::UsageError;
+use crate::output::{self, hinted};
+
+#[derive(Debug, Args)]
+pub(crate) struct CredentialArguments {
+    #[command(subcommand)]
+    command: CredentialCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CredentialCommand {
+    /// List credentials with the days they have left
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Store the next credential beside the one in use
+    Stage(StageArguments),
+    /// Sign in with the next credential, else with the one in use, and open one mailbox
+    Test {
+        /// Connection; not needed when there is only one
+        #[arg(long)]
+        connection: Option<String>,
+    },
+    /// Put the next credential to use, after a test, and retire the one in use
+    Switch {
+        /// Connection; not needed when there is only one
+        #[arg(long)]
+        connection: Option<String>,
+        /// Switch without testing first
+        #[arg(long)]
+        without_test: bool,
+    },
+    /// Take back a credential that was staged, and erase its secret
+    Retire {
+        /// Its id
+        id: CredentialId,
+    },
+    /// Renew the credential in use now, or go on with the renewal that is under way
+    Renew {
+        /// Connection; not needed when there is only one
+        #[arg(long)]
+        connection: Option<String>,
+        /// Object ID of the application (Entra, App registrations, Overview), remembered from then on. A certificate
+        /// needs it to be renewed when the application may not look itself up
+        #[arg(long, value_name = "ID")]
+        application_object_id: Option<uuid::Uuid>,
+    },
+    /// Name mailboxes that the application must not be able to open, and try them now and every hour
+    MustNotOpen {
+        /// Connection; not needed when there is only one
+        #[arg(long)]
+        connection: Option<String>,
+        /// Their addresses, in place of those named before; without any, what was named is tried
+        #[arg(conflicts_with = "none")]
+        addresses: Vec<EmailAddress>,
+        /// Watch no mailbox any more
+        #[arg(long)]
+        none: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["secret_file", "certificate", "make_certificate"]))]
+struct StageArguments {
+    /// Connection; not needed when there is only one
+    #[arg(long)]
+    connection: Option<String>,
+    /// File with the client secret or password, - for standard input
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// When the secret stops working, such as 2027-05-22T00:00:00Z
+    #[arg(long, value_name = "TIME", requires = "secret_file")]
+    expires: Option<Timestamp>,
+    /// Microsoft's id of it (Secret ID, or keyId of the certificate), with which it is removed after the next renewal
+    #[arg(long, value_name = "ID", conflicts_with = "make_certificate")]
+    key_id: Option<uuid::Uuid>,
+    /// PEM or PFX file with certificate and private key
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// File with the password of the PFX file, - for standard input
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    password_file: Option<PathBuf>,
+    /// Make a key and its certificate; the key never leaves this data folder
+    #[arg(long)]
+    make_certificate: bool,
+    /// Days that the certificate is good for
+    #[arg(long, value_name = "DAYS", requires = "make_certificate", default_value_t = 365,
+          value_parser = clap::value_parser!(u32).range(1..=1_095))]
+    valid_days: u32,
+    /// File for the certificate without its key, to be uploaded in Entra
+    #[arg(long, value_name = "FILE", requires = "make_certificate")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) async fn run(app: &App, arguments: CredentialArguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        CredentialCommand::List { json } => list(app, json).await?,
+        CredentialCommand::Stage(stage) => stage_credential(app, stage).await?,
+        CredentialCommand::Test { connection } => {
+            let connection = app.connection(connection.as_deref()).await?;
+            let credential = next_or_current(app, &connection).await?;
+            output::data(test(app, &connection, &credential).await?);
+        }
+        CredentialCommand::Switch { connection, without_test } => {
+            switch(app, connection.as_deref(), without_test).await?;
+        }
+        CredentialCommand::Retire { id } => {
+            app.store.retire_credential(id, ACTOR).await?;
+            output::talk(format!("retired {id}"));
+        }
+        CredentialCommand::Renew { connection, application_object_id } => {
+            let connection = app.connection(connection.as_deref()).await?;
+            if let Some(id) = application_object_id {
+                remember_application_object_id(app.store.as_ref(), connection.id, &id.to_string()).await?;
+            }
+            renew(app, &connection).await?;
+        }
+        CredentialCommand::MustNotOpen { connection, addresses, none } => {
+            let connection = app.connection(connection.as_deref()).await?;
+            return must_not_open(app, &connection, addresses, none).await;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line of the list.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    credential: Credential,
+    connection_name: String,
+    /// Whole days, rounded up; none when the end is not known.
+    days_left: Option<u32>,
+}
+
+async fn list(app: &App, json: bool) -> anyhow::Result<()> {
+    let now = app.env.now();
+    let mut listed = Vec::new();
+    for connection in app.store.connections().await? {
+        for credential in app.store.credentials(connection.id).await? {
+            listed.push(Listed {
+                connection_name: connection.settings.display_name().to_owned(),
+                days_left: credential.expires_at.map(|end| days_left(end, now)),
+                credential,
+            });
+        }
+        if let Some(renewal) = app.engine.renewal(connection.id).await? {
+            let name = connection.settings.display_name();
+            output::talk(format!("renewal of {name}: {}", renewal.sentence(now)));
+        }
+    }
+    if json {
+        return output::json(&listed);
+    }
+    let rows = listed.into_iter().map(|one| {
+        let days = match (one.credential.state, one.days_left) {
+            (CredentialState::Retired, _) => String::new(),
+            (_, Some(days)) => days.to_string(),
+            (_, None) => "not known".to_owned(),
+        };
+        let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let kind = word(serde_json::to_value(one.credential.kind).unwrap_or_default());
+        let state = word(serde_json::to_value(one.credential.state).unwrap_or_default());
+        [one.credential.id.to_string(), one.connection_name, kind, state, days]
+    });
+    output::table(["ID", "CONNECTION", "KIND", "STATE", "DAYS LEFT"], rows.collect());
+    Ok(())
+}
+
+async fn stage_credential(app: &App, stage: StageArguments) -> anyhow::Result<()> {
+    let connection = app.connection(stage.connection.as_deref()).await?;
+    let settings = &connection.settings;
+    let by_certificate = stage.secret_file.is_none();
+    if by_certificate != (settings.flow == AuthenticationFlow::Certificate) {
+        let message = format!("{} signs in by {}", settings.display_name(), settings.flow.label());
+        let hint =
+            "stage what this flow signs in with, or change the flow with `postroom connection save --flow`";
+        return Err(hinted(message, hint));
+    }
+    let (secret, expires_at) = match &stage.secret_file {
+        Some(path) => (read_secret(path)?, stage.expires),
+        None => {
+            let certificate = certificate(app, &stage).await?;
+            say_certificate(&certificate, stage.out.as_deref(), stage.make_certificate)?;
+            (certificate.to_pem(), Some(certificate.not_after()))
+        }
+    };
+    let problems = settings.validate(SecretField::Typed(&secret));
+    show(&problems);
+    problems.into_result().context("the credential is not staged")?;
+    let mut new = credential(settings.kind, settings.flow, secret, expires_at);
+    new.key_id = stage.key_id.map(|id| id.to_string());
+    let staged = app.store.stage_credential(connection.id, new, ACTOR).await?;
+    app.engine.nudge();
+    output::talk("staged; next: `postroom credential test`, then `postroom credential switch`");
+    output::data(staged.id.to_string());
+    Ok(())
+}
+
+/// The certificate out of a file, or a new one.
+async fn certificate(app: &App, stage: &StageArguments) -> anyhow::Result<CertificateCredential> {
+    let Some(path) = stage.certificate.clone() else {
+        let from = app.env.now();
+        let days = SignedDuration::from_hours(24 * i64::from(stage.valid_days));
+        let until = from.saturating_add(days).context("the certificate lasts too long")?;
+        let env = app.env.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            CertificateCredential::generate("Postroom", from, until, &env)
+        });
+        return made.await.context("make a certificate")?.context("make a certificate");
+    };
+    let password = stage.password_file.as_deref().map(read_secret).transpose()?;
+    let bytes =
+        std::fs::read(&path).with_context(|| format!("read the certificate from {}", path.display()))?;
+    let name = path.display().to_string();
+    let read = tokio::task::spawn_blocking(move || match String::from_utf8(bytes) {
+        Ok(text) => CertificateCredential::from_pem(&SecretString::from(text)),
+        Err(binary) => {
+            let password = password.unwrap_or_else(|| SecretString::from(String::new()));
+            CertificateCredential::from_pfx(binary.as_bytes(), &password)
+        }
+    });
+    read.await
+        .context("read the certificate")?
+        .map_err(|error| hinted(format!("read the certificate {name}: {error}"), error.hint()))
+}
+
+/// Tells what to upload, and writes it where it was asked for.
+fn say_certificate(
+    certificate: &CertificateCredential,
+    out: Option<&Path>,
+    made: bool,
+) -> anyhow::Result<()> {
+    output::talk(format!(
+        "certificate {}, until {:.0}",
+        certificate.thumbprint_sha1_hex(),
+        certificate.not_after()
+    ));
+    match (made, out) {
+        (true, Some(path)) => {
+            std::fs::write(path, certificate.certificate_pem())
+                .with_context(|| format!("write the certificate to {}", path.display()))?;
+            output::talk(format!(
+                "upload {} in Entra: App registrations, Certificates & secrets",
+                path.display()
+            ));
+        }
+        (true, None) => {
+            output::talk("upload this in Entra: App registrations, Certificates & secrets");
+            output::talk(certificate.certificate_pem());
+        }
+        (false, _) => {}
+    }
+    Ok(())
+}
+
+async fn in_state(
+    app: &App,
+    connection: &Connection,
+    state: CredentialState,
+) -> anyhow::Result<Option<Credential>> {
+    let held = app.store.credentials(connection.id).await?;
+    Ok(held.into_iter().find(|one| one.state == state))
+}
+
+async fn next_or_current(app: &App, connection: &Connection) -> anyhow::Result<Credential> {
+    if let Some(next) = in_state(app, connection, CredentialState::Next).await? {
+        return Ok(next);
+    }
+    let current = in_state(app, connection, CredentialState::Current).await?;
+    current.ok_or_else(|| {
+        let message = format!("{} has no credential", connection.settings.display_name());
+        hinted(message, "`postroom connection save --secret-file FILE` stores the first one")
+    })
+}
+
+async fn test(app: &App, connection: &Connection, credential: &Credential) -> anyhow::Result<String> {
+    app.engine.test_credential(connection, credential).await.map_err(told)
+}
+
+/// A failure with its advice as the hint.
+fn told(failure: Failure) -> anyhow::Error {
+    match failure.advice.clone() {
+        Some(advice) => hinted(failure.to_string(), advice),
+        None => failure.into(),
+    }
+}
+
+async fn switch(app: &App, named: Option<&str>, without_test: bool) -> anyhow::Result<()> {
+    let connection = app.connection(named).await?;
+    let Some(next) = in_state(app, &connection, CredentialState::Next).await? else {
+        let message = format!("{} has no next credential", connection.settings.display_name());
+        return Err(hinted(message, "`postroom credential stage` stores one"));
+    };
+    if !without_test {
+        output::talk(test(app, &connection, &next).await.context("the credential in use stays in use")?);
+    }
+    let switched = app.store.switch_credential(connection.id, ACTOR).await?;
+    app.engine.nudge();
+    output::talk(
+        "switched; the one before is retired here: remove it in Entra when every process has taken this one",
+    );
+    output::data(switched.id.to_string());
+    Ok(())
+}
+
+async fn renew(app: &App, connection: &Connection) -> anyhow::Result<()> {
+    let renewal = app.engine.renew_credential(connection).await.map_err(told)?;
+    let Some(renewal) = renewal else {
+        output::talk("renewed");
+        return Ok(());
+    };
+    output::talk(renewal.sentence(app.env.now()));
+    if renewal.trouble.is_some() {
+        return Err(hinted(
+            "the renewal is not done yet",
+            "`postroom serve` goes on with it by itself; so does this command when it is run again",
+        ));
+    }
+    output::talk("`postroom serve` goes on with it by itself; so does this command when it is run again");
+    Ok(())
+}
+
+async fn must_not_open(
+    app: &App,
+    connection: &Connection,
+    addresses: Vec<EmailAddress>,
+    none: bool,
+) -> anyhow::Result<ExitCode> {
+    if addresses.is_empty() && !none && app.engine.scope_watch(connection.id).await?.must_not_open.is_empty()
+    {
+        return Err(UsageError("name at least one address that must be refused".to_owned()).into());
+    }
+    let named = match addresses.is_empty() && !none {
+        true => app.engine.scope_watch(connection.id).await?.must_not_open,
+        false => addresses,
+    };
+    app.engine.must_not_open(connection.id, named).await?;
+    app.engine.watch_scope().await?;
+    let watch = app.engine.scope_watch(connection.id).await?;
+    for mailbox in &watch.must_not_open {
+        let verdict = if watch.opened.contains(mailbox) { "OPENS, and must not" } else { "refused" };
+        let verdict = if watch.trouble.is_some() && verdict == "refused" { "not found out" } else { verdict };
+        output::data(format!("{mailbox}  {verdict}"));
+    }
+    if let Some(trouble) = &watch.trouble {
+        output::talk(format!("at least one question stayed open: {trouble}"));
+    }
+    let well = watch.opened.is_empty() && watch.trouble.is_none();
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
