@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use postroom_model::connection::Connection;
+use postroom_model::connection::{Connection, ConnectionSettings};
 use postroom_model::credential::CredentialKind;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::{EmailAddress, Env, ExposeSecret, SecretString, Timestamp};
@@ -225,6 +225,10 @@ struct SigningSender {
 
 #[async_trait]
 impl Transports for Signing {
+    fn can_send(&self, _: &ConnectionSettings) -> Result<(), String> {
+        Ok(())
+    }
+
     async fn sender(&self, connection: &Connection) -> Result<Box<dyn Sender>, Failure> {
         let (_, secret) = self.store.credential_secret(connection.id).await.unwrap().unwrap();
         let alive = Arc::new(());
@@ -256,10 +260,6 @@ impl Sender for SigningSender {
 
     async fn reconcile(&self, _: &SendJob) -> Reconciled {
         Reconciled::NotSent { draft: None }
-    }
-
-    fn max_message_bytes(&self) -> u64 {
-        3_000_000
     }
 }
 
