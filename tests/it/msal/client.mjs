@@ -60,6 +60,6 @@ try {
   result = await flows[task.flow]();
 } catch (error) {
   const numbers = [...String(error.message ?? error).matchAll(/AADSTS(\d+)/g)].map((found) => Number(found[1]));
-  result = { got_token: false, error: error.errorCode ?? String(error), codes: numbers };
+  result = { got_token: false, error: error.errorCode ?? String(error), codes: numbers, words: String(error.message ?? error) };
 }
 process.stdout.write(JSON.stringify(result));

@@ -69,8 +69,8 @@ impl<'a> Assertion<'a> {
     /// Refuses it outside its window, with the usual tolerance.
     pub(super) fn within(&self, tenant: &Tenant) -> Result<(), EntraError> {
         let now = tenant.now();
-        let end = self.claims["exp"].as_i64();
-        let start = self.claims["nbf"].as_i64().or(self.claims["iat"].as_i64());
+        let end = instant(&self.claims["exp"]);
+        let start = instant(&self.claims["nbf"]).or(instant(&self.claims["iat"]));
         let begun = start.is_none_or(|start| start <= now.saturating_add(TOLERANCE));
         if begun && end.is_some_and(|end| end.saturating_add(TOLERANCE) > now) {
             return Ok(());
@@ -173,7 +173,7 @@ pub(crate) async fn proves(
 ) -> sqlx::Result<bool> {
     let Some(proof) = Assertion::parse(proof) else { return Ok(false) };
     let now = tenant.now();
-    let (Some(start), Some(end)) = (proof.claims["nbf"].as_i64(), proof.claims["exp"].as_i64()) else {
+    let (Some(start), Some(end)) = (instant(&proof.claims["nbf"]), instant(&proof.claims["exp"])) else {
         return Ok(false);
     };
     let timely = start <= now.saturating_add(TOLERANCE)
@@ -188,4 +188,10 @@ pub(crate) async fn proves(
         }
     }
     Ok(false)
+}
+
+/// A NumericDate: seconds, which may have a fraction (RFC 7519 section 2; MSAL for Python writes one).
+fn instant(claim: &Value) -> Option<i64> {
+    let seconds = claim.as_f64()?;
+    (seconds.abs() < 1e12).then_some(seconds as i64)
 }

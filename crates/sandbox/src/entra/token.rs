@@ -24,6 +24,8 @@ const APP_ONLY_WID: &str = "0997a1d0-0d1d-4acb-b408-d5ca73121e90";
 const BACKDATED: i64 = 300;
 
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// What MSAL for Node writes instead, from before RFC 8628.
+const DEVICE_CODE_SHORT: &str = "device_code";
 
 /// `POST /{tenant}/oauth2/v2.0/token`.
 pub(super) async fn issue(tenant: &Arc<Tenant>, call: &Call, asked: &str) -> Result<Response, EntraError> {
@@ -35,7 +37,7 @@ pub(super) async fn issue(tenant: &Arc<Tenant>, call: &Call, asked: &str) -> Res
         "client_credentials" | "password" => "scope",
         "authorization_code" => "code",
         "refresh_token" => "refresh_token",
-        DEVICE_CODE => "device_code",
+        DEVICE_CODE | DEVICE_CODE_SHORT => "device_code",
         _ => {
             let shown: String = grant.chars().take(80).collect();
             return Err(EntraError::new(400, 70_003, "unsupported_grant_type")
@@ -113,7 +115,7 @@ async fn session(
     match grant {
         "refresh_token" => Session::refreshed(tenant, db, &client.app_id, needed, form.get("scope")).await,
         "authorization_code" => code::redeem(tenant, form, &client.app_id, needed),
-        DEVICE_CODE => {
+        DEVICE_CODE | DEVICE_CODE_SHORT => {
             let (user, scope) = device::poll(tenant, &client.app_id, needed)?;
             Ok(Session { user, scope, nonce: None, public: true })
         }
