@@ -184,3 +184,51 @@ fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim() == "0"
 }
+
+#[tokio::test]
+async fn what_is_not_named_stays_and_a_stored_secret_goes_nowhere_else() {
+    let world = World::new().await;
+    world.connect().await;
+    let save = ["connection", "save", "--name", "Contoso 365"];
+    let words =
+        world.fails(1, &[&save[..], &["--kind", "imap", "--server", "imap.example.com"]].concat()).await;
+    assert!(words.contains("Service of a saved connection cannot be changed"), "{words}");
+    let elsewhere = ["--authority", "http://127.0.0.1:1", "--graph", "http://127.0.0.1:1"];
+    let words = world.fails(1, &[&save[..], &elsewhere[..]].concat()).await;
+    assert!(words.contains("Client secret is missing"), "{words}");
+
+    world.ok(&["user", "add", "servicedesk"]).await;
+    world.ok(&["mailbox", "add", "service@contoso.example", "--type", "case", "--user", "servicedesk"]).await;
+    let availability = async || {
+        let listed = world.ok(&["mailbox", "list", "--json"]).await;
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        listed[0]["settings"]["availability"].clone()
+    };
+    let before = availability().await;
+    assert_ne!(before, "all");
+    world.ok(&["mailbox", "add", "service@contoso.example", "--polling-interval", "5,00"]).await;
+    assert_eq!(availability().await, before, "a mailbox that is changed stays as closed as it was");
+    let words =
+        world.fails(1, &["mailbox", "add", "hr@contoso.example", "--type", "personnel", "--all"]).await;
+    assert!(words.contains("A Personnel mailbox cannot be available to all"), "{words}");
+}
+
+#[tokio::test]
+async fn the_first_password_is_shown_once_and_not_used_up_by_a_start_that_fails() {
+    let world = World::new().await;
+    world.ok(&["user", "add", "orderdesk"]).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let words = world.fails(1, &["serve", "--listen", &address]).await;
+    assert!(words.contains(&format!("listen on {address}")), "{words}");
+    let mut server = world.serve().await;
+    let file = world.path("data/first-password");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let password = std::fs::read_to_string(&file).unwrap();
+    assert!(!server.process.log().contains(password.trim()), "the log keeps what it is told");
+    let login = world.http.post(format!("{}/login", server.url));
+    let login = login.header("origin", &server.url).header("sec-fetch-site", "same-origin");
+    let answer = login.form(&[("name", "admin"), ("password", password.trim())]).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 303);
+    assert_eq!(server.process.terminate(), Some(0));
+}

@@ -20,7 +20,7 @@
 //! | `GET /messages?state=&limit=&offset=` | 200 `{"messages":[..],"limit","offset"}`, newest first, own messages only |
 //! | `GET /messages/{id}` | 200 the message with its timeline; 404 also for messages another key handed in |
 //!
-//! `POST /messages` takes `application/json` (fields as in [`postroom_model::draft::DraftFields`]; every address
+//! `POST /messages` takes `application/json` (fields as in [`postroom_model::draft::Draft`]; every address
 //! list may also be a single string) or `message/rfc822` with the envelope in `X-Postroom-From` and
 //! `X-Postroom-To` (separated by commas, or the header repeated). With `Idempotency-Key` a repeat of the same
 //! request is answered with the first message and `Idempotent-Replayed: true`; `state` is where it stands now. The

@@ -257,32 +257,6 @@ fn check_attachments(attachments: &[Attachment], problems: &mut Problems) {
     }
 }
 
-/// How a draft is given to the API: attachments in base64. Kept here so that page, command line and API read one form.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DraftFields {
-    /// See [`Draft::from`].
-    pub from: String,
-    /// See [`Draft::to`].
-    pub to: Vec<String>,
-    /// See [`Draft::cc`].
-    pub cc: Vec<String>,
-    /// See [`Draft::bcc`].
-    pub bcc: Vec<String>,
-    /// See [`Draft::reply_to`].
-    pub reply_to: Vec<String>,
-    /// See [`Draft::subject`].
-    pub subject: String,
-    /// See [`Draft::text`].
-    pub text: Option<String>,
-    /// See [`Draft::html`].
-    pub html: Option<String>,
-    /// Header name to value.
-    pub headers: std::collections::BTreeMap<String, String>,
-    /// See [`Draft::attachments`].
-    pub attachments: Vec<AttachmentFields>,
-}
-
 /// An attachment as the API takes it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

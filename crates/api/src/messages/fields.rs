@@ -1,4 +1,4 @@
-//! The JSON form of a message. The fields of [`DraftFields`](postroom_model::draft::DraftFields), with the liberty
+//! The JSON form of a message. The fields of [`Draft`], with the liberty
 //! that a list of addresses may be one string.
 
 use std::collections::BTreeMap;

@@ -110,7 +110,13 @@ async fn request(
         .clone()
         .zip(arguments.recipient.clone())
         .map(|(sender, recipient)| TestMessage { sender, recipient });
-    request.must_not_open.clone_from(&arguments.must_not_open);
+    // Those that the watch asks about every hour, and those that are named now.
+    request.must_not_open = app.engine.scope_watch(connection.id).await?.must_not_open;
+    for address in &arguments.must_not_open {
+        if !request.must_not_open.contains(address) {
+            request.must_not_open.push(address.clone());
+        }
+    }
     request.credential_expires_at = expires_at;
     request.next_credential_expires_at = next.and_then(|credential| credential.expires_at);
     request.mode = if arguments.full { Mode::Full } else { Mode::Quick };

@@ -114,15 +114,18 @@ async fn save_connection(app: &App, mut save: SaveArguments) -> anyhow::Result<(
     let outgoing = save.outgoing;
     let settings = merged(existing.as_ref(), save)?.trimmed();
     let stored = match &existing {
-        Some(connection) => app.store.credential_secret(connection.id).await?.is_some(),
-        None => false,
+        Some(old) if settings.may_keep_secret_of(&old.settings) => {
+            app.store.credential_secret(old.id).await?.is_some()
+        }
+        _ => false,
     };
     let field = match &secret {
         Some(text) => SecretField::Typed(text),
         None if stored => SecretField::Stored,
         None => SecretField::Missing,
     };
-    let problems = settings.validate(field);
+    let mut problems = existing.as_ref().map(|old| settings.may_replace(&old.settings)).unwrap_or_default();
+    problems.extend(settings.validate(field));
     saveable(&problems, "the connection is not saved")?;
     let kind = settings.kind;
     let flow = settings.flow;

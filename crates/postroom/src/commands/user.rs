@@ -29,7 +29,14 @@ enum UserCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Give a user another password
+    /// Change a user's roles, groups or shown name; what is not given stays as it is
+    Change(ChangeArguments),
+    /// Remove a user: sessions end at once, the name stays in what they did
+    Remove {
+        /// Name to sign in with
+        name: String,
+    },
+    /// Give a user another password; sessions end at once
     Password {
         /// Name to sign in with
         name: String,
@@ -67,9 +74,33 @@ struct AddArguments {
     password_file: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct ChangeArguments {
+    /// Name to sign in with
+    name: String,
+    /// Name shown to others
+    #[arg(long)]
+    display_name: Option<String>,
+    /// Role, instead of those the user has; can be given several times
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<Role>,
+    /// Group, instead of those the user belongs to; can be given several times
+    #[arg(long = "group", value_name = "GROUP", conflicts_with = "no_group")]
+    groups: Vec<String>,
+    /// The user belongs to no group any more
+    #[arg(long)]
+    no_group: bool,
+}
+
 pub(crate) async fn run(app: &App, arguments: UserArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         UserCommand::Add(add) => add_user(app, add).await?,
+        UserCommand::Change(change) => change_user(app, change).await?,
+        UserCommand::Remove { name } => {
+            let user = app.user(&name).await?;
+            app.store.remove_user(user.id, ACTOR).await?;
+            output::talk(format!("removed {name}"));
+        }
         UserCommand::Password { name, password_file } => change_password(app, &name, password_file).await?,
         UserCommand::AddGroup { name } => {
             let group = Group { id: app.env.new_id(), name: name.trim().to_owned() };
@@ -110,6 +141,29 @@ async fn add_user(app: &App, add: AddArguments) -> anyhow::Result<()> {
     let user = app.store.save_user(user).await?;
     output::talk(format!("added {}", user.name));
     show_once(&password, made);
+    Ok(())
+}
+
+async fn change_user(app: &App, change: ChangeArguments) -> anyhow::Result<()> {
+    let user = app.user(&change.name).await?;
+    let roles = if change.roles.is_empty() { user.roles } else { change.roles };
+    let groups = match (change.no_group, change.groups.is_empty()) {
+        (true, _) => Vec::new(),
+        (false, true) => user.groups,
+        (false, false) => group_ids(app, &change.groups).await?,
+    };
+    let changed = NewUser {
+        id: user.id,
+        name: user.name,
+        display_name: change.display_name.unwrap_or(user.display_name),
+        address: user.address,
+        roles,
+        groups,
+        password_hash: None,
+        actor: ACTOR.to_owned(),
+    };
+    app.store.save_user(changed).await?;
+    output::talk(format!("changed {}", change.name));
     Ok(())
 }
 
