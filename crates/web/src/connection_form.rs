@@ -5,8 +5,8 @@ use postroom_model::connection::{
     AuthenticationFlow, Cloud, Connection, ConnectionKind, ConnectionSettings, Endpoints, SecretField,
     TlsMode,
 };
-use postroom_model::credential::{CredentialKind, CredentialState};
-use postroom_model::{Problems, SecretString};
+use postroom_model::credential::{Credential, CredentialKind, CredentialState};
+use postroom_model::{Problems, SecretString, Timestamp};
 use postroom_store::{NewCredential, Store, StoreError};
 use serde_json::{Value, json};
 use url::Url;
@@ -15,7 +15,7 @@ use crate::fields::Fields;
 use crate::shown;
 
 /// Fields that a problem can be shown at.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "name",
     "server",
     "port",
@@ -25,6 +25,7 @@ const FIELDS: [&str; 13] = [
     "flow",
     "user_name",
     "secret",
+    "secret_expires",
     "polling_interval",
     "max_size_mb",
     "authority",
@@ -40,6 +41,8 @@ pub(crate) struct ConnectionForm {
     has_secret: bool,
     /// The secret typed now.
     typed: Option<SecretString>,
+    /// When the client secret ends, as far as it is known.
+    expires_at: Option<Timestamp>,
     /// What could not be read, as it was typed, beside the problem it makes.
     raw: Raw,
     unread: Problems,
@@ -47,6 +50,7 @@ pub(crate) struct ConnectionForm {
 
 /// Fields that are not text inside, as they are typed.
 struct Raw {
+    secret_expires: String,
     port: String,
     polling_interval: String,
     max_size_mb: String,
@@ -61,6 +65,7 @@ impl Raw {
             _ => Default::default(),
         };
         Self {
+            secret_expires: String::new(),
             port: settings.port.to_string(),
             polling_interval: settings.polling_interval.to_string().replace('.', ","),
             max_size_mb: settings.max_size_mb.to_string(),
@@ -79,9 +84,12 @@ impl ConnectionForm {
     ) -> Result<Self, StoreError> {
         let settings =
             stored.as_ref().map_or_else(|| ConnectionSettings::new(kind), |known| known.settings.clone());
-        let has_secret = has_secret(store, &settings, stored.as_ref()).await?;
-        let raw = Raw::of(&settings);
-        Ok(Self { settings, stored, has_secret, typed: None, raw, unread: Problems::new() })
+        let current = current(store, &settings, stored.as_ref()).await?;
+        let mut raw = Raw::of(&settings);
+        let expires_at = current.as_ref().and_then(|credential| credential.expires_at);
+        raw.secret_expires = expires_at.map(|end| end.strftime("%Y-%m-%d").to_string()).unwrap_or_default();
+        let has_secret = current.is_some();
+        Ok(Self { settings, stored, has_secret, typed: None, expires_at, raw, unread: Problems::new() })
     }
 
     /// What was posted. A field that was not sent (switched off) keeps its stored value.
@@ -97,8 +105,9 @@ impl ConnectionForm {
         form.read_numbers(fields);
         form.read_cloud(fields);
         form.settings = form.settings.trimmed();
-        form.has_secret = has_secret(store, &form.settings, form.stored.as_ref()).await?;
+        form.has_secret = current(store, &form.settings, form.stored.as_ref()).await?.is_some();
         form.typed = fields.secret(form.secret_input());
+        form.read_expiry(fields);
         Ok(form)
     }
 
@@ -153,6 +162,22 @@ impl ConnectionForm {
                 Err(error) => {
                     self.unread.error("polling_interval", format!("Polling interval: {error}"));
                 }
+            }
+        }
+    }
+
+    /// A day as the portal shows it; the secret works to its beginning.
+    fn read_expiry(&mut self, fields: &Fields) {
+        let Some(text) = fields.find("secret_expires") else { return };
+        text.trim().clone_into(&mut self.raw.secret_expires);
+        self.expires_at = None;
+        if text.trim().is_empty() {
+            return;
+        }
+        match format!("{}T00:00:00Z", text.trim()).parse() {
+            Ok(end) => self.expires_at = Some(end),
+            Err(_) => {
+                self.unread.error("secret_expires", "Client secret ends on: write a day such as 2027-05-22");
             }
         }
     }
@@ -223,7 +248,22 @@ impl ConnectionForm {
             problems.extend(self.settings.may_replace(&stored.settings));
         }
         problems.extend(self.settings.validate(self.secret_field()));
+        if self.typed.is_some() && self.asks_for_expiry() && self.raw.secret_expires.is_empty() {
+            problems
+                .warning("secret_expires", "Nobody will be told before the client secret ends")
+                .hint("The day stands beside the secret in the portal, under Expires.");
+        }
         problems
+    }
+
+    /// Whether the end of the credential is asked for: a certificate tells its own.
+    fn asks_for_expiry(&self) -> bool {
+        self.needs_application() && self.settings.flow == AuthenticationFlow::ClientSecret
+    }
+
+    /// The end of the client secret, where the form knows it.
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at.filter(|_| self.asks_for_expiry())
     }
 
     /// The typed secret, to be tested.
@@ -234,7 +274,12 @@ impl ConnectionForm {
     /// What is to be stored beside the settings; none leaves the stored secret alone.
     pub(crate) fn new_credential(&self) -> Option<NewCredential> {
         let secret = self.typed.clone()?;
-        Some(NewCredential { kind: credential_kind(&self.settings), secret, expires_at: None, key_id: None })
+        Some(NewCredential {
+            kind: credential_kind(&self.settings),
+            secret,
+            expires_at: self.expires_at(),
+            key_id: None,
+        })
     }
 
     /// For the templates. No secret is in it: only whether one is stored.
@@ -278,6 +323,8 @@ impl ConnectionForm {
             "has_client_secret": secret_input == "client_secret",
             "has_tls": matches!(settings.kind, ConnectionKind::Smtp | ConnectionKind::Imap),
             "stored": self.may_reuse_secret(),
+            "asks_for_expiry": self.asks_for_expiry(),
+            "secret_expires": self.raw.secret_expires,
             // Said where the secret is asked for again although one is stored.
             "retype": self.has_secret && !self.may_reuse_secret() && self.typed.is_none(),
             "problems": shown::problems(&problems, &FIELDS, target),
@@ -312,13 +359,14 @@ fn credential_kind(settings: &ConnectionSettings) -> CredentialKind {
     }
 }
 
-async fn has_secret(
+/// The credential in use, when it fits kind and flow.
+async fn current(
     store: &dyn Store,
     settings: &ConnectionSettings,
     stored: Option<&Connection>,
-) -> Result<bool, StoreError> {
-    let Some(stored) = stored else { return Ok(false) };
+) -> Result<Option<Credential>, StoreError> {
+    let Some(stored) = stored else { return Ok(None) };
     let kind = credential_kind(settings);
     let credentials = store.credentials(stored.id).await?;
-    Ok(credentials.iter().any(|known| known.state == CredentialState::Current && known.kind == kind))
+    Ok(credentials.into_iter().find(|known| known.state == CredentialState::Current && known.kind == kind))
 }

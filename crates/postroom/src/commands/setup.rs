@@ -91,7 +91,7 @@ struct PlanArguments {
     /// Sign in with a secret made by Microsoft
     #[arg(long, conflicts_with = "certificate")]
     secret: bool,
-    /// Sign in with a certificate made here [default]
+    /// Sign in with a certificate made here (the default)
     #[arg(long)]
     certificate: bool,
     /// How long the credential is valid [default: 365 for a certificate, 180 for a secret]

@@ -4,6 +4,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use postroom_model::connection::{Connection, EmailMethod, OutgoingSettings};
+use postroom_model::credential::CredentialState;
 use postroom_store::{SaveConnection, StoreError};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -138,5 +139,15 @@ pub(super) async fn save_connection(
     let id = form.stored.as_ref().map_or_else(|| app.env.new_id(), |stored| stored.id);
     let settings = form.settings.clone();
     let save = SaveConnection { id, settings, credential: form.new_credential(), actor: actor.to_owned() };
-    app.store.save_connection(save).await
+    let saved = app.store.save_connection(save).await?;
+    // A secret that was stored before keeps its seal; only its end is learned.
+    if let Some(end) = form.expires_at() {
+        let credentials = app.store.credentials(saved.id).await?;
+        if let Some(current) = credentials.iter().find(|known| known.state == CredentialState::Current)
+            && current.expires_at != Some(end)
+        {
+            app.store.learn_credential(current.id, Some(end), None).await?;
+        }
+    }
+    Ok(saved)
 }

@@ -95,8 +95,18 @@ async fn errors_block_saving_and_what_is_right_is_saved_with_its_secret() {
     let page = browser.get("/settings/email?saved=1").await;
     assert!(page.has("placeholder=\"stored\"") && page.has("Saved."));
 
-    // Saved again with the secret left blank: it stays, and there is still one connection.
+    // Saved again with the secret left blank: it stays, and there is still one connection. Its end is learned.
+    let end = async || sample.store.credentials(connection.id).await.unwrap()[0].expires_at;
+    assert_eq!(end().await, None);
     fields.retain(|(name, _)| *name != "client_secret");
+    fields.push(("secret_expires", "22 May"));
+    let page = browser.post("/settings/email", &fields).await;
+    assert!(page.status == StatusCode::UNPROCESSABLE_ENTITY && page.has("write a day such as 2027-05-22"));
+    fields.retain(|(name, _)| *name != "secret_expires");
+    fields.push(("secret_expires", "2027-05-22"));
+    assert_eq!(browser.post("/settings/email", &fields).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(end().await.map(|end| end.to_string()).as_deref(), Some("2027-05-22T00:00:00Z"));
+    assert!(browser.get("/settings/email").await.has("value=\"2027-05-22\""));
     assert_eq!(browser.post("/settings/email", &fields).await.status, StatusCode::SEE_OTHER);
     assert_eq!(sample.store.connections().await.unwrap().len(), 1);
     assert!(sample.store.credential_secret(connection.id).await.unwrap().is_some());

@@ -26,7 +26,7 @@ pub(super) struct AdministratorArguments {
     /// File with the administrator's password, - for standard input
     #[arg(long, value_name = "FILE", requires = "admin_user")]
     admin_password_file: Option<PathBuf>,
-    /// Sign in with a code on another screen [default]
+    /// Sign in with a code on another screen (the default)
     #[arg(long)]
     device_code: bool,
 }
