@@ -307,6 +307,15 @@ impl World {
         self.path("tenant.pem")
     }
 
+    /// The application trusts another provider's tokens.
+    pub(crate) async fn trust(&self, federated: &Value) {
+        let token = self.admin_token().await;
+        let path = format!("applications(appId='{}')/federatedIdentityCredentials", self.application_id);
+        let answer =
+            self.http.post(self.graph(&path)).bearer_auth(token).json(federated).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
     /// A certificate that the application may sign in with, made by OpenSSL.
     pub(crate) async fn certificate(&self) -> MadeCertificate {
         let (key_file, certificate_file) = (self.path("app.key"), self.path("app.pem"));

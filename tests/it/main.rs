@@ -12,6 +12,7 @@
 //! | `secrets` | what a run leaves behind holds none of the secrets that went in |
 //! | `check` | the ladder of checks: all rungs well, and each common mistake named |
 //! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
+//! | `federated` | another identity provider's token |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
@@ -20,6 +21,7 @@ mod bad_input;
 mod check;
 mod crash;
 mod credential;
+mod federated;
 mod foreign;
 mod harness;
 mod msal;

@@ -26,6 +26,7 @@ mod report;
 mod request;
 mod rungs;
 
+use postroom_model::connection::AuthenticationFlow;
 use postroom_model::{EmailAddress, Env};
 
 pub use report::{Report, Rung, Verdict};
@@ -40,7 +41,11 @@ use crate::rungs::{Client, file_away, mailbox, refusal};
 /// With a test message it changes something: a message is sent, and its copies are removed again when it has arrived
 /// in one of `mailboxes`. In full mode a folder and a draft are made and removed besides.
 pub async fn run(request: &CheckRequest, env: &Env, progress: &mut (dyn FnMut(&Rung) + Send)) -> Report {
-    let mut ladder = Ladder::new(env, request.secret.as_ref(), progress);
+    // A federated credential is stored as the place of its token (`file:...`): that place is no secret, and a message
+    // about it must name it. The token itself is masked by its shape.
+    let place = request.settings.flow == AuthenticationFlow::Federated;
+    let masked = request.secret.as_ref().filter(|_| !place);
+    let mut ladder = Ladder::new(env, masked, progress);
     let asked = Asked { request, env };
     let client = Box::pin(asked.sign_in(&mut ladder)).await;
     let granted = client.granted.as_ref();
