@@ -82,6 +82,9 @@ struct SaveArguments {
     /// Maximum size for files in e-mail, in MB
     #[arg(long, value_name = "MB")]
     max_size: Option<u32>,
+    /// Microsoft's cloud: worldwide, us-government, us-government-dod or china
+    #[arg(long, value_parser = cloud, conflicts_with_all = ["authority", "graph"])]
+    cloud: Option<Cloud>,
     /// Address of the sign-in service, for a cloud of one's own such as the sandbox
     #[arg(long, requires = "graph")]
     authority: Option<Url>,
@@ -91,6 +94,13 @@ struct SaveArguments {
     /// Send through this connection by default
     #[arg(long)]
     outgoing: bool,
+}
+
+/// One of Microsoft's clouds by its name.
+fn cloud(word: &str) -> Result<Cloud, String> {
+    let found = Cloud::MICROSOFT.into_iter().find(|cloud| cloud.as_str() == word);
+    found
+        .ok_or_else(|| format!("one of {} is meant", Cloud::MICROSOFT.map(|cloud| cloud.as_str()).join(", ")))
 }
 
 pub(crate) async fn run(app: &App, arguments: ConnectionArguments) -> anyhow::Result<ExitCode> {
@@ -165,6 +175,14 @@ fn merged(existing: Option<&Connection>, save: SaveArguments) -> anyhow::Result<
     settings.user_name = save.user_name.unwrap_or(settings.user_name);
     settings.polling_interval = save.polling_interval.unwrap_or(settings.polling_interval);
     settings.max_size_mb = save.max_size.unwrap_or(settings.max_size_mb);
+    if let Some(cloud) = save.cloud {
+        // The server of one cloud is none of another's; a server of one's own stays.
+        let ours = Cloud::MICROSOFT.iter().any(|cloud| cloud.exchange_host() == settings.server);
+        if settings.kind == ConnectionKind::ExchangeOnline && ours {
+            settings.server = cloud.exchange_host().to_owned();
+        }
+        settings.cloud = cloud;
+    }
     if let (Some(authority), Some(graph)) = (save.authority, save.graph) {
         settings.cloud = Cloud::Custom(Endpoints { authority, graph });
     }
@@ -230,9 +248,10 @@ async fn list(app: &App, json: bool) -> anyhow::Result<()> {
             settings.kind.as_str().to_owned(),
             format!("{}:{}", settings.server, settings.effective_port()),
             settings.flow.as_str().to_owned(),
+            if settings.cloud == Cloud::Worldwide { "" } else { settings.cloud.as_str() }.to_owned(),
             sends.to_owned(),
         ]
     });
-    output::table(["NAME", "KIND", "SERVER", "FLOW", ""], rows.collect());
+    output::table(["NAME", "KIND", "SERVER", "FLOW", "CLOUD", ""], rows.collect());
     Ok(())
 }
