@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use crate::harness::{World, answer};
 
 const ORDERS: &str = "orders@contoso.example";
 
@@ -175,7 +175,8 @@ async fn a_mailbox_that_must_not_open_and_opens_fails_with_the_limit_command() {
     assert_eq!(verdict, "fail");
     assert!(cause.contains("Mail.ReadWrite and Mail.Send in the token is a grant"), "{cause}");
     let next = rung(&rungs, "refusal:hr@contoso.example")["next_step"].as_str().unwrap();
-    assert!(next.contains("New-ManagementScope") && next.contains(&world.application_id), "{next}");
+    let command = "`postroom setup scope-script --connection \"Contoso 365\"`";
+    assert!(next.contains(command) && next.contains(&world.application_id), "{next}");
 }
 
 #[tokio::test]
@@ -200,8 +201,136 @@ async fn missing_consent_shows_in_the_token_and_at_the_mailbox() {
     world.ok(&["mailbox", "add", ORDERS, "--type", "customer-order"]).await;
     let (code, rungs) = check(&world, &[]).await;
     assert_eq!(code, Some(3), "{rungs:#?}");
-    let (verdict, cause) = said(&rungs, "roles");
-    assert_eq!((verdict, cause), ("warn", "The token holds no Mail.ReadWrite and no Mail.Send."));
+    let roles = rung(&rungs, "roles");
+    assert_eq!((&roles["verdict"], &roles["next_step"]), (&json!("pass"), &Value::Null));
+    assert!(roles["got"].as_str().unwrap().contains("No mail rights in the token"), "{roles}");
     let next = rung(&rungs, "mailbox:orders@contoso.example")["next_step"].as_str().unwrap();
-    assert!(next.contains("admin consent") && next.contains("up to 2 hours"), "{next}");
+    assert!(next.contains("postroom setup scope-script") && next.contains("up to 2 hours"), "{next}");
+    assert!(!next.contains("consent"), "{next}");
+}
+
+/// Object id of the service principal of the world's application.
+async fn principal_id(world: &World) -> String {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let authority = text(&world.ready["authority"]);
+    let form = [
+        ("grant_type", "password".to_owned()),
+        ("client_id", "14d82eec-204b-4c2f-b7e8-296a70dab67e".to_owned()),
+        ("scope", "https://graph.microsoft.com/.default".to_owned()),
+        ("username", text(&world.ready["admin"]["user"])),
+        ("password", text(&world.ready["admin"]["password"])),
+    ];
+    let url = format!("{authority}/{}/oauth2/v2.0/token", text(&world.ready["tenant_id"]));
+    let (_, token) = answer(world.http.post(url).form(&form)).await;
+    let url = format!("{}/v1.0/servicePrincipals", text(&world.ready["graph"]));
+    let filter = format!("appId eq '{}'", world.application_id);
+    let request = world.http.get(url).query(&[("$filter", filter)]).bearer_auth(text(&token["access_token"]));
+    let (_, found) = answer(request).await;
+    text(&found["value"][0]["id"])
+}
+
+#[tokio::test]
+async fn rights_from_exchange_are_all_well_without_a_warning() {
+    let world = World::without_consent().await;
+    world.connect().await;
+    world.ok(&["mailbox", "add", ORDERS, "--type", "customer-order"]).await;
+    let secret = world.path("secret.txt");
+    let end = "2099-01-01T00:00:00Z";
+    change(&world, &["--secret-file", secret.to_str().unwrap(), "--secret-expires", end]).await;
+    let principal = principal_id(&world).await;
+    let lines = world
+        .ok(&[
+            "setup",
+            "scope-script",
+            "--connection",
+            "Contoso 365",
+            "--application-id",
+            &world.application_id,
+            "--principal-id",
+            &principal,
+            "--mailbox",
+            ORDERS,
+        ])
+        .await;
+    let url = format!("{}/_sandbox/exchange", world.ready["graph"].as_str().unwrap());
+    let (status, said) = answer(world.http.post(url).body(lines.clone())).await;
+    assert_eq!(status, 200, "{lines}\n{said}");
+    let arguments = ["check", "--full", "--must-not-open", "hr@contoso.example"];
+    let output = world.run(&arguments).await;
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{page}");
+    assert!(page.trim_end().ends_with("OK!") && !page.contains("warn  "), "{page}");
+    assert!(page.contains("No mail rights in the token"), "{page}");
+}
+
+/// The back-quoted commands of Postroom in an advice.
+fn commands(advice: &str) -> Vec<String> {
+    let quoted = advice.split('`').skip(1).step_by(2);
+    quoted.filter(|command| command.starts_with("postroom ")).map(str::to_owned).collect()
+}
+
+/// A named command is there, and so is each of its arguments.
+async fn exists(world: &World, command: &str) {
+    let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let path: Vec<&str> = words.iter().copied().take_while(|word| !word.starts_with("--")).collect();
+    let help = world.ok(&[&path[..], &["--help"]].concat()).await;
+    for flag in words.iter().filter(|word| word.starts_with("--")) {
+        let known = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|word| word == *flag);
+        assert!(known, "{command}: there is no {flag} in\n{help}");
+    }
+    let usage = format!("Usage: postroom {}", path.join(" "));
+    assert!(help.contains(&usage), "{command}: {help}");
+}
+
+#[tokio::test]
+async fn every_command_that_is_advised_is_there() {
+    let world = ready().await;
+    let mut named: Vec<String> =
+        postroom_entra::cause::rows().flat_map(|row| commands(row.next_step)).collect();
+    assert!(named.iter().any(|command| command.starts_with("postroom credential switch")), "{named:?}");
+    // What the rungs advise when they are not content.
+    change(&world, &["--polling-interval", "0"]).await;
+    let (_, rungs) = check(&world, &["--must-not-open", "hr@contoso.example"]).await;
+    let steps = rungs.iter().filter_map(|rung| rung["next_step"].as_str());
+    let advised: Vec<String> = steps.flat_map(commands).collect();
+    for command in
+        ["connection save --name \"Contoso 365\" --secret-file", "connection save", "setup scope-script"]
+    {
+        assert!(advised.iter().any(|advice| advice.contains(command)), "{command}: {advised:?}");
+    }
+    named.extend(advised);
+    named.sort();
+    named.dedup();
+    for command in named {
+        exists(&world, &command).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_names_the_cloud_of_its_tenant() {
+    let world = World::new().await;
+    let save = |more: &[&'static str]| {
+        let fixed =
+            ["connection", "save", "--name", "GCC", "--kind", "exchange-online", "--flow", "client-secret"];
+        let ids = [
+            "--tenant-id",
+            "5a1b2c3d-0000-4000-8000-00000000b001",
+            "--application-id",
+            "5a1b2c3d-0000-4000-8000-00000000b002",
+            "--secret-file",
+            "secret.txt",
+        ];
+        [&fixed[..], &ids[..], more].concat()
+    };
+    std::fs::write(world.path("secret.txt"), &world.secret).unwrap();
+    world.ok(&save(&["--cloud", "us-government-dod"])).await;
+    let list = world.ok(&["connection", "list"]).await;
+    assert!(list.contains("us-government-dod") && list.contains("outlook-dod.office365.us"), "{list}");
+    world.ok(&save(&["--cloud", "worldwide"])).await;
+    let list = world.ok(&["connection", "list"]).await;
+    assert!(!list.contains("us-gov") && !list.contains("worldwide"), "{list}");
+    let words = world.fails(2, &save(&["--cloud", "moon"])).await;
+    assert!(words.contains("china"), "{words}");
+    let both = ["--cloud", "china", "--authority", "https://a.example", "--graph", "https://g.example"];
+    world.fails(2, &save(&both)).await;
 }

@@ -84,6 +84,21 @@ impl Finding {
             }
         }
     }
+
+    /// The same with a next step that knows more than the table does. How long a change takes stays said.
+    #[must_use]
+    pub(crate) fn with_step(mut self, step: String, failure: &Failure, ids: &Ids) -> Self {
+        let waiting = self.verdict == Verdict::Waiting;
+        let may_take = advice(failure, ids).filter(|_| waiting).map(|advice| propagation(advice.may_take));
+        self.next_step = Some(may_take.map_or(step.clone(), |may_take| format!("{step} {may_take}")));
+        self
+    }
+}
+
+/// Whether a mailbox was refused for a reason that the rights in the token tell more about.
+pub(crate) fn is_access_denied(failure: &Failure, ids: &Ids) -> bool {
+    advice(failure, ids)
+        .is_some_and(|advice| matches!(advice.row, "graph-access-denied" | "graph-status-403"))
 }
 
 fn advice(failure: &Failure, ids: &Ids) -> Option<Advice> {

@@ -52,7 +52,7 @@ pub async fn run(request: &CheckRequest, env: &Env, progress: &mut (dyn FnMut(&R
     let client = client.client.as_ref();
     Box::pin(asked.mailboxes(&mut ladder, client, granted)).await;
     Box::pin(asked.refusals(&mut ladder, client, granted)).await;
-    Box::pin(asked.messages(&mut ladder, client)).await;
+    Box::pin(asked.messages(&mut ladder, client, granted)).await;
     ladder.climb(rungs::NOTICE, &[], async { rungs::notice::probe(request).into() }).await.unwrap_or(());
     Report { connection: request.settings.display_name().to_owned(), rungs: ladder.end() }
 }
@@ -102,9 +102,9 @@ impl Asked<'_> {
     ) {
         let Self { request, env } = self;
         for address in &request.mailboxes {
-            let exists = mailbox::exists(client, address, granted);
+            let exists = mailbox::exists(request, client, address, granted);
             ladder.climb(mailbox::step(address), &[rungs::TOKEN, rungs::NETWORK_MAIL], exists).await;
-            let read = mailbox::read(client, address, env);
+            let read = mailbox::read(request, client, address, granted, env);
             ladder.climb(mailbox::read_step(address), &[mailbox::step(address)], read).await;
             let filed = file_away::probe(client, address, request.mode, env);
             ladder.climb(file_away::step(address), &[mailbox::read_step(address)], filed).await;
@@ -126,14 +126,14 @@ impl Asked<'_> {
     }
 
     /// Rungs 12 to 15: a message on its way.
-    async fn messages(self, ladder: &mut Ladder<'_>, client: Option<&Client>) {
+    async fn messages(self, ladder: &mut Ladder<'_>, client: Option<&Client>, granted: Option<&Vec<String>>) {
         use rungs::{NETWORK_MAIL, REPLY, ROUND_TRIP, SEND, SEND_LARGE, TOKEN};
 
         let Self { request, env } = self;
         let message = request.message();
         let message = message.as_ref();
         let needs = [TOKEN, NETWORK_MAIL];
-        let sent = ladder.climb(SEND, &needs, rungs::send::probe(client, message, env)).await;
+        let sent = ladder.climb(SEND, &needs, rungs::send::probe(request, client, granted, env)).await;
         let large = rungs::send_large::probe(request, client, message, env);
         ladder.climb(SEND_LARGE, &needs, large).await;
         let known = message.is_some_and(|message| request.mailboxes.contains(&message.recipient));

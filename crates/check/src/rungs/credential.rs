@@ -3,6 +3,7 @@
 use postroom_model::Timestamp;
 use postroom_model::connection::AuthenticationFlow;
 
+use super::quoted;
 use crate::finding::Finding;
 use crate::{CheckRequest, Verdict};
 
@@ -28,8 +29,11 @@ pub(crate) fn probe(request: &CheckRequest, now: Timestamp) -> Finding {
             DID,
             format!("The end date of the credential ({label}) is not known."),
             "Nobody can be warned before it ends.",
-            "Copy the date from the column Expires under Certificates & secrets: `postroom connection save \
-             --secret-expires DATE` keeps it.",
+            format!(
+                "Copy the date from the column Expires under Certificates & secrets, and save it with the secret: \
+                 `postroom connection save --name {} --secret-file FILE --secret-expires TIME`.",
+                quoted(request)
+            ),
         );
     };
     let spare = request.next_credential_expires_at.filter(|spare| *spare > end);

@@ -5,10 +5,10 @@ use postroom_model::{EmailAddress, Env};
 use postroom_transport::Source;
 use postroom_transport::graph::GraphSource;
 
-use super::{Client, nothing_to_go_on};
-use crate::Verdict;
+use super::{Client, nothing_to_go_on, refused};
 use crate::finding::Finding;
 use crate::ladder::{Probed, Step};
+use crate::{CheckRequest, Verdict};
 
 /// Either lets an application look an address up in the directory.
 const DIRECTORY: [&str; 3] = ["User.Read.All", "User.ReadBasic.All", "Directory.Read.All"];
@@ -23,6 +23,7 @@ pub(crate) fn read_step(mailbox: &EmailAddress) -> Step {
 
 /// Whether the mailbox is there, and whether its address is its own.
 pub(crate) async fn exists(
+    request: &CheckRequest,
     client: Option<&Client>,
     mailbox: &EmailAddress,
     granted: Option<&Vec<String>>,
@@ -31,7 +32,7 @@ pub(crate) async fn exists(
     let did = format!("Asked for the inbox of {mailbox}.");
     if let Err(error) = client.graph.folder(mailbox.as_str(), "inbox").await {
         let failure = error.failure(&format!("open the inbox of {mailbox}"));
-        return Finding::refused(did, &failure, &client.graph.ids(mailbox.as_str())).into();
+        return refused(request, granted, did, &failure, &client.graph.ids(mailbox.as_str())).into();
     }
     let may_ask =
         granted.is_some_and(|granted| granted.iter().any(|right| DIRECTORY.contains(&right.as_str())));
@@ -75,13 +76,19 @@ fn own_address(did: String, mailbox: &EmailAddress, primary: Option<&str>) -> Fi
 }
 
 /// Opens the inbox and reads one header.
-pub(crate) async fn read(client: Option<&Client>, mailbox: &EmailAddress, env: &Env) -> Probed<()> {
+pub(crate) async fn read(
+    request: &CheckRequest,
+    client: Option<&Client>,
+    mailbox: &EmailAddress,
+    granted: Option<&Vec<String>>,
+    env: &Env,
+) -> Probed<()> {
     let Some(client) = client else { return nothing_to_go_on().into() };
     let did = format!("Opened the inbox of {mailbox} and read one header.");
     let source = GraphSource::new(client.graph.clone(), mailbox.clone(), env.clone());
     match source.probe().await {
         Ok(sentence) => Finding::pass(did, sentence).into(),
-        Err(failure) => Finding::refused(did, &failure, &client.graph.ids(mailbox.as_str())).into(),
+        Err(failure) => refused(request, granted, did, &failure, &client.graph.ids(mailbox.as_str())).into(),
     }
 }
 

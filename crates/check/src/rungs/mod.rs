@@ -19,9 +19,11 @@ pub(crate) mod token;
 
 use postroom_entra::Ids;
 use postroom_graph::GraphClient;
+use postroom_model::connection::AuthenticationFlow;
+use postroom_model::failure::Failure;
 
 use crate::CheckRequest;
-use crate::finding::Finding;
+use crate::finding::{self, Finding};
 use crate::ladder::Step;
 
 pub(crate) const SHAPES: Step = Step::new("shapes", "Settings");
@@ -49,6 +51,60 @@ pub(crate) struct Client {
 /// Ids of the connection for advice.
 pub(crate) fn ids(request: &CheckRequest) -> Ids {
     Ids::of(request.settings.tenant_id.trim(), request.settings.application_id.trim())
+}
+
+/// The connection's name as one word of a command line.
+pub(crate) fn quoted(request: &CheckRequest) -> String {
+    let name = request.settings.display_name();
+    if name.contains(['"', '$', '`', '\\']) {
+        format!("'{}'", name.replace('\'', "'\\''"))
+    } else {
+        format!("\"{name}\"")
+    }
+}
+
+/// How the application is limited to its mailboxes: the command prints lines that work, which words here cannot.
+pub(crate) fn limit(request: &CheckRequest) -> String {
+    format!(
+        "`postroom setup scope-script --connection {}` prints the lines for the Exchange administrator that give the \
+         application its mailboxes and no others (for an application made by hand it also needs --application-id, \
+         --principal-id and --mailbox). Nothing is to be granted in Entra; what changes in Exchange takes up to two \
+         hours.",
+        quoted(request)
+    )
+}
+
+/// What a provider refused in a mailbox; for access denied with the step that the rights in the token point to.
+pub(crate) fn refused(
+    request: &CheckRequest,
+    granted: Option<&Vec<String>>,
+    did: String,
+    failure: &Failure,
+    ids: &Ids,
+) -> Finding {
+    let finding = Finding::refused(did, failure, ids);
+    let Some(granted) = granted.filter(|_| finding::is_access_denied(failure, ids)) else { return finding };
+    let mailbox = ids.mailbox.as_deref().unwrap_or("this mailbox");
+    let step = if request.settings.flow == AuthenticationFlow::Password {
+        let user = request.settings.user_name.trim();
+        format!(
+            "The user {user} may not open {mailbox}: an Exchange administrator runs `Add-MailboxPermission -Identity \
+             {mailbox} -User {user} -AccessRights FullAccess`."
+        )
+    } else if roles::mail_rights(granted).is_empty() {
+        format!(
+            "The token holds no mail rights, so {mailbox} is not in the RBAC scope of the application. {}",
+            limit(request)
+        )
+    } else {
+        let application = request.settings.application_id.trim();
+        format!(
+            "The token holds mail rights, so an application access policy or a scope in Exchange leaves {mailbox} \
+             out: an Exchange administrator runs `Test-ApplicationAccessPolicy -AppId {application} -Identity \
+             {mailbox}`."
+        )
+    };
+    finding.with_step(step, failure, ids)
 }
 
 /// The finding of a probe that lacks what an earlier rung should have given. The ladder skips such a probe before.

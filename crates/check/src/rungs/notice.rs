@@ -1,5 +1,6 @@
 //! How a change is noticed.
 
+use super::quoted;
 use crate::finding::Finding;
 use crate::{CheckRequest, Verdict};
 
@@ -21,7 +22,10 @@ pub(crate) fn probe(request: &CheckRequest) -> Finding {
             DID,
             "Polling is off, and there is no subscription.",
             "New mail is noticed only when somebody presses Check now.",
-            "Set a polling interval: `postroom connection save --polling-interval 2`.",
+            format!(
+                "Set a polling interval: `postroom connection save --name {} --polling-interval 2`.",
+                quoted(request)
+            ),
         ),
     }
 }

@@ -3,7 +3,8 @@
 use postroom_graph::GraphError;
 use postroom_model::EmailAddress;
 
-use super::{Client, nothing_to_go_on};
+use super::roles::mail_rights;
+use super::{Client, limit, nothing_to_go_on};
 use crate::finding::Finding;
 use crate::ladder::{Probed, Step};
 use crate::{CheckRequest, Verdict};
@@ -75,7 +76,8 @@ fn opened(
     mailbox: &EmailAddress,
     granted: Option<&Vec<String>>,
 ) -> Finding {
-    let cause = match tenant_wide(granted).as_slice() {
+    let wide = tenant_wide(granted);
+    let cause = match wide.as_slice() {
         [] => format!("This application can open {mailbox}: a role in Exchange covers more than it should."),
         wide => format!(
             "This application can open {mailbox}, and every other mailbox: {} in the token is a grant for the whole \
@@ -83,28 +85,27 @@ fn opened(
             wide.join(" and ")
         ),
     };
-    Finding::wrong(Verdict::Fail, did, "It opened.", cause, limit(request))
+    Finding::wrong(Verdict::Fail, did, "It opened.", cause, way_out(request, mailbox, &wide))
 }
 
 /// Roles in the token that stand for every mailbox of the tenant.
-fn tenant_wide(granted: Option<&Vec<String>>) -> Vec<String> {
-    let mail = |role: &&String| role.starts_with("Mail.") || *role == "full_access_as_app";
-    granted.into_iter().flatten().filter(mail).cloned().collect()
+fn tenant_wide(granted: Option<&Vec<String>>) -> Vec<&str> {
+    granted.map(|granted| mail_rights(granted)).unwrap_or_default()
 }
 
-/// The commands that limit the application to its mailboxes
-/// (<https://learn.microsoft.com/exchange/permissions-exo/application-rbac>).
-fn limit(request: &CheckRequest) -> String {
+/// How the application is cut to its mailboxes, and what stands in the way of that.
+fn way_out(request: &CheckRequest, mailbox: &EmailAddress, wide: &[&str]) -> String {
     let application = request.settings.application_id.trim();
-    let filter: Vec<String> =
-        request.mailboxes.iter().map(|mailbox| format!("PrimarySmtpAddress -eq '{mailbox}'")).collect();
-    format!(
-        "In Exchange Online PowerShell: New-ManagementScope -Name \"Postroom\" -RecipientRestrictionFilter \"{}\"; \
-         New-ManagementRoleAssignment -App {application} -Role \"Application Mail.ReadWrite\" -CustomResourceScope \
-         \"Postroom\"; the same with \"Application Mail.Send\". Then remove Mail.ReadWrite and Mail.Send under API \
-         permissions of application {application}. It takes up to two hours.",
-        filter.join(" -or ")
-    )
+    let last = match wide {
+        [] => format!(
+            "What covers too much shows in `Test-ServicePrincipalAuthorization -Identity {application} -Resource \
+             {mailbox}`, and is removed there."
+        ),
+        wide => {
+            format!("Then remove {} under API permissions of application {application}.", wide.join(" and "))
+        }
+    };
+    format!("{} {last}", limit(request))
 }
 
 #[cfg(test)]
@@ -116,6 +117,7 @@ mod tests {
     fn request() -> CheckRequest {
         let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
         settings.application_id = "app-1".into();
+        settings.name = "Contoso 365".into();
         let mut request = CheckRequest::new(settings, None);
         request.mailboxes = vec!["orders@contoso.example".parse().unwrap()];
         request
@@ -131,8 +133,11 @@ mod tests {
             finding.cause.unwrap().contains("Mail.ReadWrite in the token is a grant for the whole tenant")
         );
         let next_step = finding.next_step.unwrap();
-        assert!(next_step.contains("PrimarySmtpAddress -eq 'orders@contoso.example'"), "{next_step}");
-        assert!(next_step.contains("-App app-1"), "{next_step}");
+        assert!(
+            next_step.contains("`postroom setup scope-script --connection \"Contoso 365\"`"),
+            "{next_step}"
+        );
+        assert!(next_step.contains("remove Mail.ReadWrite under API permissions of application app-1"));
         let finding = opened(&request(), String::new(), &ceo, None);
         assert!(finding.cause.unwrap().contains("a role in Exchange"));
     }

@@ -4,7 +4,7 @@ use postroom_entra::AccessToken;
 use postroom_entra::token::Claims;
 use postroom_model::connection::{AuthenticationFlow, is_guid};
 
-use super::nothing_to_go_on;
+use super::{limit, nothing_to_go_on};
 use crate::finding::Finding;
 use crate::ladder::Probed;
 use crate::{CheckRequest, Verdict};
@@ -12,6 +12,9 @@ use crate::{CheckRequest, Verdict};
 const DID: &str = "Read the token: tenant, application, audience, rights.";
 /// Rights without which nothing is read or sent.
 const NEEDED: [&str; 2] = ["Mail.ReadWrite", "Mail.Send"];
+/// Said of a token without any right to mail, as it is when the application is limited to its mailboxes.
+const NEUTRAL: &str = "No mail rights in the token: either they come from Exchange (RBAC for Applications), and the \
+                       mailboxes below decide, or they are missing.";
 /// Rights that Postroom has a use for: names of mailboxes, and the renewal of its own credential.
 const USEFUL: [&str; 5] = [
     "User.ReadBasic.All",
@@ -54,26 +57,41 @@ fn compare(request: &CheckRequest, claims: &Claims) -> Finding {
         granted.iter().any(|right| right == needed || right.strip_suffix(".Shared") == Some(needed))
     };
     let missing: Vec<&str> = NEEDED.into_iter().filter(|needed| !has(needed)).collect();
-    if !missing.is_empty() {
-        return Finding::wrong(
-            Verdict::Warn,
-            DID,
-            got,
-            format!("The token holds no {}.", missing.join(" and no ")),
-            "Either the rights come from Exchange (RBAC for Applications), which no token shows, and the mailboxes \
-             below decide; or grant them to the application under API permissions, with admin consent.",
-        );
+    let from_exchange = !delegated && mail_rights(granted).is_empty();
+    if !missing.is_empty() && !(from_exchange && !request.mailboxes.is_empty()) {
+        let next_step = match (delegated, from_exchange) {
+            (true, _) => {
+                "Have the user consent to them, as delegated permissions of the application.".to_owned()
+            }
+            (false, true) => format!(
+                "Add a mailbox and press Test again: it shows whether the rights come from Exchange. {}",
+                limit(request)
+            ),
+            (false, false) => format!(
+                "Either the rest comes from Exchange (RBAC for Applications), which no token shows, and the mailboxes \
+                 below decide; or it is missing. {}",
+                limit(request)
+            ),
+        };
+        let cause = format!("The token holds no {}.", missing.join(" and no "));
+        return Finding::wrong(Verdict::Warn, DID, got, cause, next_step);
     }
     // What a person's token holds was consented to by that person, and limits itself.
     let spare: Vec<&str> =
         granted.iter().map(String::as_str).filter(|right| !delegated && superfluous(right)).collect();
     if spare.is_empty() {
-        return Finding::pass(DID, got);
+        return Finding::pass(DID, if from_exchange { format!("{got} {NEUTRAL}") } else { got });
     }
     let spare = spare.join(", ");
     let cause = format!("The application has more rights than Postroom needs: {spare}.");
     let next_step = format!("Remove {spare} under API permissions of the application.");
     Finding::wrong(Verdict::Warn, DID, got, cause, next_step)
+}
+
+/// Rights to mail, of which an application's stand for every mailbox of the tenant.
+pub(crate) fn mail_rights(granted: &[String]) -> Vec<&str> {
+    let mail = |right: &&str| right.starts_with("Mail.") || *right == "full_access_as_app";
+    granted.iter().map(String::as_str).filter(mail).collect()
 }
 
 fn superfluous(right: &str) -> bool {
@@ -116,7 +134,9 @@ mod tests {
         let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
         settings.application_id = "app-1".into();
         settings.flow = flow;
-        let finding = compare(&CheckRequest::new(settings, None), claims);
+        let mut request = CheckRequest::new(settings, None);
+        request.mailboxes = vec!["orders@contoso.example".parse().unwrap()];
+        let finding = compare(&request, claims);
         (finding.verdict, finding.cause)
     }
 
@@ -139,9 +159,12 @@ mod tests {
         for (flow, claims, expected) in [
             (ClientSecret, claims(&both, &[], "APP-1"), None),
             (ClientSecret, claims(&both[..1], &[], "app-1"), Some("The token holds no Mail.ReadWrite.")),
+            // Rights from Exchange are in no token: the mailboxes decide.
+            (ClientSecret, claims(&[], &both, "app-1"), None),
+            (ClientSecret, claims(&["User.ReadBasic.All"], &[], "app-1"), None),
             (
-                ClientSecret,
-                claims(&[], &both, "app-1"),
+                Password,
+                claims(&both, &[], "app-1"),
                 Some("The token holds no Mail.ReadWrite and no Mail.Send."),
             ),
             (ClientSecret, claims(&both, &[], "app-2"), Some("The token is for another application.")),
@@ -156,6 +179,22 @@ mod tests {
             let wanted = if expected.is_some() { Verdict::Warn } else { Verdict::Pass };
             assert_eq!(verdict(flow, &claims), (wanted, expected.map(str::to_owned)));
         }
+    }
+
+    #[test]
+    fn without_mail_rights_the_mailboxes_decide_and_without_mailboxes_nothing_does() {
+        let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
+        settings.application_id = "app-1".into();
+        settings.flow = AuthenticationFlow::ClientSecret;
+        let mut request = CheckRequest::new(settings, None);
+        let none = claims(&[], &[], "app-1");
+        let finding = compare(&request, &none);
+        assert_eq!(finding.verdict, Verdict::Warn);
+        assert!(!finding.next_step.unwrap().contains("consent"));
+        request.mailboxes = vec!["orders@contoso.example".parse().unwrap()];
+        let finding = compare(&request, &none);
+        assert_eq!((finding.verdict, finding.next_step), (Verdict::Pass, None));
+        assert!(finding.got.ends_with(NEUTRAL), "{}", finding.got);
     }
 
     #[test]

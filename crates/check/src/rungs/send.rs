@@ -11,10 +11,10 @@ use postroom_model::{Env, NamedAddress};
 use postroom_transport::graph::GraphSender;
 use postroom_transport::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome, Sender};
 
-use super::{Client, nothing_to_go_on};
+use super::{Client, nothing_to_go_on, refused};
 use crate::finding::Finding;
 use crate::ladder::Probed;
-use crate::{TestMessage, Verdict};
+use crate::{CheckRequest, TestMessage, Verdict};
 
 /// Header by which the test message is known again; the router leaves such messages alone.
 pub(crate) const CHECK_HEADER: &str = "X-Postroom-Check";
@@ -58,8 +58,14 @@ pub(crate) struct Sent {
     pub(crate) provider_id: Option<String>,
 }
 
-pub(crate) async fn probe(client: Option<&Client>, message: Option<&TestMessage>, env: &Env) -> Probed<Sent> {
-    let Some(message) = message else { return Finding::skipped(NOBODY).into() };
+pub(crate) async fn probe(
+    request: &CheckRequest,
+    client: Option<&Client>,
+    granted: Option<&Vec<String>>,
+    env: &Env,
+) -> Probed<Sent> {
+    let message = request.message();
+    let Some(message) = message.as_ref() else { return Finding::skipped(NOBODY).into() };
     let Some(client) = client else { return nothing_to_go_on().into() };
     let TestMessage { sender, recipient } = message;
     let did = format!("Sent a test message from {sender} to {recipient}.");
@@ -84,7 +90,7 @@ pub(crate) async fn probe(client: Option<&Client>, message: Option<&TestMessage>
                 // Nobody wants to find test drafts. That it cannot be removed changes nothing in the finding.
                 let _ = client.graph.purge_message(sender.as_str(), &draft).await;
             }
-            Finding::refused(did, &failure, &client.graph.ids(sender.as_str())).into()
+            refused(request, granted, did, &failure, &client.graph.ids(sender.as_str())).into()
         }
         SendOutcome::Unknown(failure) => Finding::wrong(
             Verdict::Fail,

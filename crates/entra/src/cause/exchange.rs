@@ -47,7 +47,7 @@ pub(super) const EWS: &[Row] = &[
     ews("ews-status-401", &[], &[401], "secret", "Exchange does not accept the sign-in.",
         "Enter user name and password again; for Exchange Online check the cloud, and the clock of this machine."),
     soon(TWO_HOURS, ews("ews-status-403", &[], &[403], "mailbox", "Application {application} may not use EWS in {mailbox}.",
-        "An administrator opens {permissions}, grants full_access_as_app with admin consent, and checks policies with `Test-ApplicationAccessPolicy -AppId {application} -Identity {mailbox}`. A change needs up to two hours.")),
+        "When the token holds full_access_as_app, a policy leaves {mailbox} out: an Exchange administrator runs `Test-ApplicationAccessPolicy -AppId {application} -Identity {mailbox}`. When it does not, the mailbox is not in the RBAC scope of the application: `postroom setup scope-script --api ews --connection NAME` prints the lines for the Exchange administrator, and nothing is to be granted in Entra. A change needs up to two hours.")),
     ews("ews-status-404", &[], &[404, 410], "server", "There is no EWS at this address; in Exchange Online it ends on 1 April 2027.",
         "Check the server address; for Exchange Online choose Microsoft Graph."),
     ews("ews-status-429", &[], &[429], "", "Exchange asks for slower requests.",

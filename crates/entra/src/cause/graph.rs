@@ -4,6 +4,10 @@
 
 use super::row::{ONE_DAY, ONE_HOUR, ONE_MINUTE, Row, TWO_HOURS, TWO_MINUTES, graph, graph_said, soon};
 
+/// Where the right may come from decides, and no answer tells which: the token does. Rights for the whole tenant are
+/// never the advice.
+const ACCESS_DENIED: &str = "First see whether the token holds mail rights, as `postroom check` does. If it does, an application access policy or a scope in Exchange leaves {mailbox} out: an Exchange administrator runs `Test-ApplicationAccessPolicy -AppId {application} -Identity {mailbox}`. If it holds none, the mailbox is not in the RBAC scope of the application: `postroom setup scope-script --connection NAME` prints the lines for the Exchange administrator, and nothing is to be granted in Entra. A change needs up to two hours.";
+
 #[rustfmt::skip] // one row per cause, readable as a table
 pub(super) const ROWS: &[Row] = &[
     soon(ONE_HOUR, graph_said("graph-access-policy", &["[RAOP]", "AppOnly AccessPolicy"], "mailbox", "An application access policy of tenant {tenant} keeps application {application} out of {mailbox}.",
@@ -13,7 +17,7 @@ pub(super) const ROWS: &[Row] = &[
     graph("graph-token-refused", &["InvalidAuthenticationToken"], &[401], "", "Microsoft Graph does not accept the token, even after a new one was fetched.",
         "Check the cloud in the settings, and the clock of this machine."),
     soon(TWO_HOURS, graph("graph-access-denied", &["ErrorAccessDenied"], &[403], "mailbox", "Application {application} may not do this in {mailbox}.",
-        "An administrator opens {permissions}, grants Mail.ReadWrite and Mail.Send with admin consent, and checks the scope with `Test-ServicePrincipalAuthorization -Identity {application} -Resource {mailbox}`. A change needs up to two hours.")),
+        ACCESS_DENIED)),
     graph("graph-send-as-denied", &["ErrorSendAsDenied"], &[403], "mailbox", "{mailbox} may not send in the name of the sender in the message.",
         "Use the address of the mailbox as sender, or have an Exchange administrator run `Add-RecipientPermission -Identity <sender> -Trustee {mailbox} -AccessRights SendAs`."),
     soon(TWO_MINUTES, graph("graph-directory-denied", &["Authorization_RequestDenied"], &[403], "application_id", "Application {application} or the signed-in administrator lacks a permission in the directory.",
@@ -59,7 +63,7 @@ pub(super) const ROWS: &[Row] = &[
     graph("graph-status-401", &[], &[401], "", "Microsoft Graph does not accept the token, even after a new one was fetched.",
         "Check the cloud in the settings, and the clock of this machine."),
     soon(TWO_HOURS, graph("graph-status-403", &[], &[403], "mailbox", "Application {application} may not do this in {mailbox}.",
-        "An administrator checks {permissions} and the scope with `Test-ServicePrincipalAuthorization -Identity {application} -Resource {mailbox}`. A change needs up to two hours.")),
+        ACCESS_DENIED)),
     graph("graph-status-413", &[], &[413], "", "The message is larger than Microsoft Graph takes.",
         "Send it with smaller attachments."),
     graph("graph-status-429", &[], &[429], "", "Microsoft Graph asks for slower requests.",

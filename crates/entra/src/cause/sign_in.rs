@@ -54,7 +54,7 @@ pub(super) const ROWS: &[Row] = &[
     aadsts("aadsts-credential-missing", &[7_000_216, 7_000_218], "secret", "Application {application} demands a credential, and none was sent.",
         "Enter a client secret; for User name/Password open {authentication} and set Allow public client flows to Yes."),
     aadsts("aadsts-secret-expired", &[7_000_222], "secret", "The client secret has expired.",
-        "Open {credentials}, make a new secret and enter its Value here; or run `postroom credential stage`, which does it and switches over."),
+        "Open {credentials}, make a new secret and put its Value into a file; then run `postroom credential stage --connection NAME --secret-file FILE` and `postroom credential switch --connection NAME`."),
     aadsts("aadsts-resource-unknown", &[500_011], "cloud", "Tenant {tenant} does not know this service.",
         "Check the cloud in the settings, and that the tenant has Exchange Online."),
     aadsts("aadsts-tenant-unknown", &[90_002, 900_023, 90_019], "tenant_id", "Tenant {tenant} was not found.",

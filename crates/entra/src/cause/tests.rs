@@ -62,6 +62,23 @@ fn denied_may_be_propagation() {
 }
 
 #[test]
+fn no_advice_for_a_closed_mailbox_asks_for_rights_in_the_whole_tenant() {
+    let ids = Ids::of("contoso.example", "app-1").with_mailbox("desk@contoso.example");
+    for code in [
+        Code::Graph { status: 403, code: "ErrorAccessDenied" },
+        Code::Graph { status: 403, code: "Unheard" },
+        Code::Ews { status: 403, code: "" },
+    ] {
+        let step = explain(code, &ids).unwrap().next_step;
+        assert!(
+            step.contains("scope-script") && step.contains("nothing is to be granted in Entra"),
+            "{step}"
+        );
+        assert!(!step.contains("consent"), "{step}");
+    }
+}
+
+#[test]
 fn real_replies_are_recognised() {
     let ids = Ids::of("contoso.example", "app-1").with_mailbox("desk@contoso.example");
     let raop =
