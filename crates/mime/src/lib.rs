@@ -11,6 +11,7 @@
 //! | [`build`] | a valid draft to raw MIME |
 //! | [`submission`] | raw MIME handed in by a program: what it must have, what is added |
 //! | [`read`] | raw MIME to summary, text, attachments; never fails on bad MIME, refuses what would hurt |
+//! | [`check_message`] | the test message of a check: what is in it, and how it is known again |
 //! | [`html`] | HTML of strangers made safe to show, and turned into text |
 //! | `fields` | header sections byte by byte: where they end, their lines, their decoded values |
 //! | `parts` | the body cut into parts, with limits on depth and number |
@@ -24,6 +25,7 @@
 //! the wild, a file in the demo corpus, which the snapshot test reads.
 
 pub mod build;
+pub mod check_message;
 mod decode;
 mod fields;
 pub mod html;

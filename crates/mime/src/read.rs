@@ -9,7 +9,7 @@ use postroom_model::inbox::Summary;
 use crate::fields::{self, Split};
 use crate::html::{self, SafeHtml};
 use crate::parts::{self, Leaf, Role};
-use crate::{decode, origin};
+use crate::{check_message, decode, origin};
 
 /// Most text of a message that is kept for search, in bytes.
 pub const MAX_TEXT: usize = 1_000_000;
@@ -133,12 +133,26 @@ pub fn attachment(raw: &[u8], index: usize) -> Result<Option<AttachmentContent>,
 const STABLE_FIELDS: [&str; 8] =
     ["From", "To", "Cc", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding"];
 
-/// Header of the test messages of a check.
-const CHECK_FIELD: &str = "X-Postroom-Check";
-
-/// Whether this is the test message of a check: mail for nobody.
+/// Whether this is the test message of a check, mail for nobody: marked as one, and saying what every one says. Whoever
+/// copies the marks hides the fixed text and nothing else.
 pub fn is_check(raw: &[u8]) -> bool {
-    fields::fields(fields::split(raw).header).iter().any(|field| field.is(CHECK_FIELD))
+    if raw.len() > check_message::MAX {
+        return false;
+    }
+    let header = fields::fields(fields::split(raw).header);
+    // Twice the same field is nothing that we wrote.
+    let only = |name: &str| {
+        let mut found = header.iter().filter(|field| field.is(name));
+        found.next().filter(|_| found.next().is_none()).map(|field| field.unfolded().trim().to_owned())
+    };
+    let Some(token) = only(check_message::FIELD).filter(|token| check_message::is_token(token)) else {
+        return false;
+    };
+    let ours = check_message::message_id(&token, "");
+    let marked = only("Message-ID").is_some_and(|id| id.starts_with(ours.trim_end_matches('>')))
+        && only(check_message::AUTO_FIELD).is_some_and(|auto| auto.eq_ignore_ascii_case(check_message::AUTO))
+        && only("Subject").is_some_and(|subject| subject == check_message::subject(&token));
+    marked && Opened::new(raw).is_ok_and(|opened| opened.says_only(check_message::TEXT))
 }
 
 /// SHA-256 over the body and the header fields that are the same in every mailbox a message came to, unfolded and
@@ -232,6 +246,16 @@ impl<'a> Opened<'a> {
         }
         whole.truncate(whole.floor_char_boundary(MAX_TEXT));
         whole
+    }
+
+    /// Whether it is one plain text with these words and nothing beside it.
+    fn says_only(&self, words: &str) -> bool {
+        match self.leaves.as_slice() {
+            [leaf] if matches!(leaf.role, Role::Body(_)) && leaf.content_type == "text/plain" => {
+                leaf.text(MAX_TEXT).trim() == words.trim()
+            }
+            _ => false,
+        }
     }
 
     /// The HTML of all blocks, not cleaned; none when no block has any.
@@ -422,9 +446,44 @@ mod tests {
         assert_ne!(content_digest(b""), content_digest(b"x"));
     }
 
+    const CHECK: &str = "From: Orders <orders@contoso.example>\r\nTo: service@contoso.example\r\nSubject: Postroom test message abcdefgh234567xy\r\nMessage-ID: <postroom-check.abcdefgh234567xy@contoso.example>\r\nX-Postroom-Check: abcdefgh234567xy\r\nAuto-Submitted: auto-generated\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThis message was sent by the check of the e-mail settings in Postroom.\r\n";
+
     #[test]
-    fn a_test_message_is_known_by_its_header_alone() {
-        assert!(is_check(format!("x-postroom-check: 1\r\n{MAIL}").as_bytes()));
-        assert!(!is_check(format!("{MAIL}X-Postroom-Check: 1\r\n").as_bytes()));
+    fn a_test_message_is_known_by_all_its_marks() {
+        assert!(is_check(CHECK.as_bytes()));
+        let traced = format!("Received: from a by b;\r\n Mon, 23 Nov 2026\r\n{CHECK}");
+        assert!(is_check(traced.replace("X-Postroom-Check", "x-postroom-check").as_bytes()));
+        let plain = CHECK.replace("Content-Type: text/plain; charset=utf-8\r\n", "");
+        assert!(is_check(plain.as_bytes()));
+    }
+
+    #[test]
+    fn nothing_of_a_stranger_hides_behind_the_marks() {
+        for (old, new) in [
+            ("in Postroom.\r\n", "in Postroom.\r\nCall 555-0100.\r\n"),
+            ("This message", "Your order. This message"),
+            ("Subject: ", "Subject: Order 4711 "),
+            ("Subject: Postroom test message abcdefgh", "Subject: Postroom test message bbcdefgh"),
+            ("Subject: ", "Subject: Order 4711\r\nSubject: "),
+            ("Check: abcdefgh234567xy", "Check: 1"),
+            ("X-Postroom-Check: abcdefgh234567xy\r\n", ""),
+            ("<postroom-check.", "<"),
+            ("Auto-Submitted: auto-generated\r\n", ""),
+            ("auto-generated", "auto-replied"),
+            ("text/plain", "text/html"),
+            ("text/plain; charset=utf-8", "text/plain; name=a.txt\r\nContent-Disposition: attachment"),
+        ] {
+            let other = CHECK.replace(old, new);
+            assert_ne!(other, CHECK, "{old}");
+            assert!(!is_check(other.as_bytes()), "{new}");
+        }
+        let body = CHECK.split_once("\r\n\r\n").unwrap().1;
+        let parts = format!(
+            "--b\r\nContent-Type: text/plain\r\n\r\n{body}\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nx\r\n--b--\r\n"
+        );
+        let many =
+            CHECK.replace("text/plain; charset=utf-8", "multipart/mixed; boundary=b").replace(body, &parts);
+        assert!(!is_check(many.as_bytes()));
+        assert!(!is_check(format!("X-Postroom-Check: 1\r\n{MAIL}").as_bytes()));
     }
 }

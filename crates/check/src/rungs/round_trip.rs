@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use postroom_graph::GraphError;
 use postroom_graph::wire::Message;
+use postroom_mime::check_message::FIELD;
 use postroom_mime::read;
 
-use super::send::{CHECK_HEADER, NOBODY, Sent};
+use super::send::{NOBODY, Sent};
 use super::{Client, nothing_to_go_on};
 use crate::finding::Finding;
 use crate::ladder::Probed;
@@ -124,7 +125,8 @@ fn compare(sent: &Sent, id: &str, marked: Option<bool>, did: String, took: Durat
             did,
             got,
             format!("The provider replaced the Message-ID {}.", sent.message_id),
-            "Answers are then matched by the provider's own id; nothing is to be done.",
+            "Answers are then matched by the provider's own id, and a test message may show in the inbox; nothing is to be \
+             done.",
         );
     }
     if marked == Some(false) {
@@ -132,7 +134,7 @@ fn compare(sent: &Sent, id: &str, marked: Option<bool>, did: String, took: Durat
             Verdict::Warn,
             did,
             got,
-            format!("The provider or a rule of the tenant dropped the header {CHECK_HEADER}."),
+            format!("The provider or a rule of the tenant dropped the header {FIELD}."),
             "Test messages may then be taken for mail of customers: look for a mail flow rule that removes headers.",
         );
     }
@@ -141,7 +143,7 @@ fn compare(sent: &Sent, id: &str, marked: Option<bool>, did: String, took: Durat
 
 fn has_mark(raw: &[u8]) -> bool {
     let headers = read::view(raw).map(|view| view.headers).unwrap_or_default();
-    headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(CHECK_HEADER))
+    headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(FIELD))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use postroom_mime::build;
+use postroom_mime::{build, check_message};
 use postroom_model::draft::ValidDraft;
 use postroom_model::failure::Failure;
 use postroom_model::outbox::Envelope;
@@ -15,9 +15,6 @@ use super::{Client, nothing_to_go_on, refused};
 use crate::finding::Finding;
 use crate::ladder::Probed;
 use crate::{CheckRequest, TestMessage, Verdict};
-
-/// Header by which the test message is known again; the router leaves such messages alone.
-pub(crate) const CHECK_HEADER: &str = "X-Postroom-Check";
 
 /// Why nothing is sent.
 pub(crate) const NOBODY: &str = "Not checked, because no sender and recipient of a test message are named.";
@@ -36,7 +33,7 @@ pub(crate) enum Purpose {
 impl Purpose {
     fn words(self) -> &'static str {
         match self {
-            Self::Sending => "This message was sent by the check of the e-mail settings in Postroom.\n",
+            Self::Sending => check_message::TEXT,
             Self::FilingAway => {
                 "This item was made by the check of filing away in Postroom, and is removed by it.\n"
             }
@@ -113,9 +110,9 @@ fn looked_up(found: Reconciled, failure: Failure) -> SendOutcome {
 
 /// The message, and its subject.
 pub(crate) fn job(message: &TestMessage, purpose: Purpose, env: &Env) -> (SendJob, String) {
-    let check = env.new_token(16);
-    let message_id = format!("<postroom-check.{check}@{}>", message.sender.domain());
-    let subject = format!("Postroom test message {check}");
+    let check = env.new_token(check_message::TOKEN);
+    let message_id = check_message::message_id(&check, message.sender.domain());
+    let subject = check_message::subject(&check);
     let draft = ValidDraft {
         from: NamedAddress::from(message.sender.clone()),
         to: vec![NamedAddress::from(message.recipient.clone())],
@@ -125,10 +122,10 @@ pub(crate) fn job(message: &TestMessage, purpose: Purpose, env: &Env) -> (SendJo
         subject: subject.clone(),
         text: Some(purpose.words().to_owned()),
         html: None,
-        // Auto-Submitted keeps vacation notices from answering (RFC 3834 section 5).
+        // The router knows it by these; Auto-Submitted also keeps vacation notices from answering (RFC 3834 section 5).
         headers: vec![
-            (CHECK_HEADER.to_owned(), check),
-            ("Auto-Submitted".to_owned(), "auto-generated".to_owned()),
+            (check_message::FIELD.to_owned(), check),
+            (check_message::AUTO_FIELD.to_owned(), check_message::AUTO.to_owned()),
         ],
         attachments: Vec::new(),
     };
@@ -173,6 +170,6 @@ mod tests {
         assert_eq!(view.summary.message_id.as_deref(), Some(job.message_id.as_str()));
         assert_eq!(view.summary.subject, subject);
         assert_eq!(view.summary.origin, Origin::AutoReply);
-        assert!(view.headers.iter().any(|(name, value)| name == CHECK_HEADER && subject.ends_with(value)));
+        assert!(postroom_mime::read::is_check(&job.raw));
     }
 }

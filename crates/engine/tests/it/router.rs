@@ -50,10 +50,32 @@ async fn more_than_one_batch_is_processed_in_one_go() {
     assert_eq!(house.inbox(InboxState::Processed).await.len(), 70);
 }
 
+/// As a check sends it.
+fn check_message() -> Vec<u8> {
+    use postroom_mime::check_message::{AUTO, AUTO_FIELD, FIELD, TEXT, message_id, subject};
+
+    let token = "probe23456723456";
+    let (id, subject) = (message_id(token, "contoso.example"), subject(token));
+    format!(
+        "From: {ORDERS}\r\nTo: {ORDERS}\r\nSubject: {subject}\r\nMessage-ID: {id}\r\n{FIELD}: {token}\r\n\
+         {AUTO_FIELD}: {AUTO}\r\n\r\n{TEXT}"
+    )
+    .into_bytes()
+}
+
+#[tokio::test]
+async fn the_mark_of_a_check_hides_nothing_of_a_stranger() {
+    let house = House::new().await;
+    house.provider.deliver(ORDERS, "a", &[b"X-Postroom-Check: 1\r\n", &raw("a")[..]].concat());
+    let orders = house.mailbox(ORDERS).await;
+    house.engine().collect_now(orders).await.unwrap();
+    assert_eq!(house.store.inbox_count(&house.viewer(), &InboxFilter::default()).await.unwrap(), 1);
+}
+
 #[tokio::test]
 async fn the_test_message_of_a_check_is_done_with_and_seen_by_nobody() {
     let house = House::new().await;
-    let probe = [b"X-Postroom-Check: 1\r\n", &raw("probe")[..]].concat();
+    let probe = check_message();
     house.provider.deliver(ORDERS, "probe", &probe);
     house.provider.deliver(ORDERS, "a", &raw("a"));
     house.provider.deliver(QUOTES, "probe", &probe);
