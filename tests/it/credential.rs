@@ -2,6 +2,7 @@
 
 use postroom_entra::CertificateCredential;
 use postroom_model::{Env, ExposeSecret, Timestamp};
+use postroom_store::JournalStore;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -132,12 +133,52 @@ async fn mailboxes_that_must_be_refused_are_tried() {
         world.run(&["credential", "must-not-open", "orders@contoso.example", "nobody@contoso.example"]).await;
     assert_eq!(said.status.code(), Some(1));
     let lines = String::from_utf8(said.stdout).unwrap();
-    assert_eq!(lines, "orders@contoso.example  OPENS, and must not\nnobody@contoso.example  refused\n");
+    let nobody = "nobody@contoso.example  there is no such mailbox: proves nothing\n";
+    assert_eq!(lines, format!("orders@contoso.example  OPENS, and must not\n{nobody}"));
     let words = String::from_utf8(said.stderr).unwrap();
     assert!(words.contains("limit the application to its mailboxes"), "{words}");
-    assert_eq!(world.ok(&["credential", "must-not-open", "nobody@contoso.example"]).await.lines().count(), 1);
+
+    // What does not exist proves nothing, and without addresses that is what is listed.
+    for arguments in
+        [&["credential", "must-not-open", "nobody@contoso.example"][..], &["credential", "must-not-open"]]
+    {
+        let said = world.run(arguments).await;
+        assert_eq!((said.status.code(), String::from_utf8(said.stdout).unwrap().as_str()), (Some(1), nobody));
+    }
+    world.fault(json!({"path_contains": "mailFolders/inbox", "status": 403, "count": 1})).await;
+    let said = world.ok(&["credential", "must-not-open", "hr@contoso.example"]).await;
+    assert_eq!(said, "hr@contoso.example  refused\n");
+    let said = world.run(&["credential", "must-not-open"]).await;
+    assert!(said.status.success() && String::from_utf8(said.stderr).unwrap().contains("last asked at "));
     world.ok(&["credential", "must-not-open", "--none"]).await;
-    world.fails(2, &["credential", "must-not-open"]).await;
+    assert_eq!(world.ok(&["credential", "must-not-open"]).await, "");
+}
+
+#[tokio::test]
+async fn a_mailbox_that_was_not_asked_is_not_said_to_be_refused() {
+    let world = World::new().await;
+    world.connect().await;
+    let connections: Value =
+        serde_json::from_str(&world.ok(&["connection", "list", "--json"]).await).unwrap();
+    let connection = connections[0]["id"].as_str().unwrap();
+    // What a process leaves behind that is killed while it asks.
+    let data = world.path("data");
+    let key_file = postroom_store::KeyFile(data.join("postroom.key"));
+    let options = postroom_store::SqliteOptions { folder: data, key_file, env: Env::for_test(1).0 };
+    let store = postroom_store::SqliteStore::open(options).await.unwrap();
+    let claim = format!("turn/scope/{connection}/of-one-that-was-killed");
+    store.save_journal(&claim, Some(r#"{"until":"2100-01-01T00:00:00Z"}"#)).await.unwrap();
+
+    for arguments in
+        [&["credential", "must-not-open", "hr@contoso.example"][..], &["credential", "must-not-open"]]
+    {
+        let said = world.run(arguments).await;
+        let lines = String::from_utf8(said.stdout).unwrap();
+        assert_eq!((said.status.code(), lines.as_str()), (Some(3), "hr@contoso.example  not asked yet\n"));
+    }
+    store.save_journal(&claim, None).await.unwrap();
+    let said = world.run(&["credential", "must-not-open", "hr@contoso.example"]).await;
+    assert!(String::from_utf8(said.stdout).unwrap().contains("OPENS"));
 }
 
 #[tokio::test]

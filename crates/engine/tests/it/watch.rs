@@ -386,3 +386,48 @@ async fn a_mailbox_that_must_be_refused_is_told_when_it_opens_and_when_it_is_ref
     engine.must_not_open(connection, Vec::new()).await.unwrap();
     assert_eq!(look(true).await, None);
 }
+
+#[tokio::test]
+async fn a_mailbox_that_does_not_exist_proves_nothing() {
+    let watched = Watched::new(CredentialKind::ClientSecret, Some(300)).await;
+    let engine = watched.engine();
+    let connection = watched.house.connection;
+    let (ceo, nobody) = ("ceo@contoso.example", "nobody@contoso.example");
+    watched.office.state().open = vec![ceo.into()];
+    let named = vec![ceo.parse().unwrap(), nobody.parse().unwrap()];
+    engine.must_not_open(connection, named).await.unwrap();
+    engine.watch_scope().await.unwrap();
+    assert_eq!(engine.scope_watch(connection).await.unwrap().held(), Some(false));
+    (watched.office.state().open, watched.office.state().missing) = (Vec::new(), vec![nobody.into()]);
+    watched.pass(61);
+    engine.watch_scope().await.unwrap();
+    let watch = engine.scope_watch(connection).await.unwrap();
+    assert_eq!((watch.held(), watch.refused.len(), watch.missing.len()), (None, 1, 1), "{watch:?}");
+    assert!(watch.trouble.unwrap().contains("there is no mailbox nobody@contoso.example"));
+    let timeline = watched.house.timeline(Subject::Connection(connection)).await;
+    assert_eq!(timeline.last(), Some(&"scope.exceeded"), "nothing says that all are refused");
+    watched.office.state().missing = Vec::new();
+    watched.pass(61);
+    engine.watch_scope().await.unwrap();
+    assert_eq!(engine.scope_watch(connection).await.unwrap().held(), Some(true));
+    assert_eq!(watched.house.timeline(Subject::Connection(connection)).await.last(), Some(&"scope.held"));
+}
+
+#[tokio::test]
+async fn a_look_that_never_happened_is_not_a_refusal() {
+    let watched = Watched::new(CredentialKind::ClientSecret, Some(300)).await;
+    let engine = watched.engine();
+    let connection = watched.house.connection;
+    // A process was killed while it looked: its claim stays for a while.
+    let until = watched.house.env.now().saturating_add(SignedDuration::from_mins(5)).unwrap();
+    let claim = format!("turn/scope/{connection}/of-one-that-was-killed");
+    let content = format!(r#"{{"until":"{until}"}}"#);
+    watched.house.store.save_journal(&claim, Some(&content)).await.unwrap();
+    engine.must_not_open(connection, vec!["ceo@contoso.example".parse().unwrap()]).await.unwrap();
+    engine.watch_scope().await.unwrap();
+    let watch = engine.scope_watch(connection).await.unwrap();
+    assert_eq!((watch.held(), watch.looked_at), (None, None));
+    watched.pass(6);
+    engine.watch_scope().await.unwrap();
+    assert_eq!(engine.scope_watch(connection).await.unwrap().held(), Some(true));
+}

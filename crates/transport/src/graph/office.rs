@@ -17,7 +17,7 @@ use postroom_model::{EmailAddress, ExposeSecret, SecretString, Timestamp};
 
 use super::GraphSource;
 use crate::wire::{Wire, expected, hold};
-use crate::{CredentialOffice, KnownCredential, MadeKey, Presented, RenewalOrder, Renewed, Source};
+use crate::{CredentialOffice, KnownCredential, MadeKey, Opening, Presented, RenewalOrder, Renewed, Source};
 
 /// How long a certificate lasts that is made here. Public baselines ask for at most a year.
 const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
@@ -292,10 +292,11 @@ impl CredentialOffice for Wire {
         }
     }
 
-    async fn opens(&self, connection: &Connection, mailbox: &EmailAddress) -> Result<bool, Failure> {
+    async fn opens(&self, connection: &Connection, mailbox: &EmailAddress) -> Result<Opening, Failure> {
         match self.graph(connection).await?.folder(mailbox.as_str(), "inbox").await {
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error.status(), Some(403 | 404)) => Ok(false),
+            Ok(_) => Ok(Opening::Opens),
+            Err(error) if error.status() == Some(403) => Ok(Opening::Refused),
+            Err(error) if error.status() == Some(404) => Ok(Opening::NoSuchMailbox),
             Err(error) => Err(error.failure(&format!("try to open {mailbox}"))),
         }
     }
