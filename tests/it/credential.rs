@@ -1,5 +1,7 @@
 //! Credentials through the real binary: staged, tested, switched, renewed; and mailboxes that must be refused.
 
+use std::time::{Duration, Instant};
+
 use postroom_entra::CertificateCredential;
 use postroom_model::{Env, ExposeSecret, Timestamp};
 use postroom_store::JournalStore;
@@ -9,6 +11,8 @@ use serde_json::{Value, json};
 use crate::harness::{World, confirmation, eventually};
 
 const CONNECTION: &str = "Contoso 365";
+/// A new credential is tested for a minute before it is put to use.
+const RENEWED_WITHIN: Duration = Duration::from_secs(180);
 
 /// The token of the tenant's administrator.
 async fn administrator(world: &World) -> String {
@@ -227,6 +231,36 @@ async fn short_certificate(world: &World, token: &str, object: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_certificate_is_not_made_before_it_is_known_where_it_goes() {
+    let world = World::new().await;
+    let token = administrator(&world).await;
+    let object = object_id(&world, &token).await;
+    let pem = world.path("first.pem");
+    std::fs::write(&pem, short_certificate(&world, &token, &object).await).unwrap();
+    world.connect().await;
+    let pem = pem.to_str().unwrap();
+    world
+        .ok(&["connection", "save", "--name", CONNECTION, "--flow", "certificate", "--secret-file", pem])
+        .await;
+    let said = world.fails(1, &["credential", "renew"]).await;
+    assert!(said.contains("--application-object-id") && said.contains("waits for you"), "{said}");
+    assert!(!said.contains("by itself"), "{said}");
+    let states_of = async || states(&world).await.into_iter().map(|(state, _)| state).collect::<Vec<_>>();
+    assert!(!states_of().await.contains(&"next".to_owned()));
+    // Nor does one stay that Microsoft refused to take.
+    let wrong = "00000000-0000-4000-8000-000000000001";
+    world.fails(1, &["credential", "renew", "--application-object-id", wrong]).await;
+    assert!(!states_of().await.contains(&"next".to_owned()));
+    let said = world.fails(1, &["credential", "switch", "--without-test"]).await;
+    assert!(said.contains("has no next credential"), "{said}");
+    world.ok(&["credential", "renew", "--application-object-id", &object]).await;
+    assert!(states_of().await.contains(&"next".to_owned()), "it is tested before it is put to use");
+    let switched = world.run(&["credential", "switch", "--without-test"]).await;
+    let said = String::from_utf8(switched.stderr).unwrap();
+    assert!(switched.status.success() && said.contains("not tested"), "{said}");
+}
+
+#[tokio::test]
 async fn a_certificate_renews_itself_before_it_ends_and_no_send_fails() {
     let world = World::new().await;
     let token = administrator(&world).await;
@@ -255,14 +289,21 @@ async fn a_certificate_renews_itself_before_it_ends_and_no_send_fails() {
         assert_eq!((&ended["state"], &ended["attempts"]), (&json!("sent"), &json!(1)), "{ended}");
     };
     // The server finds by itself when the certificate ends, and that it is time.
-    for round in 0.. {
+    let begun = Instant::now();
+    loop {
         send().await;
         let now = states(&world).await;
         if now[0].0 == "current" && now[0].1 == Some(365) {
             break;
         }
-        assert!(round < 200, "{now:?}\n{}", server.process.log());
+        assert!(begun.elapsed() < RENEWED_WITHIN, "{now:?}\n{}", server.process.log());
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
+    assert!(
+        begun.elapsed() >= Duration::from_secs(55),
+        "one test alone put it to use: {:?}",
+        begun.elapsed()
+    );
     let path = format!("applications/{object}?$select=id,keyCredentials");
     let keys = graph(&world, &token, &path, None).await["keyCredentials"].clone();
     assert_eq!(keys.as_array().unwrap().len(), 2, "the old one stays for an hour: {keys}");
@@ -304,10 +345,11 @@ async fn a_secret_renews_itself_where_the_application_may_and_its_end_is_not_fel
         .ok(&["connection", "save", "--name", CONNECTION, "--secret-file", file, "--secret-expires", &end])
         .await;
     let server = world.serve().await;
-    eventually("the secret is renewed", || async {
-        (states(&world).await[0] == ("current".to_owned(), Some(180))).then_some(())
-    })
-    .await;
+    let begun = Instant::now();
+    while states(&world).await[0] != ("current".to_owned(), Some(180)) {
+        assert!(begun.elapsed() < RENEWED_WITHIN, "{}", server.process.log());
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
     // The tenant's clock passes the end of the old one.
     let clock = format!("{}/_sandbox/clock", world.ready["graph"].as_str().unwrap());
     let moved = world.http.post(clock).json(&json!({"advance_seconds": 21 * 86_400})).send().await.unwrap();

@@ -85,6 +85,13 @@ pub trait CredentialOffice: Send + Sync {
         mailbox: Option<&EmailAddress>,
     ) -> Result<String, Failure>;
 
+    /// Whether a renewal of this credential is possible at all: asked before anything is made for it.
+    ///
+    /// # Errors
+    /// A failure with [`Decision::Hold`](postroom_model::failure::Decision) and advice when the application may not do
+    /// that for itself, or what it needs for it is not known; else whatever leaves the question open.
+    async fn can_renew(&self, connection: &Connection, current: Presented<'_>) -> Result<(), Failure>;
+
     /// Makes a key with its certificate here, to be stored before the provider hears of it.
     ///
     /// # Errors

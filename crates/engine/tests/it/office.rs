@@ -62,6 +62,8 @@ pub(crate) struct Register {
     pub(crate) tests: u32,
     /// Answers of `expiry`.
     pub(crate) tells_expiry: bool,
+    /// Why no renewal is possible.
+    pub(crate) impossible: Option<Failure>,
     pub(crate) refuse_renewal: Option<Failure>,
     pub(crate) refuse_tests: bool,
     pub(crate) open: Vec<String>,
@@ -139,6 +141,11 @@ impl CredentialOffice for Office {
             return Err(refused("AADSTS700027: the certificate is not known"));
         }
         self.works(credential.secret).map(|()| "signed in".into())
+    }
+
+    async fn can_renew(&self, _: &Connection, _: Presented<'_>) -> Result<(), Failure> {
+        self.point().await;
+        self.state().impossible.clone().map_or(Ok(()), Err)
     }
 
     async fn make_key(&self, _: &Connection) -> Result<MadeKey, Failure> {

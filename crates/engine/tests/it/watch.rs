@@ -431,3 +431,99 @@ async fn a_look_that_never_happened_is_not_a_refusal() {
     engine.watch_scope().await.unwrap();
     assert_eq!(engine.scope_watch(connection).await.unwrap().held(), Some(true));
 }
+
+#[tokio::test]
+async fn no_key_is_made_while_no_renewal_is_possible() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(29)).await;
+    let mut failure = refused("the object id of the application is not known");
+    failure.advice = Some("name it".into());
+    watched.office.state().impossible = Some(failure);
+    let engine = watched.engine();
+    let stands = engine.renew_credential(&watched.connection().await).await.unwrap().unwrap();
+    assert!(stands.for_person && stands.stage == Stage::Begun, "{stands:?}");
+    assert!(stands.trouble.unwrap().ends_with("Next step: name it"));
+    assert_eq!((watched.credentials().await.len(), watched.office.state().made), (1, 0));
+    watched.office.state().impossible = None;
+    engine.renew_credential(&watched.connection().await).await.unwrap();
+    watched.renew(&engine).await;
+    watched.is_renewed_once("once it is possible").await;
+}
+
+#[tokio::test]
+async fn a_key_that_the_provider_refused_to_take_is_retired() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(29)).await;
+    watched.office.state().refuse_renewal = Some(refused("no such application"));
+    let engine = watched.engine();
+    let stands = engine.renew_credential(&watched.connection().await).await.unwrap().unwrap();
+    assert!(stands.for_person && stands.trouble.is_some(), "{stands:?}");
+    assert!(watched.in_state(CredentialState::Next).await.is_empty());
+    assert_eq!(watched.in_state(CredentialState::Retired).await.len(), 1);
+    assert_eq!(watched.current_secret().await, "first");
+    // One that may have arrived, because the answer was lost, is kept for the next try.
+    let lost = Failure::new("add a key", Origin::Network, "no answer", Decision::Retry { after: None });
+    watched.office.state().refuse_renewal = Some(lost);
+    engine.renew_credential(&watched.connection().await).await.unwrap();
+    assert_eq!(watched.in_state(CredentialState::Next).await.len(), 1);
+    watched.office.state().refuse_renewal = None;
+    watched.renew(&engine).await;
+    watched.is_renewed_once("after refusals").await;
+}
+
+#[tokio::test]
+async fn a_new_credential_passes_several_tests_over_a_minute_before_it_is_used() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(29)).await;
+    let engine = watched.engine();
+    engine.watch_credentials().await.unwrap();
+    watched.pass(6); // it has come to be known
+    let second = |seconds| watched.house.clock.advance(SignedDuration::from_secs(seconds));
+    engine.watch_credentials().await.unwrap();
+    second(29);
+    engine.watch_credentials().await.unwrap();
+    let passes = async || engine.renewal(watched.house.connection).await.unwrap().unwrap().passes;
+    assert_eq!(passes().await, 1, "not tested again so soon");
+    second(1);
+    engine.watch_credentials().await.unwrap();
+    assert_eq!((passes().await, watched.current_secret().await.as_str()), (2, "first"));
+    // Another front end does not know it yet: all passes count anew.
+    watched.office.state().refuse_tests = true;
+    second(30);
+    engine.watch_credentials().await.unwrap();
+    assert_eq!((passes().await, watched.current_secret().await.as_str()), (0, "first"));
+    watched.office.state().refuse_tests = false;
+    for expected in ["first", "first", "key 1"] {
+        second(30);
+        engine.watch_credentials().await.unwrap();
+        assert_eq!(watched.current_secret().await, expected);
+    }
+    watched.renew(&engine).await;
+    watched.is_renewed_once("after several tests").await;
+}
+
+#[tokio::test]
+async fn a_credential_that_another_connection_signs_in_with_stays_at_the_provider() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(29)).await;
+    let connection = watched.connection().await;
+    let mut settings = connection.settings.clone();
+    settings.name = "Second".into();
+    let end = watched.credentials().await[0].expires_at;
+    let save = SaveConnection {
+        id: watched.house.env.new_id(),
+        settings,
+        credential: Some(first(CredentialKind::Certificate, "first", end)),
+        actor: "cli".into(),
+    };
+    watched.house.store.save_connection(save).await.unwrap();
+    let by_hand = watched.engine();
+    by_hand.renew_credential(&connection).await.unwrap();
+    for _ in 0..10 {
+        watched.pass(20);
+        if by_hand.renewal(connection.id).await.unwrap().is_some() {
+            by_hand.renew_credential(&connection).await.unwrap();
+        }
+    }
+    assert!(by_hand.renewal(connection.id).await.unwrap().is_none());
+    assert_ne!(watched.current_secret().await, "first");
+    assert!(watched.keys().contains(&"first".to_owned()) && watched.office.state().removed.is_empty());
+    let told = watched.told(EventKind::CredentialRenewed).await;
+    assert!(told.iter().any(|words| words.contains("because Second signs in with it too")), "{told:?}");
+}

@@ -47,12 +47,12 @@ enum CredentialCommand {
         #[arg(long)]
         connection: Option<String>,
     },
-    /// Put the next credential to use, after a test, and retire the one in use
+    /// Put the next credential to use, if it passes a test, and retire the one in use
     Switch {
         /// Connection; not needed when there is only one
         #[arg(long)]
         connection: Option<String>,
-        /// Switch without testing first
+        /// Switch without testing first. Nothing proves then that it works, and the secret in use is erased
         #[arg(long)]
         without_test: bool,
     },
@@ -319,7 +319,11 @@ async fn switch(app: &App, named: Option<&str>, without_test: bool) -> anyhow::R
         let message = format!("{} has no next credential", connection.settings.display_name());
         return Err(hinted(message, "`postroom credential stage` stores one"));
     };
-    if !without_test {
+    if without_test {
+        output::talk(
+            "not tested: if the provider does not know it, no mail leaves and none is collected until a credential is stored that works, because the secret in use now is erased",
+        );
+    } else {
         output::talk(test(app, &connection, &next).await.context("the credential in use stays in use")?);
     }
     let switched = app.store.switch_credential(connection.id, ACTOR).await?;
@@ -338,13 +342,18 @@ async fn renew(app: &App, connection: &Connection) -> anyhow::Result<()> {
         return Ok(());
     };
     output::talk(renewal.sentence(app.env.now()));
-    if renewal.trouble.is_some() {
-        return Err(hinted(
-            "the renewal is not done yet",
-            "`postroom serve` goes on with it by itself; so does this command when it is run again",
-        ));
+    let by_itself = "`postroom serve` goes on with it by itself; so does this command when it is run again";
+    if renewal.for_person {
+        let name = connection.settings.display_name();
+        let hint = format!(
+            "do what the next step above says; then `postroom credential renew --connection \"{name}\"` goes on"
+        );
+        return Err(hinted("the renewal waits for you", hint));
     }
-    output::talk("`postroom serve` goes on with it by itself; so does this command when it is run again");
+    if renewal.trouble.is_some() {
+        return Err(hinted("the renewal is not done yet", by_itself));
+    }
+    output::talk(by_itself);
     Ok(())
 }
 
