@@ -527,3 +527,21 @@ async fn a_credential_that_another_connection_signs_in_with_stays_at_the_provide
     let told = watched.told(EventKind::CredentialRenewed).await;
     assert!(told.iter().any(|words| words.contains("because Second signs in with it too")), "{told:?}");
 }
+
+#[tokio::test]
+async fn a_renewal_is_promised_only_where_it_is_possible() {
+    for (kind, what) in [
+        (CredentialKind::ClientSecret, "--secret-file FILE"),
+        (CredentialKind::Certificate, "--make-certificate"),
+    ] {
+        for possible in [true, false] {
+            let watched = Watched::new(kind, Some(59)).await;
+            watched.office.state().impossible = (!possible).then(|| refused("it may not"));
+            watched.engine().watch_credentials().await.unwrap();
+            let told = watched.told(EventKind::CredentialExpiring).await;
+            assert_eq!(told[0].contains("Postroom renews it 30 days before its end"), possible, "{told:?}");
+            assert_eq!(told[0].contains("postroom credential stage --connection"), !possible, "{told:?}");
+            assert_eq!(told[0].contains(what), !possible, "{told:?}");
+        }
+    }
+}
