@@ -17,7 +17,8 @@
 //! The credential in use stays in use until the next one has passed several tests spread over a minute: one test may
 //! meet a front end that knows the new credential while others do not know it yet. There is no way back after the
 //! switch, because the secret of the old credential is erased here with it; at the provider it stays for another hour,
-//! for processes that have read it before. Where another connection signs in with the same credential, it stays.
+//! for processes that have read it before. A send that is refused after the switch all the same does not fail: the
+//! message waits in the outbox and is tried again. Where another connection signs in with the same credential, it stays.
 
 use jiff::SignedDuration;
 use postroom_model::connection::{Connection, ConnectionKind};

@@ -545,3 +545,24 @@ async fn a_renewal_is_promised_only_where_it_is_possible() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_send_that_meets_a_place_where_the_new_credential_is_not_known_is_tried_again() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(300)).await;
+    let staged = first(CredentialKind::Certificate, "second", None);
+    watched.house.store.stage_credential(watched.house.connection, staged, "cli").await.unwrap();
+    watched.house.store.switch_credential(watched.house.connection, "cli").await.unwrap();
+    let engine = watched
+        .engine_over(watched.house.store.clone(), WatchSettings { renew: false, ..WatchSettings::default() });
+    let running = watched.house.run_engine(engine.clone());
+    let id = watched.house.submit(&engine).await;
+    watched.house.becomes(id, OutboxState::Deferred).await;
+    let end = watched.house.env.now().saturating_add(SignedDuration::from_hours(300 * DAY)).unwrap();
+    watched.office.enter("second", "id of second", end);
+    watched.pass(120);
+    running.engine.nudge();
+    watched.house.becomes(id, OutboxState::Sent).await;
+    running.stop().await;
+    let state = watched.office.state();
+    assert_eq!((state.refused_sends, state.sent), (1, 1));
+}
