@@ -1,13 +1,18 @@
 //! Credentials through the real binary: staged, tested, switched, renewed; and mailboxes that must be refused.
 
+use std::time::{Duration, Instant};
+
 use postroom_entra::CertificateCredential;
 use postroom_model::{Env, ExposeSecret, Timestamp};
+use postroom_store::JournalStore;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{World, confirmation, eventually};
 
 const CONNECTION: &str = "Contoso 365";
+/// A new credential is tested for a minute before it is put to use.
+const RENEWED_WITHIN: Duration = Duration::from_secs(180);
 
 /// The token of the tenant's administrator.
 async fn administrator(world: &World) -> String {
@@ -132,12 +137,52 @@ async fn mailboxes_that_must_be_refused_are_tried() {
         world.run(&["credential", "must-not-open", "orders@contoso.example", "nobody@contoso.example"]).await;
     assert_eq!(said.status.code(), Some(1));
     let lines = String::from_utf8(said.stdout).unwrap();
-    assert_eq!(lines, "orders@contoso.example  OPENS, and must not\nnobody@contoso.example  refused\n");
+    let nobody = "nobody@contoso.example  there is no such mailbox: proves nothing\n";
+    assert_eq!(lines, format!("orders@contoso.example  OPENS, and must not\n{nobody}"));
     let words = String::from_utf8(said.stderr).unwrap();
     assert!(words.contains("limit the application to its mailboxes"), "{words}");
-    assert_eq!(world.ok(&["credential", "must-not-open", "nobody@contoso.example"]).await.lines().count(), 1);
+
+    // What does not exist proves nothing, and without addresses that is what is listed.
+    for arguments in
+        [&["credential", "must-not-open", "nobody@contoso.example"][..], &["credential", "must-not-open"]]
+    {
+        let said = world.run(arguments).await;
+        assert_eq!((said.status.code(), String::from_utf8(said.stdout).unwrap().as_str()), (Some(1), nobody));
+    }
+    world.fault(json!({"path_contains": "mailFolders/inbox", "status": 403, "count": 1})).await;
+    let said = world.ok(&["credential", "must-not-open", "hr@contoso.example"]).await;
+    assert_eq!(said, "hr@contoso.example  refused\n");
+    let said = world.run(&["credential", "must-not-open"]).await;
+    assert!(said.status.success() && String::from_utf8(said.stderr).unwrap().contains("last asked at "));
     world.ok(&["credential", "must-not-open", "--none"]).await;
-    world.fails(2, &["credential", "must-not-open"]).await;
+    assert_eq!(world.ok(&["credential", "must-not-open"]).await, "");
+}
+
+#[tokio::test]
+async fn a_mailbox_that_was_not_asked_is_not_said_to_be_refused() {
+    let world = World::new().await;
+    world.connect().await;
+    let connections: Value =
+        serde_json::from_str(&world.ok(&["connection", "list", "--json"]).await).unwrap();
+    let connection = connections[0]["id"].as_str().unwrap();
+    // What a process leaves behind that is killed while it asks.
+    let data = world.path("data");
+    let key_file = postroom_store::KeyFile(data.join("postroom.key"));
+    let options = postroom_store::SqliteOptions { folder: data, key_file, env: Env::for_test(1).0 };
+    let store = postroom_store::SqliteStore::open(options).await.unwrap();
+    let claim = format!("turn/scope/{connection}/of-one-that-was-killed");
+    store.save_journal(&claim, Some(r#"{"until":"2100-01-01T00:00:00Z"}"#)).await.unwrap();
+
+    for arguments in
+        [&["credential", "must-not-open", "hr@contoso.example"][..], &["credential", "must-not-open"]]
+    {
+        let said = world.run(arguments).await;
+        let lines = String::from_utf8(said.stdout).unwrap();
+        assert_eq!((said.status.code(), lines.as_str()), (Some(3), "hr@contoso.example  not asked yet\n"));
+    }
+    store.save_journal(&claim, None).await.unwrap();
+    let said = world.run(&["credential", "must-not-open", "hr@contoso.example"]).await;
+    assert!(String::from_utf8(said.stdout).unwrap().contains("OPENS"));
 }
 
 #[tokio::test]
@@ -186,6 +231,36 @@ async fn short_certificate(world: &World, token: &str, object: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_certificate_is_not_made_before_it_is_known_where_it_goes() {
+    let world = World::new().await;
+    let token = administrator(&world).await;
+    let object = object_id(&world, &token).await;
+    let pem = world.path("first.pem");
+    std::fs::write(&pem, short_certificate(&world, &token, &object).await).unwrap();
+    world.connect().await;
+    let pem = pem.to_str().unwrap();
+    world
+        .ok(&["connection", "save", "--name", CONNECTION, "--flow", "certificate", "--secret-file", pem])
+        .await;
+    let said = world.fails(1, &["credential", "renew"]).await;
+    assert!(said.contains("--application-object-id") && said.contains("waits for you"), "{said}");
+    assert!(!said.contains("by itself"), "{said}");
+    let states_of = async || states(&world).await.into_iter().map(|(state, _)| state).collect::<Vec<_>>();
+    assert!(!states_of().await.contains(&"next".to_owned()));
+    // Nor does one stay that Microsoft refused to take.
+    let wrong = "00000000-0000-4000-8000-000000000001";
+    world.fails(1, &["credential", "renew", "--application-object-id", wrong]).await;
+    assert!(!states_of().await.contains(&"next".to_owned()));
+    let said = world.fails(1, &["credential", "switch", "--without-test"]).await;
+    assert!(said.contains("has no next credential"), "{said}");
+    world.ok(&["credential", "renew", "--application-object-id", &object]).await;
+    assert!(states_of().await.contains(&"next".to_owned()), "it is tested before it is put to use");
+    let switched = world.run(&["credential", "switch", "--without-test"]).await;
+    let said = String::from_utf8(switched.stderr).unwrap();
+    assert!(switched.status.success() && said.contains("not tested"), "{said}");
+}
+
+#[tokio::test]
 async fn a_certificate_renews_itself_before_it_ends_and_no_send_fails() {
     let world = World::new().await;
     let token = administrator(&world).await;
@@ -214,14 +289,21 @@ async fn a_certificate_renews_itself_before_it_ends_and_no_send_fails() {
         assert_eq!((&ended["state"], &ended["attempts"]), (&json!("sent"), &json!(1)), "{ended}");
     };
     // The server finds by itself when the certificate ends, and that it is time.
-    for round in 0.. {
+    let begun = Instant::now();
+    loop {
         send().await;
         let now = states(&world).await;
         if now[0].0 == "current" && now[0].1 == Some(365) {
             break;
         }
-        assert!(round < 200, "{now:?}\n{}", server.process.log());
+        assert!(begun.elapsed() < RENEWED_WITHIN, "{now:?}\n{}", server.process.log());
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
+    assert!(
+        begun.elapsed() >= Duration::from_secs(55),
+        "one test alone put it to use: {:?}",
+        begun.elapsed()
+    );
     let path = format!("applications/{object}?$select=id,keyCredentials");
     let keys = graph(&world, &token, &path, None).await["keyCredentials"].clone();
     assert_eq!(keys.as_array().unwrap().len(), 2, "the old one stays for an hour: {keys}");
@@ -263,10 +345,11 @@ async fn a_secret_renews_itself_where_the_application_may_and_its_end_is_not_fel
         .ok(&["connection", "save", "--name", CONNECTION, "--secret-file", file, "--secret-expires", &end])
         .await;
     let server = world.serve().await;
-    eventually("the secret is renewed", || async {
-        (states(&world).await[0] == ("current".to_owned(), Some(180))).then_some(())
-    })
-    .await;
+    let begun = Instant::now();
+    while states(&world).await[0] != ("current".to_owned(), Some(180)) {
+        assert!(begun.elapsed() < RENEWED_WITHIN, "{}", server.process.log());
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
     // The tenant's clock passes the end of the old one.
     let clock = format!("{}/_sandbox/clock", world.ready["graph"].as_str().unwrap());
     let moved = world.http.post(clock).json(&json!({"advance_seconds": 21 * 86_400})).send().await.unwrap();

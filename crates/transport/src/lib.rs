@@ -32,7 +32,7 @@ use postroom_model::failure::Failure;
 use postroom_model::outbox::Envelope;
 use postroom_model::{ConnectionId, EmailAddress, OutboxMessageId, SecretString, Timestamp};
 
-pub use office::{CredentialOffice, KnownCredential, MadeKey, Presented, RenewalOrder, Renewed};
+pub use office::{CredentialOffice, KnownCredential, MadeKey, Opening, Presented, RenewalOrder, Renewed};
 pub use wire::Wire;
 
 /// One message to be sent.

@@ -59,6 +59,17 @@ pub struct KnownCredential {
     pub key_id: Option<String>,
 }
 
+/// What trying to open a mailbox found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// The application can open it.
+    Opens,
+    /// The application is refused.
+    Refused,
+    /// There is no such mailbox, which says nothing about what the application may do.
+    NoSuchMailbox,
+}
+
 /// Tries, makes and removes credentials. Nothing here touches what is stored.
 #[async_trait]
 pub trait CredentialOffice: Send + Sync {
@@ -73,6 +84,13 @@ pub trait CredentialOffice: Send + Sync {
         credential: Presented<'_>,
         mailbox: Option<&EmailAddress>,
     ) -> Result<String, Failure>;
+
+    /// Whether a renewal of this credential is possible at all: asked before anything is made for it.
+    ///
+    /// # Errors
+    /// A failure with [`Decision::Hold`](postroom_model::failure::Decision) and advice when the application may not do
+    /// that for itself, or what it needs for it is not known; else whatever leaves the question open.
+    async fn can_renew(&self, connection: &Connection, current: Presented<'_>) -> Result<(), Failure>;
 
     /// Makes a key with its certificate here, to be stored before the provider hears of it.
     ///
@@ -110,9 +128,9 @@ pub trait CredentialOffice: Send + Sync {
         current: Presented<'_>,
     ) -> Result<KnownCredential, Failure>;
 
-    /// Whether the application can open this mailbox now: no when it is refused or not there.
+    /// Whether the application can open this mailbox now.
     ///
     /// # Errors
     /// Whatever leaves the question open.
-    async fn opens(&self, connection: &Connection, mailbox: &EmailAddress) -> Result<bool, Failure>;
+    async fn opens(&self, connection: &Connection, mailbox: &EmailAddress) -> Result<Opening, Failure>;
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::renewal::{self, Renewal, is_time, renewable};
 use super::turn::Turn;
-use super::{Gravity, expiry, limited, read_journal, sooner, write_journal};
+use super::{Gravity, expiry, limited, read_journal, sentences, sooner, write_journal};
 use crate::worker::chain;
 use crate::{Engine, own_failure};
 
@@ -169,7 +169,7 @@ impl<'a> Desk<'a> {
             let when = expiry::words(end, self.engine.env.now());
             let which =
                 if credential.state == CredentialState::Next { "next credential" } else { "credential" };
-            let words = format!("the {which} {when}. {}", self.what_follows(&credential));
+            let words = format!("the {which} {when}. {}", self.what_follows(&credential).await?);
             let gravity = if days <= 7 { Gravity::Error } else { Gravity::Warning };
             let subject = Subject::Credential(credential.id);
             let kind = EventKind::CredentialExpiring;
@@ -179,14 +179,25 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// What happens next, or what is to be done.
-    fn what_follows(&self, credential: &Credential) -> String {
+    /// What happens next, or what is to be done. A renewal is promised only when the provider was asked just now and
+    /// the application may.
+    async fn what_follows(&self, credential: &Credential) -> Result<String, StoreError> {
         let settings = &self.engine.settings.watch;
-        if settings.renew && self.engine.office.is_some() && renewable(self.connection, credential) {
-            return format!("Postroom renews it {} days before its end", settings.renew_days_before);
-        }
-        let name = self.connection.settings.display_name();
-        format!("Next step: postroom credential stage --connection \"{name}\"")
+        let by_hand = || format!("Next step: {}", renewal::stage_by_hand(self.connection, credential.kind));
+        let office = self.engine.office.clone().filter(|_| {
+            settings.renew
+                && renewable(self.connection, credential)
+                && credential.state == CredentialState::Current
+        });
+        let Some(office) = office else { return Ok(by_hand()) };
+        let Some(secret) = self.engine.store.secret_of(credential.id).await? else { return Ok(by_hand()) };
+        let presented = Presented { kind: credential.kind, secret: &secret };
+        let asked = office.can_renew(self.connection, presented);
+        Ok(match limited("ask whether the credential can be renewed", asked).await {
+            Ok(()) if is_time(self.engine, credential) => "Postroom renews it now".to_owned(),
+            Ok(()) => format!("Postroom renews it {} days before its end", settings.renew_days_before),
+            Err(failure) => sentences(&failure, &renewal::stage_by_hand(self.connection, credential.kind)),
+        })
     }
 
     async fn renew(&mut self, turn: &Turn<'_>) -> Result<Option<Timestamp>, StoreError> {
@@ -251,9 +262,9 @@ impl Engine {
         let current = self.current_credential(connection.id).await.map_err(own)?;
         let current = current.ok_or_else(|| hold("the connection has no credential"))?;
         if !renewable(connection, &current) {
-            return Err(hold(
-                "a credential of this kind is replaced by hand, with `postroom credential stage`",
-            ));
+            let mut failure = hold("a credential of this kind is replaced by hand");
+            failure.advice = Some(renewal::stage_by_hand(connection, current.kind));
+            return Err(failure);
         }
         let turn = Turn::take(self, format!("credentials/{}", connection.id)).await.map_err(own)?;
         let turn = turn.ok_or_else(|| hold("another process is at work on it; try again in a moment"))?;

@@ -11,7 +11,14 @@
 //! Each stage is written down before its work begins, and its work may be done twice: a process that is killed at any
 //! line leaves a journal from which the next one goes on. A key made here is stored before the provider hears of it,
 //! so none is lost; a secret made by the provider bears this renewal's mark, so that one whose answer was lost is
-//! found and removed. The credential in use stays in use until the next one has passed its test.
+//! found and removed. Whether a renewal is possible is asked before anything is made, and a key that the provider
+//! refused to take is retired at once: what is staged is known there.
+//!
+//! The credential in use stays in use until the next one has passed several tests spread over a minute: one test may
+//! meet a front end that knows the new credential while others do not know it yet. There is no way back after the
+//! switch, because the secret of the old credential is erased here with it; at the provider it stays for another hour,
+//! for processes that have read it before. A send that is refused after the switch all the same does not fail: the
+//! message waits in the outbox and is tried again. Where another connection signs in with the same credential, it stays.
 
 use jiff::SignedDuration;
 use postroom_model::connection::{Connection, ConnectionKind};
@@ -32,6 +39,10 @@ pub(super) const PREFIX: &str = "renewal/";
 /// How long the old credential stays at the provider after the switch. Whoever read it before the switch has long
 /// got its token, or given up, by then.
 const REMOVE_AFTER: SignedDuration = SignedDuration::from_hours(1);
+/// Tests in a row that a new credential must pass before it is put to use.
+const PASSES: u32 = 3;
+/// Pause between two of them: together they take a minute.
+const PASS_GAP: SignedDuration = SignedDuration::from_secs(30);
 /// Refusals of a new credential within this time are put down to propagation.
 const PROPAGATION: SignedDuration = SignedDuration::from_hours(1);
 /// A new credential that never worked for so long is given up, and another is made.
@@ -96,6 +107,12 @@ pub struct Renewal {
     pub since: Timestamp,
     /// Failures in this stage.
     pub tries: u32,
+    /// Tests that the next credential has passed since the last one that it failed.
+    #[serde(default)]
+    pub passes: u32,
+    /// Whether it waits for something that only a person can do.
+    #[serde(default)]
+    pub for_person: bool,
     /// Not to be gone on with before.
     pub not_before: Timestamp,
     /// The last failure, with its next step.
@@ -117,6 +134,8 @@ impl Renewal {
             stage: Stage::Begun,
             since: now,
             tries: 0,
+            passes: 0,
+            for_person: false,
             not_before: now,
             trouble: None,
             told_at: None,
@@ -126,7 +145,8 @@ impl Renewal {
     fn go(&mut self, engine: &Engine, stage: Stage) -> Next {
         self.stage = stage;
         self.since = engine.env.now();
-        (self.tries, self.not_before, self.trouble) = (0, self.since, None);
+        (self.tries, self.passes, self.for_person) = (0, 0, false);
+        (self.not_before, self.trouble) = (self.since, None);
         Next::GoOn
     }
 }
@@ -135,6 +155,16 @@ impl Renewal {
 pub(super) fn renewable(connection: &Connection, credential: &Credential) -> bool {
     connection.settings.kind == ConnectionKind::ExchangeOnline
         && matches!(credential.kind, CredentialKind::ClientSecret | CredentialKind::Certificate)
+}
+
+/// The whole command that stages a credential of this kind by hand.
+pub(super) fn stage_by_hand(connection: &Connection, kind: CredentialKind) -> String {
+    let what = match kind {
+        CredentialKind::Certificate => "--make-certificate --out FILE",
+        _ => "--secret-file FILE",
+    };
+    let name = connection.settings.display_name();
+    format!("stage a new one by hand: postroom credential stage --connection \"{name}\" {what}")
 }
 
 pub(super) fn journal_of(connection: ConnectionId) -> String {
@@ -176,16 +206,21 @@ pub(super) async fn advance(
     turn: &Turn<'_>,
 ) -> Result<Option<Renewal>, StoreError> {
     let name = journal_of(connection.id);
+    let mut fresh = None;
     loop {
         if renewal.not_before > engine.env.now() || !turn.keep().await? {
             return Ok(Some(renewal));
         }
-        let step = Step { engine, office, connection };
+        let making = renewal.stage == Stage::Making;
+        let step = Step { engine, office, connection, fresh };
         let next = match step.take(&mut renewal).await {
             Ok(next) => next,
             Err(Trouble::Store(error)) => return Err(error),
             Err(Trouble::Refused(failure)) => step.refused(&mut renewal, &failure).await?,
         };
+        if let (true, Stage::Made { next }) = (making, renewal.stage) {
+            fresh = Some(next);
+        }
         if next == Next::Done {
             engine.store.save_journal(&name, None).await?;
             return Ok(None);
@@ -202,6 +237,8 @@ struct Step<'a> {
     engine: &'a Engine,
     office: &'a dyn CredentialOffice,
     connection: &'a Connection,
+    /// A key that was made a moment ago in this very process: the provider cannot have heard of it before.
+    fresh: Option<CredentialId>,
 }
 
 impl Step<'_> {
@@ -230,6 +267,8 @@ impl Step<'_> {
         // The journal may be older than what has been learned since.
         renewal.old_key_id = current.key_id.clone().or(renewal.old_key_id.take());
         if current.kind == CredentialKind::Certificate {
+            let possible = self.office.can_renew(self.connection, presented(&current, &secret));
+            limited("ask whether the credential can be renewed", possible).await?;
             return Ok(renewal.go(self.engine, Stage::Making));
         }
         let order = RenewalOrder { current: presented(&current, &secret), made: None, mark: &renewal.mark };
@@ -267,7 +306,10 @@ impl Step<'_> {
 
     async fn made(&self, renewal: &mut Renewal, next: CredentialId) -> Result<Next, Trouble> {
         let Some(made) = self.still_next(next).await? else { return Ok(Next::Done) };
-        let Some((current, secret)) = self.current().await? else { return Ok(Next::Done) };
+        let Some((current, secret)) = self.current().await? else {
+            self.engine.store.retire_credential(next, ACTOR).await?;
+            return Ok(Next::Done);
+        };
         let order =
             RenewalOrder { current: presented(&current, &secret), made: Some(&made), mark: &renewal.mark };
         let renewed = limited("renew the credential", self.office.renew(self.connection, order)).await?;
@@ -285,7 +327,13 @@ impl Step<'_> {
         let mailbox = self.engine.test_mailbox(self.connection.id).await?;
         let test = self.office.test(self.connection, presented(credential, &secret), mailbox.as_ref());
         limited("test the next credential", test).await?;
-        Ok(renewal.go(self.engine, Stage::Switching { next }))
+        renewal.passes = renewal.passes.saturating_add(1);
+        if renewal.passes >= PASSES {
+            return Ok(renewal.go(self.engine, Stage::Switching { next }));
+        }
+        (renewal.tries, renewal.trouble) = (0, None);
+        renewal.not_before = self.engine.after(PASS_GAP);
+        Ok(Next::Wait)
     }
 
     async fn switching(&self, renewal: &mut Renewal, next: CredentialId) -> Result<Next, Trouble> {
@@ -312,9 +360,40 @@ impl Step<'_> {
         {
             return Ok(Next::Done);
         }
+        if let Some(other) = self.shared_with(&current, key_id).await? {
+            let words = format!(
+                "the old credential stays at the provider, because {other} signs in with it too. Next step: stage the new one there, then remove {key_id} in Entra, App registrations, Certificates & secrets"
+            );
+            let subject = Subject::Credential(current.id);
+            let kind = EventKind::CredentialRenewed;
+            self.engine.announce_once(self.connection, subject, kind, Gravity::Warning, words).await?;
+            return Ok(Next::Done);
+        }
         let remove = self.office.remove(self.connection, presented(&current, &secret), key_id);
         limited("remove the old credential", remove).await?;
         Ok(Next::Done)
+    }
+
+    /// Another connection that signs in with this key of the same application, or may do so.
+    async fn shared_with(&self, like: &Credential, key_id: &str) -> Result<Option<String>, StoreError> {
+        let own = &self.connection.settings;
+        for other in self.engine.store.connections().await? {
+            let known = &other.settings;
+            let same_application = known.kind == own.kind
+                && known.application_id.trim().eq_ignore_ascii_case(own.application_id.trim());
+            if other.id == self.connection.id || !same_application {
+                continue;
+            }
+            let held = self.engine.store.credentials(other.id).await?;
+            let uses = |one: &Credential| match one.key_id.as_deref() {
+                Some(known) => known.eq_ignore_ascii_case(key_id),
+                None => one.kind == like.kind, // nobody knows which: it may be this one
+            };
+            if held.iter().any(|one| one.state != CredentialState::Retired && uses(one)) {
+                return Ok(Some(known.display_name().to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes back what never worked, and begins anew later. What cannot be removed at the provider ends by itself.
@@ -345,10 +424,11 @@ impl Step<'_> {
         let now = self.engine.env.now();
         let age = now.duration_since(renewal.since);
         renewal.tries = renewal.tries.saturating_add(1);
-        let advice = format!(
-            "stage one by hand: postroom credential stage --connection \"{}\"; the credential in use stays in use",
-            self.connection.settings.display_name()
-        );
+        renewal.passes = 0;
+        let held = self.engine.store.credentials(self.connection.id).await?;
+        let kind = held.iter().find(|one| one.id == renewal.old).map(|one| one.kind);
+        let by_hand = stage_by_hand(self.connection, kind.unwrap_or(CredentialKind::ClientSecret));
+        let advice = format!("{by_hand}; the credential in use stays in use");
         let words = sentences(failure, &advice);
         renewal.trouble = Some(words.clone());
         let (wait, quiet) = match (renewal.stage, failure.decision()) {
@@ -357,6 +437,8 @@ impl Step<'_> {
             (_, Decision::Retry { after: None }) => (retry_gap(renewal.tries), renewal.tries <= QUIET_TRIES),
             _ => (HOLD, false),
         };
+        let passing = matches!(failure.decision(), Decision::Retry { .. });
+        renewal.for_person = !passing && !matches!(renewal.stage, Stage::Testing { .. });
         tracing::info!(connection = %self.connection.id, stage = ?renewal.stage, %failure, "renewal waits");
         let told = renewal.told_at.is_some_and(|told| now.duration_since(told) < TELL_EVERY);
         if !quiet && !told {
@@ -370,6 +452,15 @@ impl Step<'_> {
         if let (Stage::Testing { next }, true) = (renewal.stage, hopeless) {
             return Ok(renewal.go(self.engine, Stage::Discarding { next }));
         }
+        // A key that the provider refused to take must not wait here to be switched to.
+        if let (Stage::Made { next }, false) = (renewal.stage, passing)
+            && (self.fresh == Some(next) || age >= GIVE_UP_AFTER)
+        {
+            if held.iter().any(|one| one.id == next && one.state == CredentialState::Next) {
+                self.engine.store.retire_credential(next, ACTOR).await?;
+            }
+            (renewal.stage, renewal.since, renewal.own) = (Stage::Begun, now, false);
+        }
         renewal.not_before = self.engine.after(wait);
         Ok(Next::Wait)
     }
@@ -379,7 +470,14 @@ impl Step<'_> {
         let day = |at: Timestamp| jiff::tz::TimeZone::UTC.to_datetime(at).date().to_string();
         let until = held.iter().find(|one| one.id == next).and_then(|one| one.expires_at);
         let until = until.map_or_else(|| "a time that is not known".to_owned(), day);
+        let shared = match (held.iter().find(|one| one.id == next), &renewal.old_key_id) {
+            (Some(like), Some(key_id)) => self.shared_with(like, key_id).await?,
+            _ => None,
+        };
         let old = match &renewal.old_key_id {
+            Some(_) if shared.is_some() => {
+                format!("the old one stays at the provider while {} signs in with it", shared.unwrap_or_default())
+            }
             Some(_) => "the old one is removed at the provider in an hour".to_owned(),
             None => "the old one cannot be removed at the provider, because its key id is not known; it ends by itself"
                 .to_owned(),
@@ -475,6 +573,8 @@ mod tests {
             stage: Stage::Testing { next: env.new_id() },
             since: env.now(),
             tries: 2,
+            passes: 1,
+            for_person: false,
             not_before: env.now(),
             trouble: None,
             told_at: None,

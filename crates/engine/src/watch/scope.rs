@@ -1,5 +1,6 @@
 //! Least privilege, proved again and again: mailboxes that the application must not be able to open are tried, and
-//! one that opens is told at once. Without a list nothing is tried.
+//! one that opens is told at once. Without a list nothing is tried. Only a refusal proves anything: a mailbox that was
+//! not asked, or that does not exist, is never counted as refused.
 
 use std::str::FromStr;
 
@@ -8,6 +9,7 @@ use postroom_model::connection::Connection;
 use postroom_model::event::{EventKind, Subject};
 use postroom_model::{ConnectionId, EmailAddress, Timestamp};
 use postroom_store::StoreError;
+use postroom_transport::Opening;
 use serde::{Deserialize, Serialize};
 
 use super::turn::Turn;
@@ -24,6 +26,15 @@ pub struct ScopeWatch {
     /// Those of them that opened when they were last asked.
     #[serde(default)]
     pub opened: Vec<EmailAddress>,
+    /// Those of them that were refused when they were last asked.
+    #[serde(default)]
+    pub refused: Vec<EmailAddress>,
+    /// Those of them that do not exist, so that nothing is proved by them.
+    #[serde(default)]
+    pub missing: Vec<EmailAddress>,
+    /// Whether it was told that one opens, and not yet that all are refused again.
+    #[serde(default)]
+    pub exceeded: bool,
     /// When the last look was; none before the first.
     #[serde(default)]
     pub looked_at: Option<Timestamp>,
@@ -33,9 +44,14 @@ pub struct ScopeWatch {
 }
 
 impl ScopeWatch {
-    /// Whether the last look found everything refused; none before the first.
+    /// Whether everything is refused: yes only when every mailbox of the list was asked and refused, no when one
+    /// opens, none while that is not known.
     pub fn held(&self) -> Option<bool> {
-        self.looked_at.map(|_| self.opened.is_empty())
+        if !self.opened.is_empty() {
+            return Some(false);
+        }
+        let refused = self.must_not_open.iter().all(|mailbox| self.refused.contains(mailbox));
+        (self.looked_at.is_some() && !self.must_not_open.is_empty() && refused).then_some(true)
     }
 }
 
@@ -87,12 +103,22 @@ async fn try_all(engine: &Engine, connection: &Connection) -> Result<(), StoreEr
     if due(engine, &before).is_none_or(|due| due > engine.env.now()) {
         return Ok(());
     }
-    let mut now = ScopeWatch { opened: Vec::new(), trouble: None, ..before.clone() };
+    let mut now = ScopeWatch {
+        must_not_open: before.must_not_open.clone(),
+        exceeded: before.exceeded,
+        ..Default::default()
+    };
     for mailbox in &before.must_not_open {
         let operation = format!("try to open {mailbox}");
         match limited(&operation, office.opens(connection, mailbox)).await {
-            Ok(true) => now.opened.push(mailbox.clone()),
-            Ok(false) => {}
+            Ok(Opening::Opens) => now.opened.push(mailbox.clone()),
+            Ok(Opening::Refused) => now.refused.push(mailbox.clone()),
+            Ok(Opening::NoSuchMailbox) => {
+                now.missing.push(mailbox.clone());
+                if !before.missing.contains(mailbox) {
+                    tracing::warn!(%mailbox, "there is no such mailbox: that it is not opened proves nothing");
+                }
+            }
             Err(failure) => {
                 // The question stays open; what was known stays known.
                 now.trouble = Some(failure.to_string());
@@ -101,34 +127,53 @@ async fn try_all(engine: &Engine, connection: &Connection) -> Result<(), StoreEr
             }
         }
     }
+    if !now.missing.is_empty() {
+        let words = format!(
+            "there is no mailbox {}, so nothing is proved by it. Next step: name one that exists and must stay closed",
+            listed(&now.missing)
+        );
+        now.trouble =
+            Some(now.trouble.map_or_else(|| words.clone(), |trouble| format!("{trouble}; {words}")));
+    }
     now.looked_at = Some(engine.env.now());
-    tell(engine, connection, &before, &now).await?;
-    // The list may have been changed while the mailboxes were tried.
-    let mut kept = engine.scope_watch(connection.id).await?;
-    now.opened.retain(|mailbox| kept.must_not_open.contains(mailbox));
-    (kept.opened, kept.trouble, kept.looked_at) = (now.opened, now.trouble, now.looked_at);
-    engine.save_scope_watch(connection.id, &kept).await
+    tell(engine, connection, &before, &mut now).await?;
+    // The list may have been changed while the mailboxes were tried: then what is new was not asked yet.
+    let kept = engine.scope_watch(connection.id).await?;
+    if kept.must_not_open != now.must_not_open {
+        for answers in [&mut now.opened, &mut now.refused, &mut now.missing] {
+            answers.retain(|mailbox| kept.must_not_open.contains(mailbox));
+        }
+        now.looked_at = None;
+        now.must_not_open = kept.must_not_open;
+    }
+    engine.save_scope_watch(connection.id, &now).await
 }
 
 async fn tell(
     engine: &Engine,
     connection: &Connection,
     before: &ScopeWatch,
-    now: &ScopeWatch,
+    now: &mut ScopeWatch,
 ) -> Result<(), StoreError> {
     let subject = Subject::Connection(connection.id);
     if now.opened.iter().any(|mailbox| !before.opened.contains(mailbox)) {
-        let mailboxes = now.opened.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let mailboxes = listed(&now.opened);
+        now.exceeded = true;
         let words = format!(
             "the application can open {mailboxes}, which must be refused. Next step: look for a permission that was granted for the whole tenant, and limit the application to its mailboxes"
         );
         return engine.announce(connection, subject, EventKind::ScopeExceeded, Gravity::Error, words).await;
     }
-    if now.opened.is_empty() && !before.opened.is_empty() {
+    if now.held() == Some(true) && (before.exceeded || !before.opened.is_empty()) {
+        now.exceeded = false;
         let words = "every mailbox that must be refused is refused again".to_owned();
         return engine.announce(connection, subject, EventKind::ScopeHeld, Gravity::Information, words).await;
     }
     Ok(())
+}
+
+fn listed(mailboxes: &[EmailAddress]) -> String {
+    mailboxes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Engine {
@@ -153,7 +198,9 @@ impl Engine {
         mailboxes: Vec<EmailAddress>,
     ) -> Result<(), StoreError> {
         let mut watch = self.scope_watch(connection).await?;
-        watch.opened.retain(|known| mailboxes.contains(known));
+        for answers in [&mut watch.opened, &mut watch.refused, &mut watch.missing] {
+            answers.retain(|known| mailboxes.contains(known));
+        }
         watch.must_not_open = mailboxes;
         watch.looked_at = None;
         self.save_scope_watch(connection, &watch).await?;

@@ -12,8 +12,8 @@ use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::{EmailAddress, Env, ExposeSecret, SecretString, Timestamp};
 use postroom_store::Store;
 use postroom_transport::{
-    CredentialOffice, KnownCredential, MadeKey, Presented, Receipt, Reconciled, RenewalOrder, Renewed,
-    SendJob, SendNotes, SendOutcome, Sender, Source, Transports,
+    CredentialOffice, KnownCredential, MadeKey, Opening, Presented, Receipt, Reconciled, RenewalOrder,
+    Renewed, SendJob, SendNotes, SendOutcome, Sender, Source, Transports,
 };
 use tokio::sync::Notify;
 
@@ -62,9 +62,13 @@ pub(crate) struct Register {
     pub(crate) tests: u32,
     /// Answers of `expiry`.
     pub(crate) tells_expiry: bool,
+    /// Why no renewal is possible.
+    pub(crate) impossible: Option<Failure>,
     pub(crate) refuse_renewal: Option<Failure>,
     pub(crate) refuse_tests: bool,
     pub(crate) open: Vec<String>,
+    /// Mailboxes that do not exist.
+    pub(crate) missing: Vec<String>,
     /// Senders that were made with a secret and have not ended.
     pub(crate) senders: Vec<(String, std::sync::Weak<()>)>,
     pub(crate) sent: u32,
@@ -139,6 +143,11 @@ impl CredentialOffice for Office {
         self.works(credential.secret).map(|()| "signed in".into())
     }
 
+    async fn can_renew(&self, _: &Connection, _: Presented<'_>) -> Result<(), Failure> {
+        self.point().await;
+        self.state().impossible.clone().map_or(Ok(()), Err)
+    }
+
     async fn make_key(&self, _: &Connection) -> Result<MadeKey, Failure> {
         self.point().await;
         let mut state = self.state();
@@ -206,8 +215,14 @@ impl CredentialOffice for Office {
         }))
     }
 
-    async fn opens(&self, _: &Connection, mailbox: &EmailAddress) -> Result<bool, Failure> {
-        Ok(self.state().open.iter().any(|open| open == mailbox.as_str()))
+    async fn opens(&self, _: &Connection, mailbox: &EmailAddress) -> Result<Opening, Failure> {
+        let state = self.state();
+        let among = |list: &[String]| list.iter().any(|one| one == mailbox.as_str());
+        Ok(match (among(&state.open), among(&state.missing)) {
+            (true, _) => Opening::Opens,
+            (_, true) => Opening::NoSuchMailbox,
+            _ => Opening::Refused,
+        })
     }
 }
 

@@ -386,3 +386,183 @@ async fn a_mailbox_that_must_be_refused_is_told_when_it_opens_and_when_it_is_ref
     engine.must_not_open(connection, Vec::new()).await.unwrap();
     assert_eq!(look(true).await, None);
 }
+
+#[tokio::test]
+async fn a_mailbox_that_does_not_exist_proves_nothing() {
+    let watched = Watched::new(CredentialKind::ClientSecret, Some(300)).await;
+    let engine = watched.engine();
+    let connection = watched.house.connection;
+    let (ceo, nobody) = ("ceo@contoso.example", "nobody@contoso.example");
+    watched.office.state().open = vec![ceo.into()];
+    let named = vec![ceo.parse().unwrap(), nobody.parse().unwrap()];
+    engine.must_not_open(connection, named).await.unwrap();
+    engine.watch_scope().await.unwrap();
+    assert_eq!(engine.scope_watch(connection).await.unwrap().held(), Some(false));
+    (watched.office.state().open, watched.office.state().missing) = (Vec::new(), vec![nobody.into()]);
+    watched.pass(61);
+    engine.watch_scope().await.unwrap();
+    let watch = engine.scope_watch(connection).await.unwrap();
+    assert_eq!((watch.held(), watch.refused.len(), watch.missing.len()), (None, 1, 1), "{watch:?}");
+    assert!(watch.trouble.unwrap().contains("there is no mailbox nobody@contoso.example"));
+    let timeline = watched.house.timeline(Subject::Connection(connection)).await;
+    assert_eq!(timeline.last(), Some(&"scope.exceeded"), "nothing says that all are refused");
+    watched.office.state().missing = Vec::new();
+    watched.pass(61);
+    engine.watch_scope().await.unwrap();
+    assert_eq!(engine.scope_watch(connection).await.unwrap().held(), Some(true));
+    assert_eq!(watched.house.timeline(Subject::Connection(connection)).await.last(), Some(&"scope.held"));
+}
+
+#[tokio::test]
+async fn a_look_that_never_happened_is_not_a_refusal() {
+    let watched = Watched::new(CredentialKind::ClientSecret, Some(300)).await;
+    let engine = watched.engine();
+    let connection = watched.house.connection;
+    // A process was killed while it looked: its claim stays for a while.
+    let until = watched.house.env.now().saturating_add(SignedDuration::from_mins(5)).unwrap();
+    let claim = format!("turn/scope/{connection}/of-one-that-was-killed");
+    let content = format!(r#"{{"until":"{until}"}}"#);
+    watched.house.store.save_journal(&claim, Some(&content)).await.unwrap();
+    engine.must_not_open(connection, vec!["ceo@contoso.example".parse().unwrap()]).await.unwrap();
+    engine.watch_scope().await.unwrap();
+    let watch = engine.scope_watch(connection).await.unwrap();
+    assert_eq!((watch.held(), watch.looked_at), (None, None));
+    watched.pass(6);
+    engine.watch_scope().await.unwrap();
+    assert_eq!(engine.scope_watch(connection).await.unwrap().held(), Some(true));
+}
+
+#[tokio::test]
+async fn no_key_is_made_while_no_renewal_is_possible() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(29)).await;
+    let mut failure = refused("the object id of the application is not known");
+    failure.advice = Some("name it".into());
+    watched.office.state().impossible = Some(failure);
+    let engine = watched.engine();
+    let stands = engine.renew_credential(&watched.connection().await).await.unwrap().unwrap();
+    assert!(stands.for_person && stands.stage == Stage::Begun, "{stands:?}");
+    assert!(stands.trouble.unwrap().ends_with("Next step: name it"));
+    assert_eq!((watched.credentials().await.len(), watched.office.state().made), (1, 0));
+    watched.office.state().impossible = None;
+    engine.renew_credential(&watched.connection().await).await.unwrap();
+    watched.renew(&engine).await;
+    watched.is_renewed_once("once it is possible").await;
+}
+
+#[tokio::test]
+async fn a_key_that_the_provider_refused_to_take_is_retired() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(29)).await;
+    watched.office.state().refuse_renewal = Some(refused("no such application"));
+    let engine = watched.engine();
+    let stands = engine.renew_credential(&watched.connection().await).await.unwrap().unwrap();
+    assert!(stands.for_person && stands.trouble.is_some(), "{stands:?}");
+    assert!(watched.in_state(CredentialState::Next).await.is_empty());
+    assert_eq!(watched.in_state(CredentialState::Retired).await.len(), 1);
+    assert_eq!(watched.current_secret().await, "first");
+    // One that may have arrived, because the answer was lost, is kept for the next try.
+    let lost = Failure::new("add a key", Origin::Network, "no answer", Decision::Retry { after: None });
+    watched.office.state().refuse_renewal = Some(lost);
+    engine.renew_credential(&watched.connection().await).await.unwrap();
+    assert_eq!(watched.in_state(CredentialState::Next).await.len(), 1);
+    watched.office.state().refuse_renewal = None;
+    watched.renew(&engine).await;
+    watched.is_renewed_once("after refusals").await;
+}
+
+#[tokio::test]
+async fn a_new_credential_passes_several_tests_over_a_minute_before_it_is_used() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(29)).await;
+    let engine = watched.engine();
+    engine.watch_credentials().await.unwrap();
+    watched.pass(6); // it has come to be known
+    let second = |seconds| watched.house.clock.advance(SignedDuration::from_secs(seconds));
+    engine.watch_credentials().await.unwrap();
+    second(29);
+    engine.watch_credentials().await.unwrap();
+    let passes = async || engine.renewal(watched.house.connection).await.unwrap().unwrap().passes;
+    assert_eq!(passes().await, 1, "not tested again so soon");
+    second(1);
+    engine.watch_credentials().await.unwrap();
+    assert_eq!((passes().await, watched.current_secret().await.as_str()), (2, "first"));
+    // Another front end does not know it yet: all passes count anew.
+    watched.office.state().refuse_tests = true;
+    second(30);
+    engine.watch_credentials().await.unwrap();
+    assert_eq!((passes().await, watched.current_secret().await.as_str()), (0, "first"));
+    watched.office.state().refuse_tests = false;
+    for expected in ["first", "first", "key 1"] {
+        second(30);
+        engine.watch_credentials().await.unwrap();
+        assert_eq!(watched.current_secret().await, expected);
+    }
+    watched.renew(&engine).await;
+    watched.is_renewed_once("after several tests").await;
+}
+
+#[tokio::test]
+async fn a_credential_that_another_connection_signs_in_with_stays_at_the_provider() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(29)).await;
+    let connection = watched.connection().await;
+    let mut settings = connection.settings.clone();
+    settings.name = "Second".into();
+    let end = watched.credentials().await[0].expires_at;
+    let save = SaveConnection {
+        id: watched.house.env.new_id(),
+        settings,
+        credential: Some(first(CredentialKind::Certificate, "first", end)),
+        actor: "cli".into(),
+    };
+    watched.house.store.save_connection(save).await.unwrap();
+    let by_hand = watched.engine();
+    by_hand.renew_credential(&connection).await.unwrap();
+    for _ in 0..10 {
+        watched.pass(20);
+        if by_hand.renewal(connection.id).await.unwrap().is_some() {
+            by_hand.renew_credential(&connection).await.unwrap();
+        }
+    }
+    assert!(by_hand.renewal(connection.id).await.unwrap().is_none());
+    assert_ne!(watched.current_secret().await, "first");
+    assert!(watched.keys().contains(&"first".to_owned()) && watched.office.state().removed.is_empty());
+    let told = watched.told(EventKind::CredentialRenewed).await;
+    assert!(told.iter().any(|words| words.contains("because Second signs in with it too")), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_renewal_is_promised_only_where_it_is_possible() {
+    for (kind, what) in [
+        (CredentialKind::ClientSecret, "--secret-file FILE"),
+        (CredentialKind::Certificate, "--make-certificate"),
+    ] {
+        for possible in [true, false] {
+            let watched = Watched::new(kind, Some(59)).await;
+            watched.office.state().impossible = (!possible).then(|| refused("it may not"));
+            watched.engine().watch_credentials().await.unwrap();
+            let told = watched.told(EventKind::CredentialExpiring).await;
+            assert_eq!(told[0].contains("Postroom renews it 30 days before its end"), possible, "{told:?}");
+            assert_eq!(told[0].contains("postroom credential stage --connection"), !possible, "{told:?}");
+            assert_eq!(told[0].contains(what), !possible, "{told:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_send_that_meets_a_place_where_the_new_credential_is_not_known_is_tried_again() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(300)).await;
+    let staged = first(CredentialKind::Certificate, "second", None);
+    watched.house.store.stage_credential(watched.house.connection, staged, "cli").await.unwrap();
+    watched.house.store.switch_credential(watched.house.connection, "cli").await.unwrap();
+    let engine = watched
+        .engine_over(watched.house.store.clone(), WatchSettings { renew: false, ..WatchSettings::default() });
+    let running = watched.house.run_engine(engine.clone());
+    let id = watched.house.submit(&engine).await;
+    watched.house.becomes(id, OutboxState::Deferred).await;
+    let end = watched.house.env.now().saturating_add(SignedDuration::from_hours(300 * DAY)).unwrap();
+    watched.office.enter("second", "id of second", end);
+    watched.pass(120);
+    running.engine.nudge();
+    watched.house.becomes(id, OutboxState::Sent).await;
+    running.stop().await;
+    let state = watched.office.state();
+    assert_eq!((state.refused_sends, state.sent), (1, 1));
+}

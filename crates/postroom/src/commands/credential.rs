@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use jiff::SignedDuration;
 use postroom_engine::watch::expiry::days_left;
 use postroom_engine::watch::remember_application_object_id;
+use postroom_engine::watch::scope::ScopeWatch;
 use postroom_entra::CertificateCredential;
 use postroom_model::connection::{AuthenticationFlow, Connection, SecretField};
 use postroom_model::credential::{Credential, CredentialState};
@@ -18,8 +20,10 @@ use serde::Serialize;
 use super::connection::{credential, show};
 use super::{ACTOR, read_secret};
 use crate::app::App;
-use crate::cli::UsageError;
 use crate::output::{self, hinted};
+
+/// How long to wait for another process that has the turn to try mailboxes.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct CredentialArguments {
@@ -43,12 +47,12 @@ enum CredentialCommand {
         #[arg(long)]
         connection: Option<String>,
     },
-    /// Put the next credential to use, after a test, and retire the one in use
+    /// Put the next credential to use, if it passes a test, and retire the one in use
     Switch {
         /// Connection; not needed when there is only one
         #[arg(long)]
         connection: Option<String>,
-        /// Switch without testing first
+        /// Switch without testing first. Nothing proves then that it works, and the secret in use is erased
         #[arg(long)]
         without_test: bool,
     },
@@ -72,7 +76,8 @@ enum CredentialCommand {
         /// Connection; not needed when there is only one
         #[arg(long)]
         connection: Option<String>,
-        /// Their addresses, in place of those named before; without any, what was named is tried
+        /// Their addresses, in place of those named before; without any, what is watched is listed, and
+        /// when it was last asked
         #[arg(conflicts_with = "none")]
         addresses: Vec<EmailAddress>,
         /// Watch no mailbox any more
@@ -314,7 +319,11 @@ async fn switch(app: &App, named: Option<&str>, without_test: bool) -> anyhow::R
         let message = format!("{} has no next credential", connection.settings.display_name());
         return Err(hinted(message, "`postroom credential stage` stores one"));
     };
-    if !without_test {
+    if without_test {
+        output::talk(
+            "not tested: if the provider does not know it, no mail leaves and none is collected until a credential is stored that works, because the secret in use now is erased",
+        );
+    } else {
         output::talk(test(app, &connection, &next).await.context("the credential in use stays in use")?);
     }
     let switched = app.store.switch_credential(connection.id, ACTOR).await?;
@@ -333,13 +342,18 @@ async fn renew(app: &App, connection: &Connection) -> anyhow::Result<()> {
         return Ok(());
     };
     output::talk(renewal.sentence(app.env.now()));
-    if renewal.trouble.is_some() {
-        return Err(hinted(
-            "the renewal is not done yet",
-            "`postroom serve` goes on with it by itself; so does this command when it is run again",
-        ));
+    let by_itself = "`postroom serve` goes on with it by itself; so does this command when it is run again";
+    if renewal.for_person {
+        let name = connection.settings.display_name();
+        let hint = format!(
+            "do what the next step above says; then `postroom credential renew --connection \"{name}\"` goes on"
+        );
+        return Err(hinted("the renewal waits for you", hint));
     }
-    output::talk("`postroom serve` goes on with it by itself; so does this command when it is run again");
+    if renewal.trouble.is_some() {
+        return Err(hinted("the renewal is not done yet", by_itself));
+    }
+    output::talk(by_itself);
     Ok(())
 }
 
@@ -349,25 +363,64 @@ async fn must_not_open(
     addresses: Vec<EmailAddress>,
     none: bool,
 ) -> anyhow::Result<ExitCode> {
-    if addresses.is_empty() && !none && app.engine.scope_watch(connection.id).await?.must_not_open.is_empty()
-    {
-        return Err(UsageError("name at least one address that must be refused".to_owned()).into());
+    if addresses.is_empty() && !none {
+        let watch = app.engine.scope_watch(connection.id).await?;
+        match (watch.must_not_open.is_empty(), watch.looked_at) {
+            (true, _) => {
+                output::talk("no mailbox is watched: name at least one address that must be refused");
+                return Ok(ExitCode::SUCCESS);
+            }
+            (false, Some(at)) => output::talk(format!("last asked at {at:.0}")),
+            (false, None) => output::talk("not asked yet"),
+        }
+        return Ok(verdicts(&watch));
     }
-    let named = match addresses.is_empty() && !none {
-        true => app.engine.scope_watch(connection.id).await?.must_not_open,
-        false => addresses,
+    let begun = app.env.now();
+    app.engine.must_not_open(connection.id, addresses).await?;
+    let patience = tokio::time::Instant::now() + LOOK_PATIENCE;
+    let watch = loop {
+        app.engine.watch_scope().await?;
+        let watch = app.engine.scope_watch(connection.id).await?;
+        let asked = watch.looked_at.is_some_and(|at| at >= begun);
+        if asked || watch.must_not_open.is_empty() {
+            break watch;
+        }
+        if tokio::time::Instant::now() >= patience {
+            for mailbox in &watch.must_not_open {
+                output::data(format!("{mailbox}  not asked yet"));
+            }
+            output::talk(
+                "not known yet: another process has the turn to ask, or was killed while it asked. In five minutes at most its turn ends; `postroom serve` asks then, and so does this command",
+            );
+            return Ok(ExitCode::from(3));
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
     };
-    app.engine.must_not_open(connection.id, named).await?;
-    app.engine.watch_scope().await?;
-    let watch = app.engine.scope_watch(connection.id).await?;
+    if watch.must_not_open.is_empty() {
+        output::talk("no mailbox is watched any more");
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(verdicts(&watch))
+}
+
+/// Prints what is known of every mailbox, and gives the exit code for it.
+fn verdicts(watch: &ScopeWatch) -> ExitCode {
     for mailbox in &watch.must_not_open {
-        let verdict = if watch.opened.contains(mailbox) { "OPENS, and must not" } else { "refused" };
-        let verdict = if watch.trouble.is_some() && verdict == "refused" { "not found out" } else { verdict };
+        let verdict = match () {
+            () if watch.opened.contains(mailbox) => "OPENS, and must not",
+            () if watch.missing.contains(mailbox) => "there is no such mailbox: proves nothing",
+            () if watch.refused.contains(mailbox) => "refused",
+            () if watch.looked_at.is_none() => "not asked yet",
+            () => "not found out",
+        };
         output::data(format!("{mailbox}  {verdict}"));
     }
     if let Some(trouble) = &watch.trouble {
         output::talk(format!("at least one question stayed open: {trouble}"));
     }
-    let well = watch.opened.is_empty() && watch.trouble.is_none();
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    match watch.held() {
+        Some(true) => ExitCode::SUCCESS,
+        None if watch.looked_at.is_none() => ExitCode::from(3),
+        _ => ExitCode::FAILURE,
+    }
 }

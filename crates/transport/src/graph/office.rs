@@ -17,7 +17,7 @@ use postroom_model::{EmailAddress, ExposeSecret, SecretString, Timestamp};
 
 use super::GraphSource;
 use crate::wire::{Wire, expected, hold};
-use crate::{CredentialOffice, KnownCredential, MadeKey, Presented, RenewalOrder, Renewed, Source};
+use crate::{CredentialOffice, KnownCredential, MadeKey, Opening, Presented, RenewalOrder, Renewed, Source};
 
 /// How long a certificate lasts that is made here. Public baselines ask for at most a year.
 const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
@@ -138,16 +138,7 @@ impl Wire {
 
     async fn new_secret(&self, connection: &Connection, order: RenewalOrder<'_>) -> Result<Renewed, Failure> {
         let (registrar, roles) = self.registrar(connection, order.current).await?;
-        let name = connection.settings.display_name();
-        if !roles.iter().any(|role| MAY_CHANGE.contains(&role.as_str())) {
-            return Err(advised(
-                connection,
-                "the application may not make a client secret for itself",
-                format!(
-                    "stage one by hand: postroom credential stage --connection \"{name}\" --secret-file FILE"
-                ),
-            ));
-        }
+        may_change(connection, &roles)?;
         let application = self.own_application(connection, &registrar, &roles).await?;
         let application = application
             .ok_or_else(|| hold(&connection.settings, "the application is not registered in this tenant"))?;
@@ -211,6 +202,23 @@ impl CredentialOffice for Wire {
         match mailbox {
             Some(mailbox) => GraphSource::new(client, mailbox.clone(), self.env.clone()).probe().await,
             None => Ok(format!("Signed in; the token works until {:.0}.", token.expires_at())),
+        }
+    }
+
+    async fn can_renew(&self, connection: &Connection, current: Presented<'_>) -> Result<(), Failure> {
+        match current.kind {
+            CredentialKind::Certificate => {
+                if self.credentials.application_object_id(connection.id).await?.is_some() {
+                    return Ok(());
+                }
+                let (registrar, roles) = self.registrar(connection, current).await?;
+                self.object_id(connection, &registrar, &roles).await.map(drop)
+            }
+            CredentialKind::ClientSecret => {
+                let (_, roles) = self.registrar(connection, current).await?;
+                may_change(connection, &roles)
+            }
+            _ => Err(hold(&connection.settings, "a credential of this kind is replaced by hand")),
         }
     }
 
@@ -292,13 +300,29 @@ impl CredentialOffice for Wire {
         }
     }
 
-    async fn opens(&self, connection: &Connection, mailbox: &EmailAddress) -> Result<bool, Failure> {
+    async fn opens(&self, connection: &Connection, mailbox: &EmailAddress) -> Result<Opening, Failure> {
         match self.graph(connection).await?.folder(mailbox.as_str(), "inbox").await {
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error.status(), Some(403 | 404)) => Ok(false),
+            Ok(_) => Ok(Opening::Opens),
+            Err(error) if error.status() == Some(403) => Ok(Opening::Refused),
+            Err(error) if error.status() == Some(404) => Ok(Opening::NoSuchMailbox),
             Err(error) => Err(error.failure(&format!("try to open {mailbox}"))),
         }
     }
+}
+
+/// Whether an application with these roles may make a client secret for itself.
+fn may_change(connection: &Connection, roles: &[String]) -> Result<(), Failure> {
+    if roles.iter().any(|role| MAY_CHANGE.contains(&role.as_str())) {
+        return Ok(());
+    }
+    let name = connection.settings.display_name();
+    Err(advised(
+        connection,
+        "the application may not make a client secret for itself",
+        format!(
+            "stage a new one by hand: postroom credential stage --connection \"{name}\" --secret-file FILE"
+        ),
+    ))
 }
 
 fn certificate(connection: &Connection, pem: &SecretString) -> Result<CertificateCredential, Failure> {
