@@ -80,8 +80,23 @@ pub(crate) async fn save_connections(
         });
         let save = SaveConnection { id: *id, settings, credential, actor: actor.to_owned() };
         store.save_connection(save).await.map_err(|source| failed("save the connection", source))?;
+        if let Some(application) = &journal.application {
+            remember_object_id(store, *id, Some(&application.object_id)).await?;
+        }
     }
     Ok(())
+}
+
+/// Writes the application's object id where the renewal of the credential looks for it: without permissions an
+/// application cannot look itself up. None forgets it.
+pub(crate) async fn remember_object_id(
+    store: &dyn Store,
+    connection: ConnectionId,
+    object_id: Option<&str>,
+) -> Result<(), SetupError> {
+    let name = format!("application/{connection}");
+    let saved = store.save_journal(&name, object_id).await;
+    saved.map_err(|source| failed("write down the application's object id", source))
 }
 
 /// The sealed credential, where the set-up has come so far.

@@ -7,7 +7,7 @@ use crate::apply::{Means, Progress, Tell};
 use crate::error::SetupError;
 use crate::journal::Journal;
 use crate::limits::{self, Names};
-use crate::local::failed;
+use crate::local::{self, failed};
 use crate::plan::KeyKind;
 
 /// Takes back the set-up of a connection. `registrar` is needed where something was made in a tenant.
@@ -99,6 +99,7 @@ async fn here(journal: &mut Journal, means: &Means<'_>, tell: Tell<'_>) -> Resul
                 .map_err(|source| failed("remove the connection", source))?;
             tell(Progress::Done(format!("connection {} removed", connection.settings.display_name())));
         }
+        local::remember_object_id(means.store, id, None).await?;
         journal.connections.pop();
         journal.save(means.store).await?;
     }
