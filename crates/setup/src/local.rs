@@ -2,7 +2,7 @@
 
 use postroom_entra::certificate::CertificateCredential;
 use postroom_model::connection::{
-    AuthenticationFlow, Connection, ConnectionKind, ConnectionSettings, TlsMode,
+    AuthenticationFlow, Cloud, Connection, ConnectionKind, ConnectionSettings, TlsMode,
 };
 use postroom_model::credential::CredentialKind;
 use postroom_model::mailbox::MailboxSettings;
@@ -37,13 +37,19 @@ pub(crate) fn connections(journal: &Journal) -> Vec<ConnectionSettings> {
         settings
     };
     let name = plan.connection.clone();
-    let exchange = "outlook.office365.com";
+    let exchange = plan.cloud.exchange_host();
+    let smtp = match plan.cloud {
+        Cloud::Worldwide | Cloud::Custom(_) => "smtp.office365.com",
+        Cloud::UsGovernment => "smtp.office365.us",
+        Cloud::UsGovernmentDod => "smtp-dod.office365.us",
+        Cloud::China => "smtp.partner.outlook.cn",
+    };
     match plan.api {
         Api::Graph => vec![one(ConnectionKind::ExchangeOnline, name, exchange, TlsMode::Implicit)],
         Api::Ews => vec![one(ConnectionKind::Exchange, name, exchange, TlsMode::Implicit)],
         Api::ImapSmtp => vec![
             one(ConnectionKind::Imap, name.clone(), exchange, TlsMode::Implicit),
-            one(ConnectionKind::Smtp, format!("{name} SMTP"), "smtp.office365.com", TlsMode::Starttls),
+            one(ConnectionKind::Smtp, format!("{name} SMTP"), smtp, TlsMode::Starttls),
         ],
     }
 }
