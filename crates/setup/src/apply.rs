@@ -11,7 +11,7 @@ use crate::error::SetupError;
 use crate::journal::{ApplicationIds, Granted, Journal};
 use crate::limits::{self, Leftover, Names};
 use crate::local::{self, failed};
-use crate::plan::{KeyKind, Plan};
+use crate::plan::{Api, KeyKind, Plan};
 use crate::wait;
 
 /// What the engine works with.
@@ -64,6 +64,8 @@ pub enum Progress {
         what: String,
         /// What the last try said.
         why: String,
+        /// How long it may take, as Microsoft says, where it is known.
+        may_take: Option<SignedDuration>,
         /// How long it is waited for at most from now.
         left: SignedDuration,
     },
@@ -89,6 +91,11 @@ pub struct Outcome {
     pub principal_id: String,
     /// Microsoft's id of the credential.
     pub key_id: String,
+    /// Why the application could not sign in, where it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unproved: Option<String>,
+    /// How mail is read and sent.
+    pub api: Api,
     /// Mailboxes that do not open yet, with the reason.
     pub waiting: Vec<Waiting>,
     /// Tenant-wide grants that defeat the limit.
@@ -125,38 +132,84 @@ pub async fn apply(
         KeyKind::Secret => secret(&mut journal, registrar, means, tell).await?,
     };
     let mut outcome = outcome(&journal);
-    if plan.needs_exchange() && journal.ready_at.is_none() {
+    if plan.needs_exchange() && journal.applied.as_ref() != Some(&plan.mailboxes) {
         let names = Names::known(&outcome.application_id, &outcome.principal_id);
-        tell(Progress::Exchange(limits::script(&plan, &names, None)));
+        tell(Progress::Exchange(limits::lines(&plan, &names, journal.applied.as_deref(), None)));
     }
     if let Some(principal) = journal.principal() {
         let all = registrar.all_grants(&principal).await.map_err(|source| refused(&journal, source))?;
         outcome.leftover = limits::leftover(&all, &principal.object_id, &plan);
     }
-    wait::sign_in(&journal, &secret, means, tell).await?;
-    outcome.waiting = wait::mailboxes(&journal, &secret, means, tell).await?;
+    let end = wait::end(means, means.patience.mailboxes);
+    wait::sign_in(&journal, &secret, means, end, tell).await?;
+    outcome.waiting = wait::mailboxes(&journal, &secret, means, end, tell).await?;
     local::add_mailboxes(means.store, means.env, &mut journal, means.actor).await?;
-    if outcome.waiting.is_empty() {
-        journal.ready_at.get_or_insert(means.env.now());
-    }
-    journal.save(means.store).await?;
+    seen(&mut journal, means, &outcome).await?;
     Ok(outcome)
+}
+
+/// Writes down what was seen to work.
+pub(crate) async fn seen(
+    journal: &mut Journal,
+    means: &Means<'_>,
+    outcome: &Outcome,
+) -> Result<(), SetupError> {
+    if outcome.waiting.is_empty() && journal.plan.api.usable() {
+        journal.ready_at.get_or_insert(means.env.now());
+        journal.applied = Some(journal.plan.mailboxes.clone());
+    } else {
+        journal.ready_at = None;
+    }
+    journal.save(means.store).await
+}
+
+/// The plan as it would be carried out: with the name, the mark and the credential of what an earlier set-up has made,
+/// and the journal of that.
+///
+/// # Errors
+/// [`SetupError::Differs`] when an earlier set-up was made by another plan, [`SetupError::Remnant`] when it is not yet
+/// taken back in Exchange.
+pub async fn reconcile(plan: &Plan, store: &dyn Store) -> Result<(Plan, Option<Journal>), SetupError> {
+    let mut plan = plan.clone();
+    let Some(old) = Journal::load(store, &plan.connection).await? else { return Ok((plan, None)) };
+    if old.remnant.is_some() {
+        return Err(SetupError::Remnant { name: old.plan.connection });
+    }
+    let differences = differences(&old.plan, &plan);
+    if !differences.is_empty() {
+        let differences = differences.join("; ");
+        return Err(SetupError::Differs { name: old.plan.connection, differences });
+    }
+    // What was made keeps its name, its mark and its credential.
+    plan.connection.clone_from(&old.plan.connection);
+    plan.application.clone_from(&old.plan.application);
+    plan.mark.clone_from(&old.plan.mark);
+    plan.key.clone_from(&old.plan.key);
+    Ok((plan, Some(old)))
+}
+
+/// What cannot be changed without taking the earlier set-up back.
+fn differences(old: &Plan, new: &Plan) -> Vec<String> {
+    let rows = [
+        ("API", old.api.label(), new.api.label()),
+        ("limit", old.limit.as_str(), new.limit.as_str()),
+        ("credential", old.key.kind.as_str(), new.key.kind.as_str()),
+        ("cloud", old.cloud.as_str(), new.cloud.as_str()),
+    ];
+    let differ = rows.into_iter().filter(|(_, old, new)| old != new);
+    let mut all: Vec<String> = differ.map(|(what, old, new)| format!("{what} {old}, not {new}")).collect();
+    // The name of the connection, which the usual name holds, may be written in other case.
+    if !old.application.eq_ignore_ascii_case(&new.application) {
+        all.push(format!("application {}, not {}", old.application, new.application));
+    }
+    all
 }
 
 /// The journal of this connection: the one that is there, with what the plan says anew, or a fresh one.
 pub(crate) async fn begin(plan: &Plan, means: &Means<'_>) -> Result<Journal, SetupError> {
-    let old = Journal::load(means.store, &plan.connection).await?;
+    let (plan, old) = reconcile(plan, means.store).await?;
     if let Some(taken) = local::foreign(means.store, &plan.connection, old.as_ref()).await? {
         return Err(SetupError::Taken { name: taken.settings.display_name().to_owned() });
-    }
-    let mut plan = plan.clone();
-    if let Some(old) = &old {
-        // What was made keeps its name, its mark and its credential.
-        plan.connection.clone_from(&old.plan.connection);
-        plan.application.clone_from(&old.plan.application);
-        plan.mark.clone_from(&old.plan.mark);
-        plan.key.clone_from(&old.plan.key);
-        plan.api = old.plan.api;
     }
     let resumed = old.as_ref().is_some_and(|old| old.key_id.is_some());
     let checked =
@@ -379,6 +432,8 @@ pub(crate) fn outcome(journal: &Journal) -> Outcome {
         object_id,
         principal_id: journal.principal_id.clone().unwrap_or_default(),
         key_id: journal.key_id.clone().unwrap_or_default(),
+        unproved: None,
+        api: journal.plan.api,
         waiting: Vec::new(),
         leftover: Vec::new(),
     }

@@ -6,6 +6,8 @@ use postroom_entra::token::TokenError;
 use postroom_model::Problems;
 use postroom_store::StoreError;
 
+use crate::quote;
+
 /// Why a set-up did not end. What was made until then stands in the journal; the same command goes on from there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +25,36 @@ pub enum SetupError {
     Taken {
         /// Its name.
         name: String,
+    },
+    /// An earlier set-up of this connection was made by another plan.
+    #[error("the earlier set-up of {name} has {differences}")]
+    Differs {
+        /// Name of the connection.
+        name: String,
+        /// What the earlier one has, and what was asked for now.
+        differences: String,
+    },
+    /// The Entra side was taken back, and Exchange was not yet.
+    #[error("the earlier set-up of {name} is not yet taken back in Exchange")]
+    Remnant {
+        /// Name of the connection.
+        name: String,
+    },
+    /// A mailbox of the plan does not exist: waiting would not help.
+    #[error("there is no mailbox {mailbox}: {words}")]
+    NoMailbox {
+        /// Its address.
+        mailbox: String,
+        /// What Microsoft Graph said.
+        words: String,
+    },
+    /// A working set-up would get other ids.
+    #[error("{name} works already, and this line holds another {what}")]
+    Works {
+        /// Name of the connection.
+        name: String,
+        /// What is another: the application, its credential.
+        what: &'static str,
     },
     /// No set-up of this name is remembered.
     #[error("no set-up of a connection {name} is remembered")]
@@ -123,11 +155,34 @@ pub enum SetupError {
 }
 
 impl SetupError {
+    /// Whether only time is missing: the same command goes on later.
+    pub fn still_waiting(&self) -> bool {
+        match self {
+            Self::Rights { .. } => true,
+            Self::SignIn { source, .. } => source.advice().is_none_or(|advice| advice.waiting),
+            _ => false,
+        }
+    }
+
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         let words = match self {
             Self::Plan { problems, .. } => return problems.errors().find_map(|problem| problem.hint.clone()),
             Self::Taken { .. } => "choose another name with --connection",
+            Self::Differs { name, .. } => {
+                return Some(format!("undo first: postroom setup undo {}", quote::bash(name)));
+            }
+            Self::Remnant { name } => {
+                let name = quote::bash(name);
+                return Some(format!(
+                    "`postroom setup scope-script --undo --connection {name}` prints the lines; once they ran: \
+                     `postroom setup undo {name} --exchange-done`"
+                ));
+            }
+            Self::NoMailbox { .. } => {
+                "check the address; what was made is remembered, and the same command with the right --mailbox goes on from there"
+            }
+            Self::Works { .. } => "to take it in nevertheless: `postroom setup import - --replace`",
             Self::Unknown { .. } => {
                 "`postroom connection list` shows the connections; only those made by `postroom setup` can be undone"
             }
@@ -147,7 +202,7 @@ impl SetupError {
             }
             Self::Store { source, .. } => return source.hint().map(str::to_owned),
             Self::Line { .. } => {
-                "paste the whole line that the script printed last; it begins with postroom-setup:v1:"
+                "paste the whole line that the script printed last; it begins with postroom-setup:v2:"
             }
             Self::Journal { .. } | Self::Certificate { .. } | Self::Page { .. } => return None,
         };

@@ -2,12 +2,13 @@
 
 use postroom_entra::certificate::CertificateCredential;
 
-use crate::apply::{self, Means, Outcome};
+use crate::apply::{self, Means, Outcome, Tell};
 use crate::error::SetupError;
 use crate::journal::{ApplicationIds, Granted, Journal};
 use crate::line::Line;
 use crate::local;
 use crate::plan::{KeyKind, Plan};
+use crate::wait;
 
 /// What a script or a hand-over page is made of.
 pub struct Prepared {
@@ -33,11 +34,19 @@ pub async fn prepare(plan: &Plan, means: &Means<'_>) -> Result<Prepared, SetupEr
     Ok(Prepared { plan: journal.plan, certificate })
 }
 
-/// Takes in what a script has made: settings, credential and mailboxes.
+/// Takes in what a script has made: settings, credential and mailboxes. Then it signs in and opens the mailboxes, once;
+/// what did not work stands in [`Outcome::unproved`] and [`Outcome::waiting`]. `replace` lets the ids of a set-up that
+/// works be replaced.
 ///
 /// # Errors
-/// [`SetupError::Line`] when the line belongs to a certificate whose key is not here.
-pub async fn import(line: &Line, means: &Means<'_>) -> Result<Outcome, SetupError> {
+/// [`SetupError::Line`] when the line belongs to a certificate whose key is not here, or to another plan;
+/// [`SetupError::Works`].
+pub async fn import(
+    line: &Line,
+    replace: bool,
+    means: &Means<'_>,
+    tell: Tell<'_>,
+) -> Result<Outcome, SetupError> {
     let known = Journal::load(means.store, &line.connection).await?;
     let mut journal = match known {
         Some(journal) if journal.plan.mark == line.mark => journal,
@@ -52,6 +61,18 @@ pub async fn import(line: &Line, means: &Means<'_>) -> Result<Outcome, SetupErro
         }
         None => fresh(line, means).await?,
     };
+    if journal.remnant.is_some() {
+        return Err(SetupError::Remnant { name: journal.plan.connection });
+    }
+    let planned = (journal.plan.api, journal.plan.limit, journal.plan.key.kind, &journal.plan.cloud);
+    if planned != (line.api, line.limit, line.kind, &line.cloud) {
+        let reason = "its API, limit, credential or cloud is not that of the set-up here".to_owned();
+        return Err(SetupError::Line { reason });
+    }
+    if let Some(what) = replaced(&journal, line).filter(|_| !replace) {
+        return Err(SetupError::Works { name: journal.plan.connection, what });
+    }
+    journal.ready_at = None;
     journal.tenant_id = Some(line.tenant_id.clone());
     journal.application = Some(ApplicationIds {
         object_id: line.object_id.clone(),
@@ -66,13 +87,47 @@ pub async fn import(line: &Line, means: &Means<'_>) -> Result<Outcome, SetupErro
     local::save_connections(means.store, means.env, &mut journal, credential, means.actor).await?;
     apply::learn(&mut journal, means, &line.key_id).await?;
     local::add_mailboxes(means.store, means.env, &mut journal, means.actor).await?;
-    Ok(apply::outcome(&journal))
+    let mut outcome = apply::outcome(&journal);
+    if let Some(secret) = local::stored(means.store, &journal).await? {
+        let now = wait::end(means, jiff::SignedDuration::ZERO);
+        match wait::sign_in(&journal, &secret, means, now, tell).await {
+            Ok(()) => outcome.waiting = wait::mailboxes(&journal, &secret, means, now, tell).await?,
+            Err(error @ (SetupError::SignIn { .. } | SetupError::Rights { .. })) => {
+                let said = std::error::Error::source(&error).map(|source| format!(": {source}"));
+                outcome.unproved = Some(format!("{error}{}", said.unwrap_or_default()));
+                return Ok(outcome);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    apply::seen(&mut journal, means, &outcome).await?;
+    Ok(outcome)
+}
+
+/// What of a set-up that works the line would replace.
+fn replaced(journal: &Journal, line: &Line) -> Option<&'static str> {
+    journal.ready_at?;
+    let other =
+        |known: Option<&String>, new: &str| known.is_some_and(|known| !known.eq_ignore_ascii_case(new));
+    let ids = journal.application.as_ref();
+    if other(journal.tenant_id.as_ref(), &line.tenant_id) {
+        Some("tenant")
+    } else if other(ids.map(|ids| &ids.application_id), &line.application_id)
+        || other(ids.map(|ids| &ids.object_id), &line.object_id)
+        || other(journal.principal_id.as_ref(), &line.principal_id)
+    {
+        Some("application")
+    } else {
+        other(journal.key_id.as_ref(), &line.key_id).then_some("credential")
+    }
 }
 
 /// A set-up that was not prepared here: possible where the line itself brings the secret.
 async fn fresh(line: &Line, means: &Means<'_>) -> Result<Journal, SetupError> {
     let mut plan = Plan::new(means.env, &line.connection, line.mailboxes.clone());
     plan.mark.clone_from(&line.mark);
+    (plan.api, plan.limit) = (line.api, line.limit);
+    plan.cloud.clone_from(&line.cloud);
     plan.key.kind = line.kind;
     plan.key.expires_at = line.expires_at;
     if let Some(taken) = local::foreign(means.store, &line.connection, None).await? {

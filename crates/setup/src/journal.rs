@@ -2,11 +2,12 @@
 //! `undo` removes exactly what was made. Ids only, never a secret.
 
 use postroom_entra::register::{Permission, RegisteredApplication, ServicePrincipal};
-use postroom_model::{ConnectionId, MailboxId, Timestamp};
+use postroom_model::{ConnectionId, EmailAddress, MailboxId, Timestamp};
 use postroom_store::Store;
 use serde::{Deserialize, Serialize};
 
 use crate::error::SetupError;
+use crate::limits::{self, Names};
 use crate::plan::Plan;
 
 /// What was made so far.
@@ -40,6 +41,21 @@ pub struct Journal {
     /// When everything worked.
     #[serde(default)]
     pub ready_at: Option<Timestamp>,
+    /// The mailboxes Exchange lets the application open, once all of them were seen to open.
+    #[serde(default)]
+    pub applied: Option<Vec<EmailAddress>>,
+    /// What is left in Exchange after the Entra side was taken back.
+    #[serde(default)]
+    pub remnant: Option<Remnant>,
+}
+
+/// What must still be taken back in Exchange. The scope's name and the mailboxes are those of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remnant {
+    /// Application (client) ID.
+    pub application_id: String,
+    /// Object id of the service principal.
+    pub principal_id: String,
 }
 
 /// Ids of an application.
@@ -86,6 +102,8 @@ impl Journal {
             key_id: None,
             mailboxes: Vec::new(),
             ready_at: None,
+            applied: None,
+            remnant: None,
         }
     }
 
@@ -139,7 +157,54 @@ impl Journal {
         if !self.connections.is_empty() {
             all.push(format!("connection {}", self.plan.connection));
         }
+        if self.remnant.is_some() {
+            all.push(format!("in Exchange: what the lines for {} made", limits::scope_name(&self.plan)));
+        }
         all
+    }
+
+    /// What is left to do, for people. Nothing where everything worked.
+    pub fn left(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        let plan = &self.plan;
+        if self.application.is_none() {
+            all.push(format!("application {}", plan.application));
+        }
+        if self.principal_id.is_none() {
+            all.push("service principal".to_owned());
+        }
+        let missing = plan.permissions().into_iter().map(Granted::from);
+        let missing = missing.filter(|one| !self.granted.contains(one));
+        all.extend(missing.map(|one| format!("grant of {}", one.value)));
+        if self.key_id.is_none() {
+            all.push(format!("{} in Entra", plan.key.kind));
+        }
+        if plan.needs_exchange() && self.applied.as_ref() != Some(&plan.mailboxes) {
+            all.push("lines for Exchange, run by an Exchange administrator".to_owned());
+        }
+        if self.ready_at.is_none() {
+            all.push("waiting until the mailboxes open".to_owned());
+        }
+        all
+    }
+
+    /// The plan with every mailbox that Exchange may know of: those of the plan, and those that were to leave.
+    pub fn left_in_exchange(&self) -> Plan {
+        let mut plan = self.plan.clone();
+        for mailbox in self.applied.iter().flatten() {
+            if !plan.mailboxes.contains(mailbox) {
+                plan.mailboxes.push(mailbox.clone());
+            }
+        }
+        plan
+    }
+
+    /// How Exchange knows the application, also after the Entra side was taken back.
+    pub fn names(&self) -> Option<Names> {
+        let known = self.application.as_ref().zip(self.principal_id.as_ref());
+        let known = known.map(|(ids, principal)| Names::known(&ids.application_id, principal));
+        let left = || self.remnant.as_ref();
+        known.or_else(|| left().map(|one| Names::known(&one.application_id, &one.principal_id)))
     }
 
     pub(crate) fn registered(&self) -> Option<RegisteredApplication> {

@@ -41,7 +41,7 @@ mod testing;
 pub mod undo;
 mod wait;
 
-pub use apply::{Means, Outcome, Patience, Progress, Tell, Waiting, apply};
+pub use apply::{Means, Outcome, Patience, Progress, Tell, Waiting, apply, reconcile};
 pub use error::SetupError;
 pub use handover::handover;
 pub use import::{Prepared, import, prepare};
@@ -49,4 +49,4 @@ pub use journal::Journal;
 pub use line::Line;
 pub use plan::{Accounts, Api, KeyKind, KeyPlan, Limit, Plan, Right};
 pub use script::{Ask, Purpose, Shell, script};
-pub use undo::undo;
+pub use undo::{Undone, undo};

@@ -91,6 +91,69 @@ pub fn script(plan: &Plan, names: &Names, unlisted: Option<&EmailAddress>) -> Ve
     lines
 }
 
+/// What Exchange must be told now: everything, or, where `applied` mailboxes are in the limit already and others are
+/// planned, only the change.
+pub fn lines(
+    plan: &Plan,
+    names: &Names,
+    applied: Option<&[EmailAddress]>,
+    unlisted: Option<&EmailAddress>,
+) -> Vec<String> {
+    match applied {
+        Some(applied) if applied != plan.mailboxes.as_slice() => change(plan, names, applied, unlisted),
+        _ => script(plan, names, unlisted),
+    }
+}
+
+fn change(
+    plan: &Plan,
+    names: &Names,
+    applied: &[EmailAddress],
+    unlisted: Option<&EmailAddress>,
+) -> Vec<String> {
+    let join: Vec<&EmailAddress> = plan.mailboxes.iter().filter(|one| !applied.contains(one)).collect();
+    let leave: Vec<&EmailAddress> = applied.iter().filter(|one| !plan.mailboxes.contains(one)).collect();
+    let mut lines: Vec<String> = join.iter().map(|one| format!("# {one} joins")).collect();
+    lines.extend(leave.iter().map(|one| format!("# {one} leaves: the application cannot open it any more")));
+    let scope = quote::powershell(&scope_name(plan));
+    let member = |verb: &str, address: &EmailAddress| {
+        let member = quote::powershell(address.as_str());
+        format!(
+            "{verb}-DistributionGroupMember -Identity {scope} -Member {member} -BypassSecurityGroupManagerCheck -Confirm:$false"
+        )
+    };
+    match (plan.api, plan.limit) {
+        (Api::ImapSmtp, _) => {
+            let only = |mailboxes: &[&EmailAddress]| {
+                let mut plan = plan.clone();
+                plan.mailboxes = mailboxes.iter().map(|one| (*one).clone()).collect();
+                plan
+            };
+            lines.extend(join.iter().flat_map(|one| mailbox_rights(one, names)));
+            lines.extend(mailbox_removals(&only(&leave), names));
+        }
+        (_, Limit::Rbac) => {
+            let filter = quote::powershell(&filter(plan));
+            lines.push(format!("Set-ManagementScope -Identity {scope} -RecipientRestrictionFilter {filter}"));
+            lines.push("# The proof: InScope is True for a listed mailbox, False for another".to_owned());
+            let test = |address: &EmailAddress| {
+                let address = quote::powershell(address.as_str());
+                format!(
+                    "Test-ServicePrincipalAuthorization -Identity {} -Resource {address} | Format-Table",
+                    names.principal
+                )
+            };
+            lines.extend(join.iter().chain(&leave).copied().chain(unlisted).map(test));
+        }
+        (_, Limit::AccessPolicy) => {
+            lines.extend(join.iter().map(|one| member("Add", one)));
+            lines.extend(leave.iter().map(|one| member("Remove", one)));
+        }
+        (_, Limit::None) => lines.clear(),
+    }
+    lines
+}
+
 /// Takes back what [`script`] makes, in reverse order, and nothing else.
 pub fn undo(plan: &Plan, names: &Names) -> Vec<String> {
     let Names { application, principal } = names;
@@ -99,12 +162,7 @@ pub fn undo(plan: &Plan, names: &Names) -> Vec<String> {
     let remove_principal = format!("Remove-ServicePrincipal -Identity {principal} -Confirm:$false");
     match (plan.api, plan.limit) {
         (Api::ImapSmtp, _) => {
-            let mut lines = Vec::new();
-            for mailbox in plan.mailboxes.iter().rev() {
-                let mailbox = quote::powershell(mailbox.as_str());
-                lines.push(format!("Remove-RecipientPermission -Identity {mailbox} -Trustee {principal} -AccessRights SendAs -Confirm:$false"));
-                lines.push(format!("Remove-MailboxPermission -Identity {mailbox} -User {principal} -AccessRights FullAccess -Confirm:$false"));
-            }
+            let mut lines = mailbox_removals(plan, names);
             lines.push(remove_principal);
             lines
         }
@@ -219,18 +277,43 @@ fn access_policy(plan: &Plan, names: &Names, unlisted: Option<&EmailAddress>) ->
 }
 
 fn mailbox_permissions(plan: &Plan, names: &Names) -> Vec<String> {
-    let principal = &names.principal;
     let mut lines =
         vec!["# The application, as Exchange knows it".to_owned(), new_service_principal(plan, names)];
-    for address in &plan.mailboxes {
-        let mailbox = quote::powershell(address.as_str());
-        lines.push(format!("# {address}: read, send, and the two protocols switched on"));
-        lines.push(format!(
-            "Add-MailboxPermission -Identity {mailbox} -User {principal} -AccessRights FullAccess"
-        ));
-        lines.push(format!("Add-RecipientPermission -Identity {mailbox} -Trustee {principal} -AccessRights SendAs -Confirm:$false"));
-        lines.push(format!(
+    lines.extend(plan.mailboxes.iter().flat_map(|address| mailbox_rights(address, names)));
+    lines
+}
+
+fn mailbox_rights(address: &EmailAddress, names: &Names) -> Vec<String> {
+    let (principal, mailbox) = (&names.principal, quote::powershell(address.as_str()));
+    vec![
+        format!(
+            "# {address}: read, send, and the two protocols switched on. Note what the next line prints, for an undo"
+        ),
+        format!(
+            "Get-CASMailbox -Identity {mailbox} | Format-List ImapEnabled,SmtpClientAuthenticationDisabled"
+        ),
+        format!("Add-MailboxPermission -Identity {mailbox} -User {principal} -AccessRights FullAccess"),
+        format!(
+            "Add-RecipientPermission -Identity {mailbox} -Trustee {principal} -AccessRights SendAs -Confirm:$false"
+        ),
+        format!(
             "Set-CASMailbox -Identity {mailbox} -ImapEnabled $true -SmtpClientAuthenticationDisabled $false"
+        ),
+    ]
+}
+
+/// Takes the permission on each mailbox back. What the protocols were before is known to nobody here, and others may
+/// use them by now, so they stay, and the lines say so.
+fn mailbox_removals(plan: &Plan, names: &Names) -> Vec<String> {
+    let principal = &names.principal;
+    let mut lines = Vec::new();
+    for address in plan.mailboxes.iter().rev() {
+        let mailbox = quote::powershell(address.as_str());
+        lines.push(format!("Remove-RecipientPermission -Identity {mailbox} -Trustee {principal} -AccessRights SendAs -Confirm:$false"));
+        lines.push(format!("Remove-MailboxPermission -Identity {mailbox} -User {principal} -AccessRights FullAccess -Confirm:$false"));
+        lines.push(format!("# IMAP and authenticated SMTP STAY SWITCHED ON for {address}. If they were off before, with the values noted then:"));
+        lines.push(format!(
+            "# Set-CASMailbox -Identity {mailbox} -ImapEnabled $false -SmtpClientAuthenticationDisabled $null"
         ));
     }
     lines

@@ -4,15 +4,18 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use postroom_model::connection::is_guid;
+use postroom_model::connection::{Cloud, Endpoints, is_guid};
 use postroom_model::{EmailAddress, ExposeSecret, SecretString, Timestamp};
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::error::SetupError;
-use crate::plan::{self, KeyKind};
+use crate::plan::{self, Api, KeyKind, Limit};
 
 /// How the line begins.
-pub const PREFIX: &str = "postroom-setup:v1:";
+pub const PREFIX: &str = "postroom-setup:v2:";
+/// How the line of an earlier version began; it did not say by which API, in which cloud and within which limit.
+const EARLIER: &str = "postroom-setup:v1:";
 /// Longest line that is read.
 const MAX_LINE: usize = 64 * 1024;
 
@@ -22,6 +25,12 @@ pub struct Line {
     pub connection: String,
     /// The mark of the plan.
     pub mark: String,
+    /// How mail is read and sent.
+    pub api: Api,
+    /// What keeps the application to its mailboxes.
+    pub limit: Limit,
+    /// Where the tenant lives.
+    pub cloud: Cloud,
     /// Directory (tenant) ID.
     pub tenant_id: String,
     /// Application (client) ID.
@@ -53,6 +62,12 @@ impl fmt::Debug for Line {
 struct Members {
     connection: String,
     mark: String,
+    api: Api,
+    limit: Limit,
+    /// The cloud's name; `custom` takes the two addresses.
+    cloud: String,
+    authority: Url,
+    graph: Url,
     tenant_id: String,
     application_id: String,
     object_id: String,
@@ -76,14 +91,19 @@ impl Line {
             return Err(wrong("it is far too long"));
         }
         let compact: String = text.split_whitespace().collect();
+        if compact.starts_with(EARLIER) {
+            return Err(wrong(
+                "it is of version 1, which does not say the API, the cloud and the limit; print the script again and run it again, nothing is made twice",
+            ));
+        }
         let encoded =
-            compact.strip_prefix(PREFIX).ok_or_else(|| wrong("it does not begin with postroom-setup:v1:"))?;
+            compact.strip_prefix(PREFIX).ok_or_else(|| wrong("it does not begin with postroom-setup:v2:"))?;
         let json = URL_SAFE_NO_PAD
             .decode(encoded.trim_end_matches('='))
             .map_err(|_| wrong("its end is missing, or a character was changed"))?;
         // The parser's message could hold what it read: only the place is told.
         let members: Members = serde_json::from_slice(&json).map_err(|error| {
-            wrong(&format!("its members are not those of version 1 (column {})", error.column()))
+            wrong(&format!("its members are not those of version 2 (column {})", error.column()))
         })?;
         for (what, id) in [
             ("tenant id", &members.tenant_id),
@@ -102,7 +122,11 @@ impl Line {
         if (members.kind == KeyKind::Secret) != members.secret.is_some() {
             return Err(wrong("a secret belongs in it exactly when a secret was chosen"));
         }
-        Ok(members.into())
+        let cloud = Cloud::MICROSOFT.into_iter().find(|cloud| cloud.as_str() == members.cloud);
+        let endpoints = Endpoints { authority: members.authority.clone(), graph: members.graph.clone() };
+        let own = (members.cloud == "custom").then_some(Cloud::Custom(endpoints));
+        let cloud = cloud.or(own).ok_or_else(|| wrong("its cloud is not known"))?;
+        Ok(Self::of(members, cloud))
     }
 
     /// The line. It holds the secret where there is one.
@@ -113,6 +137,11 @@ impl Line {
         let members = Members {
             connection: self.connection.clone(),
             mark: self.mark.clone(),
+            api: self.api,
+            limit: self.limit,
+            cloud: self.cloud.as_str().to_owned(),
+            authority: self.cloud.endpoints().authority,
+            graph: self.cloud.endpoints().graph,
             tenant_id: self.tenant_id.clone(),
             application_id: self.application_id.clone(),
             object_id: self.object_id.clone(),
@@ -129,11 +158,14 @@ impl Line {
     }
 }
 
-impl From<Members> for Line {
-    fn from(members: Members) -> Self {
+impl Line {
+    fn of(members: Members, cloud: Cloud) -> Self {
         Self {
             connection: members.connection,
             mark: members.mark,
+            api: members.api,
+            limit: members.limit,
+            cloud,
             tenant_id: members.tenant_id.to_ascii_lowercase(),
             application_id: members.application_id.to_ascii_lowercase(),
             object_id: members.object_id,
@@ -157,6 +189,9 @@ mod tests {
         Line {
             connection: plan.connection.clone(),
             mark: plan.mark.clone(),
+            api: plan.api,
+            limit: plan.limit,
+            cloud: Cloud::China,
             tenant_id: TENANT.into(),
             application_id: APPLICATION.into(),
             object_id: OBJECT.into(),
@@ -177,6 +212,7 @@ mod tests {
             let read = Line::parse(&format!(" {head}\r\n  {tail}\n")).unwrap();
             assert_eq!(read.application_id, APPLICATION);
             assert_eq!(read.mailboxes.len(), 2);
+            assert_eq!((read.api, read.limit, &read.cloud), (Api::Graph, Limit::Rbac, &Cloud::China));
             assert_eq!(read.secret.is_some(), kind == KeyKind::Secret);
             assert!(!format!("{read:?}").contains("nQ3"));
         }
@@ -192,6 +228,8 @@ mod tests {
             assert!(words.starts_with("the pasted line cannot be read: "), "{words}");
             assert!(!words.contains("nQ3"), "{words}");
         }
+        let earlier = Line::parse("postroom-setup:v1:e30").unwrap_err().to_string();
+        assert!(earlier.contains("version 1"), "{earlier}");
         let mut odd = line(KeyKind::Certificate);
         odd.principal_id = "'; Remove-Everything".into();
         assert!(Line::parse(odd.write().unwrap().expose_secret()).is_err());

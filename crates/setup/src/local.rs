@@ -2,7 +2,7 @@
 
 use postroom_entra::certificate::CertificateCredential;
 use postroom_model::connection::{
-    AuthenticationFlow, Connection, ConnectionKind, ConnectionSettings, TlsMode,
+    AuthenticationFlow, Cloud, Connection, ConnectionKind, ConnectionSettings, TlsMode,
 };
 use postroom_model::credential::CredentialKind;
 use postroom_model::mailbox::MailboxSettings;
@@ -37,13 +37,19 @@ pub(crate) fn connections(journal: &Journal) -> Vec<ConnectionSettings> {
         settings
     };
     let name = plan.connection.clone();
-    let exchange = "outlook.office365.com";
+    let exchange = plan.cloud.exchange_host();
+    let smtp = match plan.cloud {
+        Cloud::Worldwide | Cloud::Custom(_) => "smtp.office365.com",
+        Cloud::UsGovernment => "smtp.office365.us",
+        Cloud::UsGovernmentDod => "smtp-dod.office365.us",
+        Cloud::China => "smtp.partner.outlook.cn",
+    };
     match plan.api {
         Api::Graph => vec![one(ConnectionKind::ExchangeOnline, name, exchange, TlsMode::Implicit)],
         Api::Ews => vec![one(ConnectionKind::Exchange, name, exchange, TlsMode::Implicit)],
         Api::ImapSmtp => vec![
             one(ConnectionKind::Imap, name.clone(), exchange, TlsMode::Implicit),
-            one(ConnectionKind::Smtp, format!("{name} SMTP"), "smtp.office365.com", TlsMode::Starttls),
+            one(ConnectionKind::Smtp, format!("{name} SMTP"), smtp, TlsMode::Starttls),
         ],
     }
 }
@@ -80,8 +86,23 @@ pub(crate) async fn save_connections(
         });
         let save = SaveConnection { id: *id, settings, credential, actor: actor.to_owned() };
         store.save_connection(save).await.map_err(|source| failed("save the connection", source))?;
+        if let Some(application) = &journal.application {
+            remember_object_id(store, *id, Some(&application.object_id)).await?;
+        }
     }
     Ok(())
+}
+
+/// Writes the application's object id where the renewal of the credential looks for it: without permissions an
+/// application cannot look itself up. None forgets it.
+pub(crate) async fn remember_object_id(
+    store: &dyn Store,
+    connection: ConnectionId,
+    object_id: Option<&str>,
+) -> Result<(), SetupError> {
+    let name = format!("application/{connection}");
+    let saved = store.save_journal(&name, object_id).await;
+    saved.map_err(|source| failed("write down the application's object id", source))
 }
 
 /// The sealed credential, where the set-up has come so far.

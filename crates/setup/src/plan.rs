@@ -172,6 +172,11 @@ impl Api {
         }
     }
 
+    /// Whether this version reads and sends by it. The others can be prepared only.
+    pub fn usable(self) -> bool {
+        self == Self::Graph
+    }
+
     /// What a plan limits with when nobody says: the least privilege that the API knows.
     pub fn default_limit(self) -> Limit {
         if self == Self::ImapSmtp { Limit::None } else { Limit::Rbac }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::plan::{Api, Limit, Plan};
+use crate::plan::{Api, KeyKind, Limit, Plan};
 
 impl Plan {
     /// The plan as plain text for people: what will be made, granted and limited.
@@ -21,6 +21,9 @@ impl Plan {
         let none = "none: an application that signs in by itself needs none";
         row("Redirect URI", if uris.is_empty() { none.to_owned() } else { uris.join("\n") }.as_str());
         row("API", self.api.label());
+        if !self.api.usable() {
+            row("", "this version cannot read or send by it yet: the rights would be granted unused");
+        }
         let rights: Vec<String> = self
             .rights()
             .iter()
@@ -39,6 +42,9 @@ impl Plan {
         let end = self.key.expires_at.to_string();
         let end = end.get(..10).unwrap_or(&end);
         row("Credential", &format!("{} `{}`, valid until {end}", self.key.kind, self.key.name));
+        if self.key.kind == KeyKind::Secret {
+            row("", "a client secret cannot renew itself with these rights; a certificate can");
+        }
         row("Public client", "no: nobody signs in to it with a user's password");
         text
     }

@@ -139,6 +139,9 @@ fn values(plan: &Plan, env: &Env) -> serde_json::Value {
         "plan": plan,
         "lines": plan.render().lines().collect::<Vec<_>>(),
         "environment": environment(&plan.cloud),
+        "exchange_environment": exchange_environment(&plan.cloud),
+        "cloud": plan.cloud.as_str(),
+        "authority": endpoints.authority.as_str(),
         "graph": endpoints.graph.as_str().trim_end_matches('/'),
         "resource": endpoints.graph_scope().trim_end_matches("/.default"),
         "audience": audience,
@@ -166,6 +169,17 @@ fn environment(cloud: &Cloud) -> &'static str {
         Cloud::UsGovernment => "USGov",
         Cloud::UsGovernmentDod => "USGovDoD",
         Cloud::China => "China",
+    }
+}
+
+/// Exchange Online PowerShell's name of a cloud; none for the usual one
+/// (<https://learn.microsoft.com/powershell/exchange/connect-to-exchange-online-powershell>).
+fn exchange_environment(cloud: &Cloud) -> Option<&'static str> {
+    match cloud {
+        Cloud::Worldwide | Cloud::Custom(_) => None,
+        Cloud::UsGovernment => Some("O365USGovGCCHigh"),
+        Cloud::UsGovernmentDod => Some("O365USGovDoD"),
+        Cloud::China => Some("O365China"),
     }
 }
 

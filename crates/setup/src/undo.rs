@@ -5,12 +5,21 @@ use postroom_entra::register::{RegisterError, Registrar};
 
 use crate::apply::{Means, Progress, Tell};
 use crate::error::SetupError;
-use crate::journal::Journal;
-use crate::limits::{self, Names};
-use crate::local::failed;
+use crate::journal::{Journal, Remnant};
+use crate::limits;
+use crate::local::{self, failed};
 use crate::plan::KeyKind;
 
-/// Takes back the set-up of a connection. `registrar` is needed where something was made in a tenant.
+/// What taking back came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undone {
+    /// Everything is taken back and forgotten.
+    Everything,
+    /// The Entra side is; the lines for Exchange are still to be run, and what they need is remembered.
+    ExchangeLeft,
+}
+
+/// Takes back the set-up of a connection. `exchange_done` says that the lines for Exchange ran. `registrar` is needed where something was made in a tenant.
 ///
 /// # Errors
 /// [`SetupError::Unknown`] without a journal; [`SetupError::InUse`] when mailboxes that others added use the
@@ -18,9 +27,10 @@ use crate::plan::KeyKind;
 pub async fn undo(
     connection: &str,
     registrar: Option<&Registrar>,
+    exchange_done: bool,
     means: &Means<'_>,
     tell: Tell<'_>,
-) -> Result<(), SetupError> {
+) -> Result<Undone, SetupError> {
     let unknown = || SetupError::Unknown { name: connection.to_owned() };
     let mut journal = Journal::load(means.store, connection).await?.ok_or_else(unknown)?;
     if let (Some(registrar), Some(began)) = (registrar, journal.tenant_id.clone()) {
@@ -37,14 +47,24 @@ pub async fn undo(
     if let (Some(application), Some(principal), true) =
         (&journal.application, &journal.principal_id, journal.plan.needs_exchange())
     {
-        let names = Names::known(&application.application_id, principal);
-        tell(Progress::Exchange(limits::undo(&journal.plan, &names)));
+        journal.remnant = Some(Remnant {
+            application_id: application.application_id.clone(),
+            principal_id: principal.clone(),
+        });
+        journal.save(means.store).await?;
+    }
+    if let (Some(names), true, false) = (journal.names(), journal.remnant.is_some(), exchange_done) {
+        tell(Progress::Exchange(limits::undo(&journal.left_in_exchange(), &names)));
     }
     here(&mut journal, means, tell).await?;
     if let Some(registrar) = registrar {
         in_tenant(&mut journal, registrar, means, tell).await?;
     }
-    journal.forget(means.store).await
+    if journal.remnant.is_some() && !exchange_done {
+        return Ok(Undone::ExchangeLeft);
+    }
+    journal.forget(means.store).await?;
+    Ok(Undone::Everything)
 }
 
 /// What a set-up has made so far: to be shown before it is taken back.
@@ -99,6 +119,7 @@ async fn here(journal: &mut Journal, means: &Means<'_>, tell: Tell<'_>) -> Resul
                 .map_err(|source| failed("remove the connection", source))?;
             tell(Progress::Done(format!("connection {} removed", connection.settings.display_name())));
         }
+        local::remember_object_id(means.store, id, None).await?;
         journal.connections.pop();
         journal.save(means.store).await?;
     }

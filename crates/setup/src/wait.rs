@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use postroom_entra::cause::{self, Code, Ids};
 use postroom_entra::certificate::CertificateCredential;
 use postroom_entra::token::{TokenClient, TokenCredential, TokenError, TokenRequest};
 use postroom_model::credential::Credential;
 use postroom_model::failure::Failure;
-use postroom_model::{ConnectionId, EmailAddress, SecretString};
+use postroom_model::{ConnectionId, EmailAddress, SecretString, Timestamp};
 use postroom_transport::graph::GraphSource;
 use postroom_transport::{Credentials, Source, Wire};
 
@@ -20,23 +21,33 @@ use crate::journal::Journal;
 use crate::local;
 use crate::plan::{Api, KeyKind};
 
-/// What tokens for EWS, IMAP and SMTP are made for.
-const EXCHANGE_SCOPE: &str = "https://outlook.office365.com/.default";
+/// When waiting ends that begins now.
+pub(crate) fn end(means: &Means<'_>, patience: SignedDuration) -> Timestamp {
+    means.env.now().saturating_add(patience).unwrap_or(Timestamp::MAX)
+}
 
 /// Waits until the application can sign in and its token holds the rights that Entra grants.
 pub(crate) async fn sign_in(
     journal: &Journal,
     secret: &SecretString,
     means: &Means<'_>,
+    end_of_all: Timestamp,
     tell: Tell<'_>,
 ) -> Result<(), SetupError> {
     let request = request(journal, secret)?;
     let needed: Vec<String> = journal.plan.permissions().into_iter().map(|one| one.value).collect();
-    let end = means.env.now().saturating_add(means.patience.sign_in).unwrap_or(means.env.now());
+    let began = means.env.now();
+    let end = end(means, means.patience.sign_in).min(end_of_all);
     loop {
         let tokens = TokenClient::new(means.http.clone(), means.env.clone());
         let tried = tokens.token(&request).await;
         let left = end.duration_since(means.env.now());
+        let advice = tried.as_ref().err().and_then(TokenError::advice);
+        // A token that lacks a grant is what the same row of the table is about as a refused request.
+        let advice = advice.or_else(|| {
+            let code = Code::Graph { status: 403, code: "ErrorAccessDenied" };
+            cause::explain(code, &Ids::default()).filter(|_| tried.is_ok())
+        });
         let why = match &tried {
             Ok(token) => {
                 let roles = token.claims().map(|claims| claims.roles).unwrap_or_default();
@@ -51,9 +62,10 @@ pub(crate) async fn sign_in(
             Err(error) => error.to_string(),
         };
         if left <= SignedDuration::ZERO {
-            return Err(late(&request.application, means.patience.sign_in, &why, tried.err()));
+            return Err(late(&request.application, end.duration_since(began), &why, tried.err()));
         }
-        tell(Progress::Waiting { what: "the sign-in".to_owned(), why, left });
+        let may_take = advice.and_then(|advice| advice.may_take);
+        tell(Progress::Waiting { what: "the sign-in".to_owned(), why, may_take, left });
         pause(means, left).await;
     }
 }
@@ -70,24 +82,44 @@ fn late(application: &str, waited: SignedDuration, why: &str, error: Option<Toke
 }
 
 /// Waits until each mailbox opens; gives those that did not in time. EWS, IMAP and SMTP cannot be opened by this
-/// version: nothing is waited for there.
+/// version: nothing is waited for there. A mailbox that is to leave the limit is waited for until it is refused.
 pub(crate) async fn mailboxes(
     journal: &Journal,
     secret: &SecretString,
     means: &Means<'_>,
+    end: Timestamp,
     tell: Tell<'_>,
 ) -> Result<Vec<Waiting>, SetupError> {
-    let mut waiting: Vec<EmailAddress> = journal.plan.mailboxes.clone();
-    if journal.plan.api != Api::Graph {
+    let mailboxes = &journal.plan.mailboxes;
+    if !journal.plan.api.usable() {
         return Ok(Vec::new());
     }
-    let end = means.env.now().saturating_add(means.patience.mailboxes).unwrap_or(means.env.now());
+    let mut waiting: Vec<EmailAddress> = mailboxes.clone();
+    if journal.plan.needs_exchange() {
+        let leave = journal.applied.iter().flatten().filter(|one| !mailboxes.contains(one));
+        waiting.extend(leave.cloned());
+    }
     loop {
         let mut closed = Vec::new();
+        let mut may_take = None;
         for mailbox in waiting {
+            let leaves = !mailboxes.contains(&mailbox);
             match open(journal, secret, means, &mailbox).await {
+                Ok(()) if leaves => closed.push(Waiting {
+                    mailbox,
+                    why: "it is to leave, and the application still opens it".to_owned(),
+                }),
                 Ok(()) => tell(Progress::Done(format!("mailbox {mailbox} opens"))),
-                Err(failure) => closed.push(Waiting { mailbox, why: failure.words }),
+                Err(failure) if leaves && matches!(failure.status, Some(403 | 404)) => {
+                    tell(Progress::Done(format!("mailbox {mailbox} is refused")));
+                }
+                Err(failure) if failure.code.as_deref() == Some("ErrorInvalidUser") => {
+                    return Err(SetupError::NoMailbox { mailbox: mailbox.to_string(), words: failure.words });
+                }
+                Err(failure) => {
+                    may_take = may_take.max(usual(&failure));
+                    closed.push(Waiting { mailbox, why: failure.words });
+                }
             }
         }
         let left = end.duration_since(means.env.now());
@@ -99,10 +131,17 @@ pub(crate) async fn mailboxes(
             1 => format!("mailbox {}", first.mailbox),
             more => format!("mailbox {} and {} more", first.mailbox, more - 1),
         };
-        tell(Progress::Waiting { what, why: first.why.clone(), left });
+        tell(Progress::Waiting { what, why: first.why.clone(), may_take, left });
         pause(means, left).await;
         waiting = closed.into_iter().map(|one| one.mailbox).collect();
     }
+}
+
+/// How long it may take until this failure comes right by itself.
+fn usual(failure: &Failure) -> Option<SignedDuration> {
+    let (status, code) = (failure.status?, failure.code.as_deref().unwrap_or_default());
+    let said = Code::GraphSaid { status, code, message: &failure.words };
+    cause::explain(said, &Ids::default()).and_then(|advice| advice.may_take)
 }
 
 /// Opens the inbox and reads one header, with a token of now.
@@ -144,7 +183,7 @@ fn request(journal: &Journal, secret: &SecretString) -> Result<TokenRequest, Set
         application: journal.application.as_ref().map(|one| one.application_id.clone()).unwrap_or_default(),
         scope: match plan.api {
             Api::Graph => endpoints.graph_scope(),
-            Api::Ews | Api::ImapSmtp => EXCHANGE_SCOPE.to_owned(),
+            Api::Ews | Api::ImapSmtp => plan.cloud.exchange_scope(),
         },
         credential,
     })

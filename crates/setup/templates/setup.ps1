@@ -57,17 +57,28 @@ $secret = $key.SecretText
 {%- endif %}
 {%- if exchange %}
 
-# Exchange. A line that says "already exists" was done by an earlier run and may be passed over.
-$ErrorActionPreference = 'Continue'
-Connect-ExchangeOnline -ShowBanner:$false
+# Exchange. A line that says "already exists" was done by an earlier run and is passed over; any other error is counted.
+$wrong = [Collections.Generic.List[string]]::new()
+function Invoke-Line([scriptblock] $line) {
+  try { & $line }
+  catch {
+    if ("$_" -match "already exists") { Write-Host "Passed over: $_" }
+    else { $wrong.Add("$_"); Write-Host "FAILED: $line`n  $_" -ForegroundColor Red }
+  }
+}
+Connect-ExchangeOnline -ShowBanner:$false{% if exchange_environment %} -ExchangeEnvironmentName {{ exchange_environment }}{% endif %}
+# Cmdlets of a module do not see $ErrorActionPreference: each is told to stop.
+$PSDefaultParameterValues = @{ '*:ErrorAction' = 'Stop' }
 {%- for line in exchange %}
-{{ line|safe }}
+{% if line is startingwith "#" %}{{ line|safe }}{% else %}Invoke-Line { {{ line|safe }} }{% endif %}
 {%- endfor %}
-$ErrorActionPreference = 'Stop'
+$PSDefaultParameterValues = @{}
+if ($wrong.Count) { throw "NOT done: $($wrong.Count) of the lines for Exchange failed. Mend what is named above, then run this again; nothing is made twice." }
 {%- endif %}
 
 $made = [ordered]@{
   connection = {{ plan.connection }}; mark = $mark
+  api = {{ plan.api }}; limit = {{ plan.limit }}; cloud = {{ cloud }}; authority = {{ authority }}; graph = {{ graph }}
   tenant_id = (Get-MgContext).TenantId; application_id = $application.AppId; object_id = $application.Id; principal_id = $principal.Id
   kind = {{ plan.key.kind }}; key_id = "$($key.KeyId)"; expires_at = $key.EndDateTime.ToUniversalTime().ToString('yyyy-MM-ddTHH:mm:ssZ')
   mailboxes = @({% for mailbox in plan.mailboxes %}{{ mailbox }}{% if not loop.last %}, {% endif %}{% endfor %})
@@ -78,5 +89,5 @@ if ($secret) {
 }
 $bytes = [Text.Encoding]::UTF8.GetBytes(($made | ConvertTo-Json -Compress -Depth 3))
 Write-Host 'Done. Paste this one line into Postroom: postroom setup import -'
-'postroom-setup:v1:' + [Convert]::ToBase64String($bytes).TrimEnd('=').Replace('+', '-').Replace('/', '_')
+'postroom-setup:v2:' + [Convert]::ToBase64String($bytes).TrimEnd('=').Replace('+', '-').Replace('/', '_')
 }

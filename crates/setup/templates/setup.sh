@@ -71,11 +71,15 @@ fi
 key=$(jq -c --arg name "$key_name" '[.[] | select(.displayName == $name)][0]' <<<"$keys")
 {%- else %}
 # A secret is shown by Microsoft only once: one of an earlier run is replaced
-olds=$(patiently graph GET "applications/$object_id" | jq -r --arg name "$key_name" '.passwordCredentials[] | select(.displayName == $name) | .keyId')
-for old in $olds; do
-  graph POST "applications/$object_id/removePassword" "$(jq -cn --arg id "$old" '{keyId: $id}')" >/dev/null
-done
-key=$(patiently graph POST "applications/$object_id/addPassword" {{ secret_body }})
+add_secret() { # one whose answer was lost is known to nobody: before each try it is taken away
+  local olds old
+  olds=$(graph GET "applications/$object_id" | jq -r --arg name "$key_name" '.passwordCredentials[] | select(.displayName == $name) | .keyId') || return 1
+  for old in $olds; do
+    graph POST "applications/$object_id/removePassword" "$(jq -cn --arg id "$old" '{keyId: $id}')" >/dev/null || return 1
+  done
+  graph POST "applications/$object_id/addPassword" {{ secret_body }}
+}
+key=$(patiently add_secret)
 secret=$(jq -r .secretText <<<"$key")
 {%- endif %}
 tenant_id=$(graph GET organization | jq -r '.value[0].id')
@@ -86,7 +90,7 @@ say ''
 say 'One part is left, for Exchange Online PowerShell (Install-Module ExchangeOnlineManagement):'
 say ''
 sed -e "s/@application@/$application_id/g" -e "s/@principal@/$principal_id/g" >&2 <<'POSTROOM_EXCHANGE'
-Connect-ExchangeOnline
+Connect-ExchangeOnline{% if exchange_environment %} -ExchangeEnvironmentName {{ exchange_environment }}{% endif %}
 {%- for line in exchange %}
 {{ line|safe }}
 {%- endfor %}
@@ -95,12 +99,18 @@ POSTROOM_EXCHANGE
 
 say ''
 if [ -n "$secret" ]; then say 'The next line holds the SECRET: hand it over as you would a password.'; fi
+{%- if exchange %}
+say 'The Entra side is done; Exchange is NOT done until every line above ran. The mailboxes open after that.'
+say 'Paste this one line into Postroom: postroom setup import -'
+{%- else %}
 say 'Done. Paste this one line into Postroom: postroom setup import -'
-printf 'postroom-setup:v1:'
+{%- endif %}
+printf 'postroom-setup:v2:'
 SECRET=$secret jq -cj --arg connection {{ plan.connection }} --arg mark "$mark" --arg tenant "$tenant_id" \
   --arg application "$application_id" --arg object "$object_id" --arg principal "$principal_id" \
   --arg kind {{ plan.key.kind }} --argjson mailboxes {{ mailboxes_json }} \
-  '{connection: $connection, mark: $mark, tenant_id: $tenant, application_id: $application, object_id: $object,
+  --arg api {{ plan.api }} --arg limit {{ plan.limit }} --arg cloud {{ cloud }} --arg authority {{ authority }} --arg graph "$base" \
+  '{connection: $connection, mark: $mark, api: $api, limit: $limit, cloud: $cloud, authority: $authority, graph: $graph, tenant_id: $tenant, application_id: $application, object_id: $object,
     principal_id: $principal, kind: $kind, key_id: .keyId, expires_at: .endDateTime, mailboxes: $mailboxes}
    + (if env.SECRET == "" then {} else {secret: env.SECRET} end)' <<<"$key" | base64 | tr -d '\n=' | tr '+/' '-_'
 printf '\n'

@@ -10,13 +10,23 @@ Write-Host {{ "This removes the application " ~ plan.application ~ ", its grants
 if ((Read-Host 'Type yes to go on') -ne 'yes') { Write-Host 'Nothing was changed.'; return }
 {%- if exchange %}
 
-# Exchange. A line that says "couldn't be found" has nothing to take back.
-$ErrorActionPreference = 'Continue'
-Connect-ExchangeOnline -ShowBanner:$false
+# Exchange. A line that says "couldn't be found" has nothing to take back; any other error is counted.
+$wrong = [Collections.Generic.List[string]]::new()
+function Invoke-Line([scriptblock] $line) {
+  try { & $line }
+  catch {
+    if ("$_" -match "couldn.t be found") { Write-Host "Passed over: $_" }
+    else { $wrong.Add("$_"); Write-Host "FAILED: $line`n  $_" -ForegroundColor Red }
+  }
+}
+Connect-ExchangeOnline -ShowBanner:$false{% if exchange_environment %} -ExchangeEnvironmentName {{ exchange_environment }}{% endif %}
+# Cmdlets of a module do not see $ErrorActionPreference: each is told to stop.
+$PSDefaultParameterValues = @{ '*:ErrorAction' = 'Stop' }
 {%- for line in exchange %}
-{{ line|safe }}
+{% if line is startingwith "#" %}{{ line|safe }}{% else %}Invoke-Line { {{ line|safe }} }{% endif %}
 {%- endfor %}
-$ErrorActionPreference = 'Stop'
+$PSDefaultParameterValues = @{}
+if ($wrong.Count) { throw "NOT done: $($wrong.Count) of the lines for Exchange failed; the application stands still. Mend what is named above, then run this again." }
 {%- endif %}
 
 if ($principal) {

@@ -20,14 +20,16 @@ printf 'Type yes to go on: ' >&2
 read -r answer || true
 if [ "${answer-}" != yes ]; then say 'Nothing was changed.'; return 1; fi
 {%- if exchange %}
-say 'Run this part in Exchange Online PowerShell first, then press Enter:'
+say 'Run this part in Exchange Online PowerShell first. A line that says "could not be found" has nothing to take back:'
 sed -e "s/@application@/$application_id/g" -e "s/@principal@/$principal_id/g" >&2 <<'POSTROOM_EXCHANGE'
-Connect-ExchangeOnline
+Connect-ExchangeOnline{% if exchange_environment %} -ExchangeEnvironmentName {{ exchange_environment }}{% endif %}
 {%- for line in exchange %}
 {{ line|safe }}
 {%- endfor %}
 POSTROOM_EXCHANGE
+printf 'Type done when every line ran: ' >&2
 read -r answer || true
+if [ "${answer-}" != done ]; then say 'NOT done: the application stands still.'; return 1; fi
 {%- endif %}
 if [ -n "$principal_id" ]; then
   for grant in $(graph GET "servicePrincipals/$principal_id/appRoleAssignments" | jq -r '.value[].id'); do

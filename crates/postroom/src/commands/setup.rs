@@ -10,14 +10,14 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use jiff::SignedDuration;
 use postroom_entra::http::HttpSettings;
-use postroom_model::connection::{Cloud, Endpoints};
+use postroom_model::connection::{Cloud, Endpoints, UnknownWord};
 use postroom_model::mailbox::MailType;
 use postroom_model::{EmailAddress, ExposeSecret};
 use postroom_setup::handover::Certificate;
 use postroom_setup::limits::{self, Names};
 use postroom_setup::{
     Accounts, Api, Ask, Journal, KeyKind, Limit, Line, Means, Patience, Plan, Prepared, Purpose, SetupError,
-    Shell,
+    Shell, Undone,
 };
 use url::Url;
 
@@ -45,7 +45,7 @@ pub(crate) struct SetupArguments {
     /// Do not ask before anything is changed
     #[arg(long)]
     yes: bool,
-    /// Wait at most this long for mailboxes to open
+    /// Wait at most this long for the sign-in and for mailboxes to open
     #[arg(long, value_name = "MINUTES", default_value_t = 15)]
     wait: u32,
     /// Print JSON
@@ -63,6 +63,9 @@ enum SetupCommand {
     Import {
         /// The line; - reads it from standard input, where others do not see it
         line: String,
+        /// Replace the application or the credential of a set-up that works
+        #[arg(long)]
+        replace: bool,
     },
     /// Make a page for the tenant's administrator with exactly these steps
     Handover(Box<HandoverArguments>),
@@ -73,9 +76,12 @@ enum SetupCommand {
 /// What is to be made.
 #[derive(Debug, Args)]
 struct PlanArguments {
-    /// How mail is read and sent: graph, ews or imap-smtp
-    #[arg(long, default_value = "graph")]
-    api: Api,
+    /// How mail is read and sent: graph, ews or imap-smtp [default: graph]
+    #[arg(long)]
+    api: Option<Api>,
+    /// Grant the rights for an API that this version cannot read or send by yet (ews, imap-smtp)
+    #[arg(long)]
+    grant_unused: bool,
     /// Name of the application in the portal [default: Postroom and the connection's name]
     #[arg(long)]
     name: Option<String>,
@@ -100,15 +106,18 @@ struct PlanArguments {
     /// What keeps the application to its mailboxes: rbac, access-policy or none [default: rbac; none for imap-smtp]
     #[arg(long)]
     limit: Option<Limit>,
-    /// Account type: single-tenant, multitenant, multitenant-and-personal or personal
-    #[arg(long, default_value = "single-tenant")]
-    accounts: Accounts,
+    /// Account type: single-tenant, multitenant, multitenant-and-personal or personal [default: single-tenant]
+    #[arg(long)]
+    accounts: Option<Accounts>,
     /// Redirect URI; an application that signs in by itself needs none
     #[arg(long = "redirect-uri", value_name = "URL")]
     redirect_uris: Vec<Url>,
     /// Tenant id or domain [default: the domain of the first mailbox]
     #[arg(long, value_name = "ID|DOMAIN")]
     tenant: Option<String>,
+    /// Where the tenant lives: worldwide, us-government, us-government-dod or china [default: worldwide]
+    #[arg(long, value_parser = cloud, conflicts_with_all = ["authority", "graph"])]
+    cloud: Option<Cloud>,
     /// Address of the sign-in service, for a cloud of one's own such as the sandbox
     #[arg(long, requires = "graph")]
     authority: Option<Url>,
@@ -126,6 +135,9 @@ struct UndoArguments {
     /// Do not ask before anything is removed
     #[arg(long)]
     yes: bool,
+    /// The lines for Exchange ran: forget what they needed
+    #[arg(long)]
+    exchange_done: bool,
 }
 
 #[derive(Debug, Args)]
@@ -179,27 +191,66 @@ pub(crate) async fn run(app: &App, arguments: SetupArguments) -> anyhow::Result<
         None => set_up(app, &means, arguments).await,
         Some(SetupCommand::Undo(undo)) => take_back(app, &means, *undo).await,
         Some(SetupCommand::Script(script)) => print_script(app, &means, *script).await,
-        Some(SetupCommand::Import { line }) => import(&means, line).await,
+        Some(SetupCommand::Import { line, replace }) => import(&means, line, replace).await,
         Some(SetupCommand::Handover(handover)) => hand_over(app, &means, *handover).await,
         Some(SetupCommand::ScopeScript(scope)) => scope_script(app, *scope).await,
     }
 }
 
+fn cloud(word: &str) -> Result<Cloud, UnknownWord> {
+    let known = Cloud::MICROSOFT.iter().map(Cloud::as_str).collect::<Vec<_>>();
+    let found = Cloud::MICROSOFT.into_iter().find(|cloud| cloud.as_str() == word);
+    found.ok_or_else(|| UnknownWord::new("cloud", word, &known))
+}
+
+/// Refuses to grant what nothing here can use, unless it was asked for by name.
+fn usable(plan: &Plan, anyway: bool) -> anyhow::Result<()> {
+    if plan.api.usable() || anyway {
+        return Ok(());
+    }
+    let words = format!(
+        "this version cannot read or send by {} yet, so its rights would be granted and not used: choose --api graph, \
+         or add --grant-unused to prepare it nevertheless",
+        plan.api.label()
+    );
+    Err(UsageError(words).into())
+}
+
 impl PlanArguments {
+    /// The plan of an earlier set-up, changed by what was given.
+    fn over(&self, mut plan: Plan) -> Plan {
+        if let Some(name) = &self.name {
+            plan.application.clone_from(name);
+        }
+        if let Some(api) = self.api {
+            plan.api = api;
+            plan.limit = self.limit.unwrap_or_else(|| api.default_limit());
+        }
+        plan.limit = self.limit.unwrap_or(plan.limit);
+        plan.accounts = self.accounts.unwrap_or(plan.accounts);
+        if !self.mailboxes.is_empty() {
+            plan.mailboxes.clone_from(&self.mailboxes);
+        }
+        plan
+    }
+
     fn plan(&self, app: &App) -> Plan {
         let mut plan = Plan::new(&app.env, &self.connection, self.mailboxes.clone());
         if let Some(name) = &self.name {
             plan.application.clone_from(name);
         }
-        plan.api = self.api;
-        plan.limit = self.limit.unwrap_or_else(|| self.api.default_limit());
-        plan.accounts = self.accounts;
+        plan.api = self.api.unwrap_or_default();
+        plan.limit = self.limit.unwrap_or_else(|| plan.api.default_limit());
+        plan.accounts = self.accounts.unwrap_or_default();
         plan.redirect_uris.clone_from(&self.redirect_uris);
         plan.types = self.types.iter().copied().collect();
         plan.tenant.clone_from(&self.tenant);
         let kind = if self.secret { KeyKind::Secret } else { KeyKind::Certificate };
         let usual = if self.secret { 180 } else { 365 };
         plan.set_key(&app.env, kind, self.valid_days.unwrap_or(usual));
+        if let Some(cloud) = &self.cloud {
+            plan.cloud.clone_from(cloud);
+        }
         if let (Some(authority), Some(graph)) = (&self.authority, &self.graph) {
             plan.cloud = Cloud::Custom(Endpoints { authority: authority.clone(), graph: graph.clone() });
         }
@@ -208,8 +259,8 @@ impl PlanArguments {
 }
 
 async fn set_up(app: &App, means: &Means<'_>, arguments: SetupArguments) -> anyhow::Result<ExitCode> {
-    let plan = arguments.plan.plan(app);
-    let problems = plan.validate(app.env.now());
+    let (plan, earlier) = postroom_setup::reconcile(&arguments.plan.plan(app), app.store.as_ref()).await?;
+    let problems = plan.validate(earlier.as_ref().map_or(app.env.now(), |earlier| earlier.began_at));
     super::connection::show(&problems);
     if problems.blocks() {
         return Err(UsageError("the plan cannot be carried out".to_owned()).into());
@@ -220,9 +271,12 @@ async fn set_up(app: &App, means: &Means<'_>, arguments: SetupArguments) -> anyh
         } else {
             output::data(plan.render().trim_end());
         }
+        told::earlier(earlier.as_ref(), &plan);
         return Ok(ExitCode::SUCCESS);
     }
+    usable(&plan, arguments.plan.grant_unused)?;
     output::talk(format!("This will be made and granted:\n\n{}", plan.render()));
+    told::earlier(earlier.as_ref(), &plan);
     told::confirm(arguments.yes)?;
     let registrar = administrator::sign_in(app, means.http, &arguments.administrator, &plan).await?;
     let tell = &mut told::progress(arguments.json);
@@ -231,7 +285,13 @@ async fn set_up(app: &App, means: &Means<'_>, arguments: SetupArguments) -> anyh
         Ok(outcome) => outcome,
         Err(error) => {
             told::exists(app, &plan.connection).await;
-            return Err(error.into());
+            let waiting = error.still_waiting();
+            let error = anyhow::Error::new(error);
+            if !waiting {
+                return Err(error);
+            }
+            output::error(&error);
+            return Ok(ExitCode::from(told::NOT_YET));
         }
     };
     app.engine.nudge();
@@ -250,7 +310,15 @@ async fn take_back(app: &App, means: &Means<'_>, undo: UndoArguments) -> anyhow:
         None => None,
     };
     let tell = &mut told::progress(false);
-    postroom_setup::undo(&undo.name, registrar.as_ref(), means, tell).await?;
+    let undone =
+        postroom_setup::undo(&undo.name, registrar.as_ref(), undo.exchange_done, means, tell).await?;
+    if undone == Undone::ExchangeLeft {
+        output::talk(format!(
+            "Entra side taken back; Exchange still to do: run these lines, then `postroom setup undo {} --exchange-done`",
+            postroom_setup::quote::bash(&undo.name)
+        ));
+        return Ok(ExitCode::from(told::NOT_YET));
+    }
     output::talk(format!("the set-up of {} is taken back", undo.name));
     Ok(ExitCode::SUCCESS)
 }
@@ -260,8 +328,9 @@ async fn print_script(app: &App, means: &Means<'_>, arguments: ScriptArguments) 
     let (plan, certificate) = if arguments.undo {
         (postroom_setup::undo::journal_of(&arguments.plan.connection, means).await?.plan, None)
     } else {
-        let Prepared { plan, certificate } =
-            postroom_setup::prepare(&arguments.plan.plan(app), means).await?;
+        let plan = arguments.plan.plan(app);
+        usable(&plan, arguments.plan.grant_unused)?;
+        let Prepared { plan, certificate } = postroom_setup::prepare(&plan, means).await?;
         (plan, certificate)
     };
     let der = certificate.as_ref().map(|certificate| certificate.certificate_der());
@@ -271,7 +340,7 @@ async fn print_script(app: &App, means: &Means<'_>, arguments: ScriptArguments) 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn import(means: &Means<'_>, line: String) -> anyhow::Result<ExitCode> {
+async fn import(means: &Means<'_>, line: String, replace: bool) -> anyhow::Result<ExitCode> {
     let typed = line != "-";
     let line = if typed { line.into() } else { read_secret(std::path::Path::new("-"))? };
     let line = Line::parse(line.expose_secret())?;
@@ -279,16 +348,14 @@ async fn import(means: &Means<'_>, line: String) -> anyhow::Result<ExitCode> {
         let words = "this line holds a secret, and others see a command line: hand it in by standard input, `postroom setup import -`";
         return Err(UsageError(words.to_owned()).into());
     }
-    let outcome = postroom_setup::import(&line, means).await?;
-    output::talk(format!("saved {}; `postroom check` tries it", outcome.connection));
-    for id in &outcome.connections {
-        output::data(id.to_string());
-    }
-    Ok(ExitCode::SUCCESS)
+    let outcome = postroom_setup::import(&line, replace, means, &mut told::progress(false)).await?;
+    told::outcome(&outcome, false)
 }
 
 async fn hand_over(app: &App, means: &Means<'_>, arguments: HandoverArguments) -> anyhow::Result<ExitCode> {
-    let Prepared { plan, certificate } = postroom_setup::prepare(&arguments.plan.plan(app), means).await?;
+    let plan = arguments.plan.plan(app);
+    usable(&plan, arguments.plan.grant_unused)?;
+    let Prepared { plan, certificate } = postroom_setup::prepare(&plan, means).await?;
     let pem = certificate.as_ref().map(|certificate| certificate.certificate_pem());
     let halves = certificate
         .as_ref()
@@ -306,30 +373,27 @@ async fn hand_over(app: &App, means: &Means<'_>, arguments: HandoverArguments) -
 }
 
 async fn scope_script(app: &App, arguments: ScopeArguments) -> anyhow::Result<ExitCode> {
-    let mut plan = arguments.plan.plan(app);
-    let journal = Journal::load(app.store.as_ref(), &plan.connection).await?;
+    let fresh = arguments.plan.plan(app);
+    let journal = Journal::load(app.store.as_ref(), &fresh.connection).await?;
     let given = arguments.application_id.zip(arguments.principal_id);
-    let names = match (given, &journal) {
-        (Some((application, principal)), _) => Names::known(&application.to_string(), &principal.to_string()),
-        (None, Some(journal)) => match (&journal.application, &journal.principal_id) {
-            (Some(application), Some(principal)) => Names::known(&application.application_id, principal),
-            _ => return Err(SetupError::Unknown { name: plan.connection }.into()),
-        },
-        (None, None) => return Err(SetupError::Unknown { name: plan.connection }.into()),
-    };
-    if let Some(journal) = journal {
-        plan.mark.clone_from(&journal.plan.mark);
-        plan.application.clone_from(&journal.plan.application);
-        if plan.mailboxes.is_empty() {
-            plan.mailboxes.clone_from(&journal.plan.mailboxes);
+    let given =
+        given.map(|(application, principal)| Names::known(&application.to_string(), &principal.to_string()));
+    let names = given
+        .or_else(|| journal.as_ref().and_then(Journal::names))
+        .ok_or_else(|| SetupError::Unknown { name: fresh.connection.clone() })?;
+    let (plan, applied, began) = match journal {
+        Some(journal) => {
+            let plan = if arguments.undo { journal.left_in_exchange() } else { journal.plan };
+            (arguments.plan.over(plan), journal.applied, journal.began_at)
         }
-    }
-    plan.validate(app.env.now())
+        None => (fresh, None, app.env.now()),
+    };
+    plan.validate(began)
         .into_result()
         .map_err(|problems| SetupError::Plan { connection: plan.connection.clone(), problems })?;
     let lines = match arguments.undo {
         true => limits::undo(&plan, &names),
-        false => limits::script(&plan, &names, arguments.unlisted.as_ref()),
+        false => limits::lines(&plan, &names, applied.as_deref(), arguments.unlisted.as_ref()),
     };
     for line in lines {
         output::data(line);

@@ -3,11 +3,16 @@
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
-use postroom_setup::{Journal, Outcome, Progress};
+use jiff::SignedDuration;
+use postroom_model::EmailAddress;
+use postroom_setup::{Journal, Outcome, Plan, Progress};
 
 use crate::app::App;
 use crate::cli::UsageError;
 use crate::output;
+
+/// Exit code: nothing went wrong, and something is still to be done or waited for.
+pub(super) const NOT_YET: u8 = 3;
 
 /// Asks before anything is changed. Without a terminal nobody can answer.
 pub(super) fn confirm(yes: bool) -> anyhow::Result<()> {
@@ -39,12 +44,42 @@ pub(super) fn progress(json: bool) -> impl FnMut(Progress) + Send {
                 if json { output::talk(line) } else { output::data(line) }
             }
         }
-        Progress::Waiting { what, why, left } => {
-            let minutes = (left.as_secs() + 59) / 60;
+        Progress::Waiting { what, why, may_take, left } => {
+            let why = why.trim_end_matches('.');
+            let may_take = may_take.map(|long| format!(" This may take up to {}.", span(long)));
             output::talk(format!(
-                "waiting  {what}: {why}. Grants may take up to an hour or two; I try again for {minutes} min"
+                "waiting  {what}: {why}.{} I try again for {}",
+                may_take.unwrap_or_default(),
+                span(left)
             ));
         }
+    }
+}
+
+/// A time in the unit people say it in.
+fn span(time: SignedDuration) -> String {
+    match time.as_secs() {
+        seconds if seconds < 60 => format!("{} s", seconds.max(1)),
+        seconds if seconds < 2 * 3600 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
+/// What an earlier run has made, and what it has left to do.
+pub(super) fn earlier(journal: Option<&Journal>, plan: &Plan) {
+    let Some(journal) = journal else { return };
+    let now = Journal { plan: plan.clone(), ..journal.clone() };
+    for (head, all) in [("there already:", now.exists()), ("left to do:", now.left())] {
+        if !all.is_empty() {
+            output::talk(head);
+        }
+        for what in all {
+            output::talk(format!("  {what}"));
+        }
+    }
+    let stays = |one: &&EmailAddress| plan.mailboxes.contains(one);
+    for leaves in journal.applied.iter().flatten().filter(|one| !stays(one)) {
+        output::talk(format!("leaves: mailbox {leaves}"));
     }
 }
 
@@ -77,10 +112,23 @@ pub(super) fn outcome(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode>
             output::data(id.to_string());
         }
     }
+    if !outcome.api.usable() {
+        output::talk(format!(
+            "prepared {}; this version cannot read or send by {} yet, so nothing was tried",
+            outcome.connection,
+            outcome.api.label()
+        ));
+        return Ok(ExitCode::from(NOT_YET));
+    }
+    if let Some(why) = &outcome.unproved {
+        output::talk(format!("saved {}, not proved: {why}", outcome.connection));
+        output::talk("\nhint: run the script again if it did not end well; else wait, then `postroom check`");
+        return Ok(ExitCode::from(NOT_YET));
+    }
     if outcome.waiting.is_empty() {
         output::talk(format!("saved {}; `postroom check` tries it", outcome.connection));
         return Ok(ExitCode::SUCCESS);
     }
     output::talk("\nhint: the same command goes on from here; nothing is made twice");
-    Ok(ExitCode::FAILURE)
+    Ok(ExitCode::from(NOT_YET))
 }
