@@ -87,10 +87,12 @@ impl Finding {
 
     /// The same with a next step that knows more than the table does. How long a change takes stays said.
     #[must_use]
-    pub(crate) fn with_step(mut self, step: String, failure: &Failure, ids: &Ids) -> Self {
-        let waiting = self.verdict == Verdict::Waiting;
-        let may_take = advice(failure, ids).filter(|_| waiting).map(|advice| propagation(advice.may_take));
-        self.next_step = Some(may_take.map_or(step.clone(), |may_take| format!("{step} {may_take}")));
+    pub(crate) fn with_step(mut self, mut step: String, failure: &Failure, ids: &Ids) -> Self {
+        if let Some(advice) = advice(failure, ids).filter(|_| self.verdict == Verdict::Waiting) {
+            step.push(' ');
+            step.push_str(&propagation(advice.may_take));
+        }
+        self.next_step = Some(step);
         self
     }
 }

@@ -58,7 +58,7 @@ fn compare(request: &CheckRequest, claims: &Claims) -> Finding {
     };
     let missing: Vec<&str> = NEEDED.into_iter().filter(|needed| !has(needed)).collect();
     let from_exchange = !delegated && mail_rights(granted).is_empty();
-    if !missing.is_empty() && !(from_exchange && !request.mailboxes.is_empty()) {
+    if !missing.is_empty() && (!from_exchange || request.mailboxes.is_empty()) {
         let next_step = match (delegated, from_exchange) {
             (true, _) => {
                 "Have the user consent to them, as delegated permissions of the application.".to_owned()
