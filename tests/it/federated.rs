@@ -32,33 +32,7 @@ async fn a_token_of_another_provider_signs_in_where_issuer_subject_and_audience_
     let (token, claims) = identity_token(&provider).await;
     let file = world.path("workload-token");
     std::fs::write(&file, &token).unwrap();
-    let reference = world.path("reference.txt");
-    std::fs::write(&reference, format!("file:{}", file.display())).unwrap();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let (tenant, authority, graph) =
-        (text(&world.ready["tenant_id"]), text(&world.ready["authority"]), text(&world.ready["graph"]));
-    let arguments = [
-        "connection",
-        "save",
-        "--name",
-        "Contoso 365",
-        "--kind",
-        "exchange-online",
-        "--flow",
-        "federated",
-        "--tenant-id",
-        &tenant,
-        "--application-id",
-        &world.application_id,
-        "--secret-file",
-        reference.to_str().unwrap(),
-        "--authority",
-        &authority,
-        "--graph",
-        &graph,
-        "--outgoing",
-    ];
-    world.ok(&arguments).await;
+    world.connect_by("federated", &format!("file:{}", file.display())).await;
     world.ok(&["mailbox", "add", "orders@contoso.example", "--type", "customer-order"]).await;
 
     let before = world.run(&["check", "--json"]).await;

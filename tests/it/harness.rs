@@ -212,8 +212,13 @@ impl World {
 
     /// Saves a connection to the tenant, which sends by default.
     pub(crate) async fn connect(&self) {
+        self.connect_by("client-secret", &self.secret).await;
+    }
+
+    /// The same by another flow, with what that flow keeps as its secret.
+    pub(crate) async fn connect_by(&self, flow: &str, kept: &str) {
         let secret = self.path("secret.txt");
-        std::fs::write(&secret, &self.secret).unwrap();
+        std::fs::write(&secret, kept).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let (tenant, authority, graph) =
             (text(&self.ready["tenant_id"]), text(&self.ready["authority"]), text(&self.ready["graph"]));
@@ -225,7 +230,7 @@ impl World {
             "--kind",
             "exchange-online",
             "--flow",
-            "client-secret",
+            flow,
             "--tenant-id",
             &tenant,
             "--application-id",
