@@ -169,6 +169,10 @@ impl ConnectionForm {
     /// A day as the portal shows it; the secret works to its beginning.
     fn read_expiry(&mut self, fields: &Fields) {
         let Some(text) = fields.find("secret_expires") else { return };
+        // The same day again: the known instant is more exact than it.
+        if text.trim() == self.raw.secret_expires {
+            return;
+        }
         text.trim().clone_into(&mut self.raw.secret_expires);
         self.expires_at = None;
         if text.trim().is_empty() {

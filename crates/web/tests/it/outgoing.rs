@@ -107,6 +107,12 @@ async fn errors_block_saving_and_what_is_right_is_saved_with_its_secret() {
     assert_eq!(browser.post("/settings/email", &fields).await.status, StatusCode::SEE_OTHER);
     assert_eq!(end().await.map(|end| end.to_string()).as_deref(), Some("2027-05-22T00:00:00Z"));
     assert!(browser.get("/settings/email").await.has("value=\"2027-05-22\""));
+    // What is known to the second is not made coarser by being shown as a day.
+    let exact = "2027-05-22T15:04:58Z".parse().unwrap();
+    let current = sample.store.credentials(connection.id).await.unwrap()[0].id;
+    sample.store.learn_credential(current, Some(exact), None).await.unwrap();
+    assert_eq!(browser.post("/settings/email", &fields).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(end().await, Some(exact));
     assert_eq!(browser.post("/settings/email", &fields).await.status, StatusCode::SEE_OTHER);
     assert_eq!(sample.store.connections().await.unwrap().len(), 1);
     assert!(sample.store.credential_secret(connection.id).await.unwrap().is_some());
