@@ -1,13 +1,13 @@
 //! Connections: how to reach one server or tenant with one credential, and the rules that say what is missing.
 //! Field labels and error texts are those of the screens people know (E-mail and Settings for incoming e-mail).
 
+mod choices;
 mod cloud;
 mod secret;
 
-use std::str::FromStr;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::SecretString;
 use crate::address::HostName;
@@ -15,242 +15,11 @@ use crate::id::ConnectionId;
 use crate::polling::PollingInterval;
 use crate::problem::Problems;
 
+pub use choices::{
+    AuthenticationFlow, ConnectionKind, EmailMethod, ExchangeApi, TlsMode, UnknownWord, WhenUnknown,
+};
 pub use cloud::{Cloud, Endpoints};
 use secret::{validate_certificate, validate_federated, validate_secret};
-
-/// What a connection leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ConnectionKind {
-    /// Microsoft 365, by Microsoft Graph.
-    ExchangeOnline,
-    /// Exchange on premises, by EWS.
-    Exchange,
-    /// Any IMAP server; incoming only.
-    Imap,
-    /// Any SMTP server; outgoing only.
-    Smtp,
-}
-
-impl ConnectionKind {
-    /// Every kind, in the order of the screens.
-    pub const ALL: [Self; 4] = [Self::ExchangeOnline, Self::Exchange, Self::Imap, Self::Smtp];
-
-    /// Name in the API, the command line and the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ExchangeOnline => "exchange-online",
-            Self::Exchange => "exchange",
-            Self::Imap => "imap",
-            Self::Smtp => "smtp",
-        }
-    }
-
-    /// Name under *Service* in the settings for incoming e-mail.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::ExchangeOnline => "Exchange Online",
-            Self::Exchange => "Exchange",
-            Self::Imap => "IMAP",
-            Self::Smtp => "SMTP",
-        }
-    }
-
-    /// Whether mail can leave through it.
-    pub fn sends(self) -> bool {
-        self != Self::Imap
-    }
-
-    /// Whether mailboxes can be read through it.
-    pub fn receives(self) -> bool {
-        self != Self::Smtp
-    }
-}
-
-impl FromStr for ConnectionKind {
-    type Err = UnknownWord;
-
-    fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| UnknownWord::new("connection kind", text, &Self::ALL.map(Self::as_str)))
-    }
-}
-
-/// How a message leaves (row 13 of the system settings).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EmailMethod {
-    /// A ready `.eml` draft, opened by the user's own mail program.
-    Outlook,
-    /// Through Exchange on premises.
-    Exchange,
-    /// Through an SMTP server.
-    Smtp,
-    /// Through Exchange Online.
-    ExchangeOnline,
-}
-
-impl EmailMethod {
-    /// Every method, in the order of the screen.
-    pub const ALL: [Self; 4] = [Self::Outlook, Self::Exchange, Self::Smtp, Self::ExchangeOnline];
-
-    /// Name in the API and the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Outlook => "outlook",
-            Self::Exchange => "exchange",
-            Self::Smtp => "smtp",
-            Self::ExchangeOnline => "exchange-online",
-        }
-    }
-
-    /// Label of the drop-down.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Outlook => "Client based, via Microsoft Outlook",
-            Self::Exchange => "Server based, via Microsoft Exchange",
-            Self::Smtp => "Server based, via SMTP",
-            Self::ExchangeOnline => "Server based, via Microsoft Exchange Online",
-        }
-    }
-
-    /// The kind of connection the method sends through; none for drafts.
-    pub fn connection_kind(self) -> Option<ConnectionKind> {
-        match self {
-            Self::Outlook => None,
-            Self::Exchange => Some(ConnectionKind::Exchange),
-            Self::Smtp => Some(ConnectionKind::Smtp),
-            Self::ExchangeOnline => Some(ConnectionKind::ExchangeOnline),
-        }
-    }
-}
-
-impl FromStr for EmailMethod {
-    type Err = UnknownWord;
-
-    fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        Self::ALL
-            .into_iter()
-            .find(|method| method.as_str() == text)
-            .ok_or_else(|| UnknownWord::new("e-mail method", text, &Self::ALL.map(Self::as_str)))
-    }
-}
-
-/// How the line is protected. Replaces the old screen's *Use SSL*, which left open which of the two was meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TlsMode {
-    /// TLS from the first byte.
-    #[default]
-    Implicit,
-    /// Plain at first, TLS before anything secret is said.
-    Starttls,
-    /// No TLS; only to this machine.
-    Plain,
-}
-
-impl TlsMode {
-    /// Every mode.
-    pub const ALL: [Self; 3] = [Self::Implicit, Self::Starttls, Self::Plain];
-
-    /// Name in the API and the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Implicit => "implicit",
-            Self::Starttls => "starttls",
-            Self::Plain => "plain",
-        }
-    }
-
-    /// Label of the drop-down.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Implicit => "TLS",
-            Self::Starttls => "STARTTLS",
-            Self::Plain => "No TLS (this machine only)",
-        }
-    }
-}
-
-impl FromStr for TlsMode {
-    type Err = UnknownWord;
-
-    fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        Self::ALL
-            .into_iter()
-            .find(|mode| mode.as_str() == text)
-            .ok_or_else(|| UnknownWord::new("TLS mode", text, &Self::ALL.map(Self::as_str)))
-    }
-}
-
-/// How Postroom proves to Microsoft Entra who it is. One is active per connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AuthenticationFlow {
-    /// OAuth 2.0 client credentials with a client secret.
-    ClientSecret,
-    /// Client credentials with a certificate.
-    Certificate,
-    /// Client credentials with another identity provider's token.
-    Federated,
-    /// Resource owner password credentials: discouraged, and the default of the old screen.
-    #[default]
-    Password,
-}
-
-impl AuthenticationFlow {
-    /// Every flow.
-    pub const ALL: [Self; 4] = [Self::Password, Self::ClientSecret, Self::Certificate, Self::Federated];
-
-    /// Name in the API and the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientSecret => "client-secret",
-            Self::Certificate => "certificate",
-            Self::Federated => "federated",
-            Self::Password => "password",
-        }
-    }
-
-    /// Label of the drop-down.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::ClientSecret => "Client secret",
-            Self::Certificate => "Certificate",
-            Self::Federated => "Federated credential",
-            Self::Password => "User name/Password",
-        }
-    }
-}
-
-impl FromStr for AuthenticationFlow {
-    type Err = UnknownWord;
-
-    fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        Self::ALL
-            .into_iter()
-            .find(|flow| flow.as_str() == text)
-            .ok_or_else(|| UnknownWord::new("authentication flow", text, &Self::ALL.map(Self::as_str)))
-    }
-}
-
-/// A word that is not in a closed list.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a known {list}; known are {known}")]
-pub struct UnknownWord {
-    list: &'static str,
-    text: String,
-    known: String,
-}
-
-impl UnknownWord {
-    /// `text` is none of `known`.
-    pub fn new(list: &'static str, text: &str, known: &[&str]) -> Self {
-        Self { list, text: text.chars().take(80).collect(), known: known.join(", ") }
-    }
-}
 
 /// The settings of a connection as a person fills them in: may be incomplete, never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,7 +30,10 @@ pub struct ConnectionSettings {
     pub name: String,
     /// What it leads to.
     pub kind: ConnectionKind,
-    /// Server address as typed: a host name or a URL whose host counts.
+    /// By which interface Exchange Online is reached; no other kind asks for it.
+    #[serde(default)]
+    pub api: ExchangeApi,
+    /// Server address as typed: a host name or a URL whose host counts; for Exchange also its path.
     #[serde(default)]
     pub server: String,
     /// TCP port; 0 means the standard port of the kind and TLS mode.
@@ -270,13 +42,17 @@ pub struct ConnectionSettings {
     /// Protection of the line.
     #[serde(default)]
     pub tls: TlsMode,
+    /// Whether a server that is not this machine may be talked to without TLS, password and mail readable on the way.
+    #[serde(default)]
+    pub accept_plain: bool,
     /// Directory (tenant) ID: a GUID or a verified domain.
     #[serde(default)]
     pub tenant_id: String,
     /// Application (client) ID: a GUID.
     #[serde(default)]
     pub application_id: String,
-    /// Authentication flow.
+    /// Authentication flow. IMAP and SMTP sign in with user name and password under `password`, and with a token of
+    /// Microsoft Entra under every other flow; Exchange on premises knows `password` only.
     #[serde(default)]
     pub flow: AuthenticationFlow,
     /// User name for SMTP, IMAP and Exchange on premises.
@@ -291,6 +67,9 @@ pub struct ConnectionSettings {
     /// Where the tenant lives.
     #[serde(default)]
     pub cloud: Cloud,
+    /// What is done with a message whose outcome cannot be found out; only SMTP asks.
+    #[serde(default)]
+    pub when_unknown: WhenUnknown,
 }
 
 fn default_max_size_mb() -> u32 {
@@ -318,9 +97,11 @@ impl ConnectionSettings {
         Self {
             name: String::new(),
             kind,
+            api: ExchangeApi::default(),
             server: server.to_owned(),
             port: 0,
             tls: TlsMode::default(),
+            accept_plain: false,
             tenant_id: String::new(),
             application_id: String::new(),
             flow: AuthenticationFlow::default(),
@@ -328,18 +109,67 @@ impl ConnectionSettings {
             polling_interval: PollingInterval::default(),
             max_size_mb: Self::DEFAULT_MAX_SIZE_MB,
             cloud: Cloud::default(),
+            when_unknown: WhenUnknown::default(),
         }
+    }
+
+    /// Whether it signs in with a token of Microsoft Entra.
+    pub fn uses_entra(&self) -> bool {
+        match self.kind {
+            ConnectionKind::ExchangeOnline => true,
+            ConnectionKind::Exchange => false,
+            ConnectionKind::Imap | ConnectionKind::Smtp => self.flow != AuthenticationFlow::Password,
+        }
+    }
+
+    /// The OAuth scope of its tokens: Microsoft Graph's, or the one that EWS, IMAP and SMTP share.
+    pub fn token_scope(&self) -> String {
+        match (self.kind, self.api) {
+            (ConnectionKind::ExchangeOnline, ExchangeApi::Graph) => self.cloud.endpoints().graph_scope(),
+            _ => self.cloud.exchange_scope(),
+        }
+    }
+
+    /// The address of Exchange Web Services: for Exchange Online that of the cloud, on premises what was typed, with
+    /// the usual path when it has none.
+    ///
+    /// # Errors
+    /// A sentence naming what is missing.
+    pub fn ews_url(&self) -> Result<Url, String> {
+        const PATH: &str = "EWS/Exchange.asmx";
+        let parsed =
+            |text: String| Url::parse(&text).map_err(|error| format!("{text} is no address: {error}"));
+        if self.kind == ConnectionKind::ExchangeOnline {
+            return match self.cloud.endpoints().exchange {
+                Some(base) => base.join(PATH).map_err(|error| format!("{base} is no address: {error}")),
+                None if matches!(self.cloud, Cloud::Custom(_)) => {
+                    Err("the address of Exchange is missing in the addresses of this cloud".to_owned())
+                }
+                None => parsed(format!("https://{}/{PATH}", self.cloud.exchange_host())),
+            };
+        }
+        let host = HostName::from_pasted(&self.server).map_err(|error| error.to_string())?;
+        let scheme = if self.tls == TlsMode::Plain { "http" } else { "https" };
+        let mut url = parsed(format!("{scheme}://{}:{}/{PATH}", host.as_str(), self.effective_port()))?;
+        if let Ok(typed) = Url::parse(self.server.trim())
+            && typed.has_host()
+            && !["", "/"].contains(&typed.path())
+        {
+            url.set_path(typed.path());
+        }
+        Ok(url)
     }
 
     /// The port in use: what was typed, or the standard port of kind and TLS mode (RFC 8314 for mail).
     pub fn effective_port(&self) -> u16 {
         match (self.port, self.kind, self.tls) {
+            (0, ConnectionKind::Exchange, TlsMode::Plain) => 80,
             (0, ConnectionKind::ExchangeOnline | ConnectionKind::Exchange, _) => 443,
             (0, ConnectionKind::Imap, TlsMode::Implicit) => 993,
             (0, ConnectionKind::Imap, _) => 143,
             (0, ConnectionKind::Smtp, TlsMode::Implicit) => 465,
             (0, ConnectionKind::Smtp, TlsMode::Starttls) => 587,
-            (0, ConnectionKind::Smtp, TlsMode::Plain) => 25,
+            (0, ConnectionKind::Smtp, TlsMode::Plain | TlsMode::StarttlsIfOffered) => 25,
             (port, _, _) => port,
         }
     }

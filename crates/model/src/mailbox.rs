@@ -258,6 +258,9 @@ pub struct Mailbox {
     pub address: EmailAddress,
     /// Its settings; they were valid when saved.
     pub settings: MailboxSettings,
+    /// Whether it has a password of its own.
+    #[serde(default)]
+    pub has_password: bool,
     /// How it fares.
     pub state: MailboxState,
     /// Why the last reading failed.

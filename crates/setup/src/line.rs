@@ -123,7 +123,8 @@ impl Line {
             return Err(wrong("a secret belongs in it exactly when a secret was chosen"));
         }
         let cloud = Cloud::MICROSOFT.into_iter().find(|cloud| cloud.as_str() == members.cloud);
-        let endpoints = Endpoints { authority: members.authority.clone(), graph: members.graph.clone() };
+        let endpoints =
+            Endpoints { authority: members.authority.clone(), graph: members.graph.clone(), exchange: None };
         let own = (members.cloud == "custom").then_some(Cloud::Custom(endpoints));
         let cloud = cloud.or(own).ok_or_else(|| wrong("its cloud is not known"))?;
         Ok(Self::of(members, cloud))

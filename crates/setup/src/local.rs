@@ -161,7 +161,7 @@ pub(crate) async fn add_mailboxes(
         journal.mailboxes.push(id);
         journal.save(store).await?;
         let settings = MailboxSettings::new(address.as_str(), journal.plan.types.iter().copied());
-        let save = SaveMailbox { id, connection, settings, actor: actor.to_owned() };
+        let save = SaveMailbox { id, connection, settings, password: None, actor: actor.to_owned() };
         store.save_mailbox(save).await.map_err(|source| failed("save a mailbox", source))?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use postroom_model::connection::Connection;
 use postroom_model::event::Event;
 use postroom_model::mailbox::{Mailbox, MailboxSettings, MailboxState, Validation};
 use postroom_model::people::Viewer;
-use postroom_model::{ConnectionId, EmailAddress, MailboxId, Timestamp};
+use postroom_model::{ConnectionId, EmailAddress, MailboxId, SecretString, Timestamp};
 
 use crate::{Lease, NodeId, StoreError};
 
@@ -18,6 +18,8 @@ pub struct SaveMailbox {
     pub connection: ConnectionId,
     /// Its settings; the caller has validated them.
     pub settings: MailboxSettings,
+    /// Its own password; none leaves the stored one alone.
+    pub password: Option<SecretString>,
     /// Who saves.
     pub actor: String,
 }
@@ -66,6 +68,12 @@ pub trait MailboxStore: Send + Sync {
     /// address or connection of a mailbox would change that has collected mail: its mail would be shown to those who
     /// may see another account.
     async fn save_mailbox(&self, save: SaveMailbox) -> Result<Mailbox, StoreError>;
+
+    /// The mailbox's own password; none when it has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], or that the sealed password cannot be opened.
+    async fn mailbox_password(&self, id: MailboxId) -> Result<Option<SecretString>, StoreError>;
 
     /// Removes a mailbox: it is read no more and gone from every list of settings. Messages that came from it stay,
     /// seen by those to whom it was available.

@@ -9,6 +9,10 @@
 //! |---|---|
 //! | here | the traits and what they give and take |
 //! | [`graph`] | Exchange Online by Microsoft Graph |
+//! | [`ews`] | Exchange on premises, and Exchange Online for as long as it answers EWS |
+//! | [`imap`] | any IMAP server |
+//! | [`smtp`] | any SMTP server |
+//! | `tls` | what a server's certificate is compared with |
 //! | [`office`] | [`CredentialOffice`]: credentials tried, renewed and removed |
 //! | [`wire`] | [`Wire`]: which transport serves which connection |
 //!
@@ -20,17 +24,24 @@
 
 // `Failure` is what the traits answer with; it is passed up, not stored, so its size does not matter.
 
+pub mod ews;
 pub mod graph;
+pub mod imap;
 pub mod office;
+pub mod smtp;
+mod tls;
 pub mod wire;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use postroom_model::connection::{Connection, ConnectionSettings};
 use postroom_model::credential::Credential;
 use postroom_model::failure::Failure;
+use postroom_model::mailbox::Mailbox;
 use postroom_model::outbox::Envelope;
-use postroom_model::{ConnectionId, EmailAddress, OutboxMessageId, SecretString, Timestamp};
+use postroom_model::{ConnectionId, EmailAddress, MailboxId, OutboxMessageId, SecretString, Timestamp};
 
 pub use office::{CredentialOffice, KnownCredential, MadeKey, Opening, Presented, RenewalOrder, Renewed};
 pub use wire::Wire;
@@ -95,6 +106,9 @@ pub enum Reconciled {
     },
     /// Still not known; ask again later.
     StillUnknown(Failure),
+    /// The protocol has no way to find it out, now or later: the connection's
+    /// [`WhenUnknown`](postroom_model::connection::WhenUnknown) decides.
+    CannotTell(Failure),
 }
 
 /// Sends messages through one connection.
@@ -144,18 +158,84 @@ pub trait Source: Send + Sync {
     /// The provider's refusal or the network's.
     async fn changes(&self, cursor: Option<&str>) -> Result<Changes, Failure>;
 
-    /// The exact MIME of one message; none when it is gone. At most `limit` bytes.
+    /// Writes the exact MIME of one message into `sink`, as it comes from the network, and gives its size; none when
+    /// it is gone, and then nothing was written. At most `limit` bytes. Asked for in the order of the page, a source may
+    /// bring several small messages by one request and keep them until they are asked for.
     ///
     /// # Errors
-    /// The provider's refusal or the network's; a failure of [`Origin::Ourselves`](postroom_model::failure::Origin)
-    /// when the message is larger than `limit`.
-    async fn fetch(&self, provider_id: &str, limit: u64) -> Result<Option<Bytes>, Failure>;
+    /// The provider's refusal, the network's or the sink's; a failure of
+    /// [`Origin::Ourselves`](postroom_model::failure::Origin) when the message is larger than `limit`. What was written
+    /// until then is worth nothing.
+    async fn fetch(
+        &self,
+        provider_id: &str,
+        limit: u64,
+        sink: &mut dyn MessageSink,
+    ) -> Result<Option<u64>, Failure>;
 
     /// Opens the mailbox and reads one header, as *Validate selected address* does. Gives one sentence.
     ///
     /// # Errors
     /// The provider's refusal or the network's, with advice.
     async fn probe(&self) -> Result<String, Failure>;
+
+    /// Waits until the provider says that the mailbox has something new, at most `limit`: IDLE, streaming
+    /// notifications. It only wakes; what is new is found by [`Source::changes`], and polling goes on beside it.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's: ask again later, the mailbox itself is not failing by it.
+    async fn wait(&self, limit: Duration) -> Result<Woken, Failure> {
+        let _ = limit;
+        Ok(Woken::NotOffered)
+    }
+}
+
+/// Why [`Source::wait`] returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// Something is new.
+    News,
+    /// Nothing was, for as long as was asked.
+    Quiet,
+    /// This provider cannot tell: it is polled only.
+    NotOffered,
+}
+
+/// Where a message is written while it is fetched.
+#[async_trait]
+pub trait MessageSink: Send {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// A failure of our own: the disk is full.
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Failure>;
+}
+
+/// Small messages can be kept in memory.
+#[async_trait]
+impl MessageSink for Vec<u8> {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Failure> {
+        self.extend_from_slice(&chunk);
+        Ok(())
+    }
+}
+
+/// One e-mail account to be opened.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Its address.
+    pub address: EmailAddress,
+    /// Its own user name; blank takes the connection's, or where that is blank too the address.
+    pub user_name: String,
+    /// Its own password; none takes the connection's secret.
+    pub password: Option<SecretString>,
+}
+
+impl Account {
+    /// An account that is opened with what the connection has.
+    pub fn of(address: EmailAddress) -> Self {
+        Self { address, user_name: String::new(), password: None }
+    }
 }
 
 /// Makes senders and sources for connections.
@@ -177,11 +257,7 @@ pub trait Transports: Send + Sync {
     ///
     /// # Errors
     /// As for [`Transports::sender`].
-    async fn source(
-        &self,
-        connection: &Connection,
-        mailbox: &EmailAddress,
-    ) -> Result<Box<dyn Source>, Failure>;
+    async fn source(&self, connection: &Connection, mailbox: &Mailbox) -> Result<Box<dyn Source>, Failure>;
 }
 
 /// Gives the current credential of a connection at the moment it is needed.
@@ -192,6 +268,14 @@ pub trait Credentials: Send + Sync {
     /// # Errors
     /// A failure of our own when it cannot be opened.
     async fn current(&self, connection: ConnectionId) -> Result<Option<(Credential, SecretString)>, Failure>;
+
+    /// The password of one mailbox of its own; none when the connection's credential opens it.
+    ///
+    /// # Errors
+    /// A failure of our own when it cannot be opened.
+    async fn mailbox_password(&self, _: MailboxId) -> Result<Option<SecretString>, Failure> {
+        Ok(None)
+    }
 
     /// Object id of the application in Microsoft Entra, which a certificate needs to be rolled; none when nobody
     /// wrote it down.

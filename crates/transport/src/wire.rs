@@ -8,19 +8,20 @@ use postroom_entra::token::FederatedToken;
 use postroom_entra::{CertificateCredential, TokenClient, TokenCredential, TokenRequest};
 use postroom_graph::GraphClient;
 use postroom_model::connection::{
-    AuthenticationFlow, Connection, ConnectionKind, ConnectionSettings, SecretField,
+    AuthenticationFlow, Connection, ConnectionKind, ConnectionSettings, ExchangeApi, SecretField,
 };
 use postroom_model::credential::{Credential, CredentialKind};
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::{EmailAddress, Env, ExposeSecret, SecretString};
+use postroom_model::mailbox::Mailbox;
+use postroom_model::{Env, ExposeSecret, SecretString};
 
 use crate::graph::{GraphSender, GraphSource};
-use crate::{Credentials, Sender, Source, Transports};
+use crate::{Account, Credentials, Sender, Source, Transports};
 
 /// Makes senders and sources over the network. Share one in the process.
 pub struct Wire {
     pub(crate) http: reqwest::Client,
-    tokens: Arc<TokenClient>,
+    pub(crate) tokens: Arc<TokenClient>,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) env: Env,
 }
@@ -46,67 +47,145 @@ impl Wire {
     /// Nothing is sent yet.
     ///
     /// # Errors
-    /// A failure with [`Decision::Hold`] naming the first thing that is missing or wrong in the settings, or what is
-    /// not available yet.
+    /// A failure with [`Decision::Hold`] naming the first thing that is missing or wrong in the settings.
     pub fn graph_for(
         &self,
         settings: &ConnectionSettings,
         secret: Option<SecretString>,
     ) -> Result<GraphClient, Failure> {
-        available(settings)?;
+        let request = self.token_request(settings, secret)?;
+        let tokens = Arc::clone(&self.tokens);
+        let graph = settings.cloud.endpoints().graph;
+        Ok(GraphClient::new(self.http.clone(), tokens, request, graph, self.env.clone()))
+    }
+
+    /// A sender for settings that need not be saved: for the check. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// As for [`Wire::graph_for`].
+    pub fn sender_for(
+        &self,
+        settings: &ConnectionSettings,
+        secret: Option<SecretString>,
+    ) -> Result<Box<dyn Sender>, Failure> {
+        match (settings.kind, settings.api) {
+            (ConnectionKind::ExchangeOnline, ExchangeApi::Graph) => {
+                Ok(Box::new(GraphSender::new(self.graph_for(settings, secret)?)))
+            }
+            (ConnectionKind::ExchangeOnline | ConnectionKind::Exchange, _) => {
+                crate::ews::sender(self, settings, secret)
+            }
+            (ConnectionKind::Smtp, _) => crate::smtp::sender(self, settings, secret),
+            (ConnectionKind::Imap, _) => Err(hold(settings, IMAP_RECEIVES_ONLY)),
+        }
+    }
+
+    /// A source for settings that need not be saved: for the check. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// As for [`Wire::graph_for`].
+    pub fn source_for(
+        &self,
+        settings: &ConnectionSettings,
+        secret: Option<SecretString>,
+        account: &Account,
+    ) -> Result<Box<dyn Source>, Failure> {
+        match (settings.kind, settings.api) {
+            (ConnectionKind::ExchangeOnline, ExchangeApi::Graph) => {
+                let client = self.graph_for(settings, secret)?;
+                Ok(Box::new(GraphSource::new(client, account.address.clone(), self.env.clone())))
+            }
+            (ConnectionKind::ExchangeOnline | ConnectionKind::Exchange, _) => {
+                crate::ews::source(self, settings, secret, account)
+            }
+            (ConnectionKind::Imap, _) => crate::imap::source(self, settings, secret, account),
+            (ConnectionKind::Smtp, _) => Err(hold(settings, SMTP_SENDS_ONLY)),
+        }
+    }
+
+    /// What a token for these settings is asked with.
+    ///
+    /// # Errors
+    /// A failure with [`Decision::Hold`] naming the first thing that is missing or wrong in the settings.
+    pub(crate) fn token_request(
+        &self,
+        settings: &ConnectionSettings,
+        secret: Option<SecretString>,
+    ) -> Result<TokenRequest, Failure> {
+        let secret = self.valid(settings, secret)?;
+        let Some(secret) = secret else {
+            return Err(hold(settings, format!("{} is missing", settings.flow.label())));
+        };
+        Ok(TokenRequest {
+            authority: settings.cloud.endpoints().authority,
+            tenant: settings.tenant_id.trim().to_owned(),
+            application: settings.application_id.trim().to_owned(),
+            scope: settings.token_scope(),
+            credential: credential(settings, secret)?,
+        })
+    }
+
+    /// Gives the secret back when the settings are without error.
+    ///
+    /// # Errors
+    /// A failure with [`Decision::Hold`] naming the first thing that is missing or wrong in the settings.
+    pub(crate) fn valid(
+        &self,
+        settings: &ConnectionSettings,
+        secret: Option<SecretString>,
+    ) -> Result<Option<SecretString>, Failure> {
         let field = secret.as_ref().map_or(SecretField::Missing, SecretField::Typed);
         if let Some(problem) = settings.validate(field).errors().next() {
             let mut failure = hold(settings, problem.message.clone());
             failure.advice.clone_from(&problem.hint);
             return Err(failure);
         }
-        let Some(secret) = secret else {
-            return Err(hold(settings, format!("{} is missing", settings.flow.label())));
-        };
-        let endpoints = settings.cloud.endpoints();
-        let request = TokenRequest {
-            authority: endpoints.authority.clone(),
-            tenant: settings.tenant_id.trim().to_owned(),
-            application: settings.application_id.trim().to_owned(),
-            scope: endpoints.graph_scope(),
-            credential: credential(settings, secret)?,
-        };
-        let tokens = Arc::clone(&self.tokens);
-        Ok(GraphClient::new(self.http.clone(), tokens, request, endpoints.graph, self.env.clone()))
+        Ok(secret)
     }
 
-    /// A Graph client for a saved connection.
-    pub(crate) async fn graph(&self, connection: &Connection) -> Result<GraphClient, Failure> {
+    /// The secret of a saved connection.
+    pub(crate) async fn secret(&self, connection: &Connection) -> Result<Option<SecretString>, Failure> {
         let settings = &connection.settings;
-        available(settings)?;
         let stored = self.credentials.current(connection.id).await?;
         if let Some((Credential { kind, .. }, _)) = &stored
+            && settings.uses_entra()
             && *kind != expected(settings.flow)
         {
             let words = format!("the stored credential does not fit the flow {}", settings.flow.label());
             return Err(hold(settings, words));
         }
-        self.graph_for(settings, stored.map(|(_, secret)| secret))
+        Ok(stored.map(|(_, secret)| secret))
+    }
+
+    /// A Graph client for a saved connection.
+    pub(crate) async fn graph(&self, connection: &Connection) -> Result<GraphClient, Failure> {
+        let secret = self.secret(connection).await?;
+        self.graph_for(&connection.settings, secret)
     }
 }
+
+const IMAP_RECEIVES_ONLY: &str = "IMAP receives only: choose another connection for sending";
+const SMTP_SENDS_ONLY: &str = "SMTP sends only: choose another connection for mailboxes";
 
 #[async_trait]
 impl Transports for Wire {
     fn can_send(&self, settings: &ConnectionSettings) -> Result<(), String> {
-        available(settings).map_err(|failure| failure.words)
+        if settings.kind.sends() { Ok(()) } else { Err(IMAP_RECEIVES_ONLY.to_owned()) }
     }
 
     async fn sender(&self, connection: &Connection) -> Result<Box<dyn Sender>, Failure> {
-        Ok(Box::new(GraphSender::new(self.graph(connection).await?)))
+        let secret = self.secret(connection).await?;
+        self.sender_for(&connection.settings, secret)
     }
 
-    async fn source(
-        &self,
-        connection: &Connection,
-        mailbox: &EmailAddress,
-    ) -> Result<Box<dyn Source>, Failure> {
-        let client = self.graph(connection).await?;
-        Ok(Box::new(GraphSource::new(client, mailbox.clone(), self.env.clone())))
+    async fn source(&self, connection: &Connection, mailbox: &Mailbox) -> Result<Box<dyn Source>, Failure> {
+        let account = Account {
+            address: mailbox.address.clone(),
+            user_name: mailbox.settings.user_name.trim().to_owned(),
+            password: self.credentials.mailbox_password(mailbox.id).await?,
+        };
+        let secret = self.secret(connection).await?;
+        self.source_for(&connection.settings, secret, &account)
     }
 }
 
@@ -114,17 +193,6 @@ impl Transports for Wire {
 pub(crate) fn hold(settings: &ConnectionSettings, words: impl Into<String>) -> Failure {
     let operation = format!("connect {}", settings.display_name());
     Failure::new(operation, Origin::Ourselves, words, Decision::Hold)
-}
-
-/// Refuses what this version cannot do.
-fn available(settings: &ConnectionSettings) -> Result<(), Failure> {
-    let missing = match settings.kind {
-        ConnectionKind::Exchange => "EWS is not available yet in this version",
-        ConnectionKind::Imap => "IMAP is not available yet in this version",
-        ConnectionKind::Smtp => "SMTP is not available yet in this version",
-        ConnectionKind::ExchangeOnline => return Ok(()),
-    };
-    Err(hold(settings, missing))
 }
 
 /// The kind of credential a flow needs.

@@ -211,7 +211,7 @@ impl ConnectionForm {
         };
         let authority = read("authority", "Sign-in address", defaults.authority);
         let graph = read("graph", "Graph address", defaults.graph);
-        Cloud::Custom(Endpoints { authority, graph })
+        Cloud::Custom(Endpoints { authority, graph, exchange: None })
     }
 
     /// Which input takes the secret: `password` (row 17) or `client_secret` (row 23).

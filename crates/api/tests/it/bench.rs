@@ -11,8 +11,9 @@ use postroom_api::{ApiState, new_api_key, router};
 use postroom_engine::{Engine, EngineSettings};
 use postroom_model::connection::{ConnectionKind, ConnectionSettings, EmailMethod, OutgoingSettings};
 use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::mailbox::Mailbox;
 use postroom_model::people::ApiKey;
-use postroom_model::{ConnectionId, EmailAddress, Env, ExposeSecret};
+use postroom_model::{ConnectionId, Env, ExposeSecret};
 use postroom_store::{KeyFile, SaveConnection, SqliteOptions, SqliteStore, Store};
 use postroom_transport::{Sender, Source, Transports};
 use serde_json::{Value, json};
@@ -36,7 +37,7 @@ impl Transports for Nowhere {
     async fn source(
         &self,
         _: &postroom_model::connection::Connection,
-        _: &EmailAddress,
+        _: &Mailbox,
     ) -> Result<Box<dyn Source>, Failure> {
         Err(Failure::new("read", Origin::Ourselves, "no transport in this test", Decision::Hold))
     }

@@ -104,7 +104,7 @@ fn looked_up(found: Reconciled, failure: Failure) -> SendOutcome {
     match found {
         Reconciled::Sent(receipt) => SendOutcome::Sent(receipt),
         Reconciled::NotSent { .. } => SendOutcome::NotSent(failure),
-        Reconciled::StillUnknown(failure) => SendOutcome::Unknown(failure),
+        Reconciled::StillUnknown(failure) | Reconciled::CannotTell(failure) => SendOutcome::Unknown(failure),
     }
 }
 

@@ -99,6 +99,7 @@ impl Tenant {
         settings.cloud = Cloud::Custom(Endpoints {
             authority: ready.authority.parse().unwrap(),
             graph: ready.graph.parse().unwrap(),
+            exchange: None,
         });
         let mut request = CheckRequest::new(settings, Some(SecretString::from(self.secret.clone())));
         request.mailboxes = vec![ORDERS.parse().unwrap()];

@@ -128,7 +128,7 @@ pub(crate) async fn validate(
     let found = engine.store.mailbox(mailbox).await?.ok_or_else(untouched)?;
     let connection = engine.store.connection(found.connection).await?.ok_or_else(untouched)?;
     let probed = async {
-        let source = engine.transports.source(&connection, &found.address).await?;
+        let source = engine.transports.source(&connection, &found).await?;
         bounded("open the mailbox", source.probe()).await
     };
     let (ok, words) = match probed.await {

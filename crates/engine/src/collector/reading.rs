@@ -110,7 +110,7 @@ impl Reading<'_> {
     async fn pages(&mut self) -> Result<bool, Stopped> {
         let engine = self.engine;
         let mailbox = &self.claimed.mailbox;
-        let source = engine.transports.source(&self.claimed.connection, &mailbox.address).await?;
+        let source = engine.transports.source(&self.claimed.connection, mailbox).await?;
         let gives_way_at = engine.after(super::lease(engine) / 2);
         let mut cursor = self.claimed.cursor.clone();
         self.again = self.to_fetch_again().await?;
@@ -255,7 +255,9 @@ impl Reading<'_> {
 
     async fn ask_for(&self, source: &dyn Source, remote: &RemoteMessage) -> Result<Option<Bytes>, Failure> {
         let limit = self.engine.settings.max_collect_bytes;
-        bounded("fetch a message", source.fetch(&remote.provider_id, limit)).await
+        let mut raw = Vec::new();
+        let found = bounded("fetch a message", source.fetch(&remote.provider_id, limit, &mut raw)).await?;
+        Ok(found.map(|_| raw.into()))
     }
 
     fn set_apart(&self, remote: &RemoteMessage, reason: &str) -> Content {

@@ -171,7 +171,9 @@ impl Attempt {
                 conclusion.events.insert(0, looked_up);
                 return LookedUp::Concluded(conclusion);
             }
-            Reconciled::StillUnknown(failure) => return LookedUp::Concluded(self.still_unknown(&failure)),
+            Reconciled::StillUnknown(failure) | Reconciled::CannotTell(failure) => {
+                return LookedUp::Concluded(self.still_unknown(&failure));
+            }
             Reconciled::NotSent { draft: Some(draft) } => {
                 (Some(draft), "it was not sent; the draft is there")
             }

@@ -118,6 +118,7 @@ pass_on! {
     MailboxStore {
         fn save_mailbox(save: SaveMailbox) -> Mailbox;
         fn remove_mailbox(id: MailboxId, actor: &str) -> ();
+        fn mailbox_password(id: MailboxId) -> Option<SecretString>;
         fn mailbox(id: MailboxId) -> Option<Mailbox>;
         fn mailboxes_by_address(address: &EmailAddress) -> Vec<Mailbox>;
         fn mailboxes() -> Vec<Mailbox>;

@@ -196,7 +196,8 @@ impl House {
     pub(crate) async fn mailbox(&self, address: &str) -> MailboxId {
         let id = self.env.new_id();
         let settings = MailboxSettings::new(address, [MailType::CustomerOrder]);
-        let save = SaveMailbox { id, connection: self.connection, settings, actor: "cli".into() };
+        let save =
+            SaveMailbox { id, connection: self.connection, settings, password: None, actor: "cli".into() };
         self.store.save_mailbox(save).await.unwrap();
         self.provider.folder(address, |_| {});
         id

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use postroom_model::connection::{Connection, ConnectionSettings};
 use postroom_model::credential::CredentialKind;
 use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::mailbox::Mailbox;
 use postroom_model::{EmailAddress, Env, ExposeSecret, SecretString, Timestamp};
 use postroom_store::Store;
 use postroom_transport::{
@@ -252,7 +253,7 @@ impl Transports for Signing {
         Ok(Box::new(SigningSender { office: self.office.clone(), secret, _alive: alive }))
     }
 
-    async fn source(&self, _: &Connection, _: &EmailAddress) -> Result<Box<dyn Source>, Failure> {
+    async fn source(&self, _: &Connection, _: &Mailbox) -> Result<Box<dyn Source>, Failure> {
         Err(refused("nothing is read here"))
     }
 }

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use postroom_model::Timestamp;
 use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings};
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::{EmailAddress, Timestamp};
+use postroom_model::mailbox::Mailbox;
 use postroom_transport::{
-    Changes, Receipt, Reconciled, RemoteMessage, SendJob, SendNotes, SendOutcome, Sender, Source, Transports,
+    Changes, MessageSink, Receipt, Reconciled, RemoteMessage, SendJob, SendNotes, SendOutcome, Sender,
+    Source, Transports,
 };
 use tokio::sync::Semaphore;
 
@@ -146,8 +148,8 @@ impl Transports for Door {
         }
     }
 
-    async fn source(&self, _: &Connection, mailbox: &EmailAddress) -> Result<Box<dyn Source>, Failure> {
-        Ok(Box::new(FakeSource(self.0.clone(), mailbox.to_string())))
+    async fn source(&self, _: &Connection, mailbox: &Mailbox) -> Result<Box<dyn Source>, Failure> {
+        Ok(Box::new(FakeSource(self.0.clone(), mailbox.address.to_string())))
     }
 }
 
@@ -262,7 +264,29 @@ impl Source for FakeSource {
         })
     }
 
-    async fn fetch(&self, provider_id: &str, limit: u64) -> Result<Option<Bytes>, Failure> {
+    async fn fetch(
+        &self,
+        provider_id: &str,
+        limit: u64,
+        sink: &mut dyn MessageSink,
+    ) -> Result<Option<u64>, Failure> {
+        let Some(raw) = self.raw(provider_id, limit)? else { return Ok(None) };
+        let size = raw.len() as u64;
+        sink.write(raw).await?;
+        Ok(Some(size))
+    }
+
+    async fn probe(&self) -> Result<String, Failure> {
+        self.0.call(format!("probe {}", self.1));
+        self.0.folder(&self.1, |folder| match folder.closed.as_ref().or(folder.probe_refusal.as_ref()) {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(format!("{} messages", folder.messages.len())),
+        })
+    }
+}
+
+impl FakeSource {
+    fn raw(&self, provider_id: &str, limit: u64) -> Result<Option<Bytes>, Failure> {
         self.0.call(format!("fetch {provider_id}"));
         self.0.folder(&self.1, |folder| {
             if let Some(failure) = folder.broken.get(provider_id) {
@@ -280,14 +304,6 @@ impl Source for FakeSource {
                 Some((_, _, raw)) => Ok(Some(raw.clone().into())),
                 None => Ok(None),
             }
-        })
-    }
-
-    async fn probe(&self) -> Result<String, Failure> {
-        self.0.call(format!("probe {}", self.1));
-        self.0.folder(&self.1, |folder| match folder.closed.as_ref().or(folder.probe_refusal.as_ref()) {
-            Some(failure) => Err(failure.clone()),
-            None => Ok(format!("{} messages", folder.messages.len())),
         })
     }
 }

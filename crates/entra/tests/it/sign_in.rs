@@ -15,7 +15,7 @@ use crate::http;
 use crate::stub::{Reply, Stub};
 
 fn request(authority: &Url) -> SignInRequest {
-    let endpoints = Endpoints { authority: authority.clone(), graph: authority.clone() };
+    let endpoints = Endpoints { authority: authority.clone(), graph: authority.clone(), exchange: None };
     SignInRequest::for_setup(&Cloud::Custom(endpoints), "contoso.example")
 }
 

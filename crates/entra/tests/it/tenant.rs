@@ -37,7 +37,11 @@ impl World {
     fn cloud(&self) -> Cloud {
         let ready = self.sandbox.ready();
         let url = |text: &str| Url::parse(text).unwrap();
-        Cloud::Custom(Endpoints { authority: url(&ready.authority), graph: url(&ready.graph) })
+        Cloud::Custom(Endpoints {
+            authority: url(&ready.authority),
+            graph: url(&ready.graph),
+            exchange: None,
+        })
     }
 
     /// The administrator signs in by device code.

@@ -27,6 +27,9 @@ pub struct Endpoints {
     pub authority: Url,
     /// Microsoft Graph without version: `https://graph.microsoft.com`.
     pub graph: Url,
+    /// Exchange, where its address does not follow from the cloud: EWS is at `EWS/Exchange.asmx` below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Url>,
 }
 
 impl Endpoints {
@@ -60,7 +63,7 @@ impl Cloud {
             Self::Custom(endpoints) => return endpoints.clone(),
         };
         let constant = |text: &str| Url::parse(text).expect("a constant URL parses");
-        Endpoints { authority: constant(authority), graph: constant(graph) }
+        Endpoints { authority: constant(authority), graph: constant(graph), exchange: None }
     }
 
     /// Microsoft's own clouds.

@@ -184,7 +184,7 @@ fn merged(existing: Option<&Connection>, save: SaveArguments) -> anyhow::Result<
         settings.cloud = cloud;
     }
     if let (Some(authority), Some(graph)) = (save.authority, save.graph) {
-        settings.cloud = Cloud::Custom(Endpoints { authority, graph });
+        settings.cloud = Cloud::Custom(Endpoints { authority, graph, exchange: None });
     }
     Ok(settings)
 }

@@ -118,7 +118,8 @@ async fn add_mailbox(app: &App, add: AddArguments) -> anyhow::Result<()> {
     }
     saveable(&settings.validate(), "the mailbox is not saved")?;
     let id = existing.map_or_else(|| app.env.new_id(), |mailbox| mailbox.id);
-    let save = SaveMailbox { id, connection: connection.id, settings, actor: ACTOR.to_owned() };
+    let save =
+        SaveMailbox { id, connection: connection.id, settings, password: None, actor: ACTOR.to_owned() };
     let mailbox = app.store.save_mailbox(save).await?;
     app.engine.nudge();
     output::talk(format!("saved {}", mailbox.address));

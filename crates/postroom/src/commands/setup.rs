@@ -252,7 +252,11 @@ impl PlanArguments {
             plan.cloud.clone_from(cloud);
         }
         if let (Some(authority), Some(graph)) = (&self.authority, &self.graph) {
-            plan.cloud = Cloud::Custom(Endpoints { authority: authority.clone(), graph: graph.clone() });
+            plan.cloud = Cloud::Custom(Endpoints {
+                authority: authority.clone(),
+                graph: graph.clone(),
+                exchange: None,
+            });
         }
         plan
     }

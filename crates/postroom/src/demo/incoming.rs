@@ -104,7 +104,7 @@ async fn accounts(stage: &mut Stage) -> anyhow::Result<()> {
         stage.guide.verify(problems.is_empty(), format!("{} is refused: {problems}", settings.address));
         let id = stage.env.new_id();
         let connection = stage.connection.context("step E10 comes first")?;
-        let save = SaveMailbox { id, connection, settings, actor: "user:admin".to_owned() };
+        let save = SaveMailbox { id, connection, settings, password: None, actor: "user:admin".to_owned() };
         ids.push(stage.app.store.save_mailbox(save).await?.id);
     }
     let mut words = Vec::new();

@@ -127,6 +127,7 @@ async fn set_up(folder: &Path, listen: SocketAddr, env: Env) -> anyhow::Result<S
     let cloud = Cloud::Custom(Endpoints {
         authority: Url::parse(&ready.authority).context("the tenant's authority")?,
         graph: Url::parse(&ready.graph).context("the tenant's Graph")?,
+        exchange: None,
     });
     output::data(format!("a Microsoft 365 tenant of your own: http://{}", sandbox.address()));
     output::data(format!("Postroom: {}", server.url()));

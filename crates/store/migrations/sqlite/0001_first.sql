@@ -44,6 +44,7 @@ CREATE TABLE mailboxes (
     address          TEXT NOT NULL,
     address_key      TEXT NOT NULL, -- lower-case, so that equal addresses are equal
     user_name        TEXT NOT NULL,
+    password         BLOB, -- sealed; NULL where the connection's credential opens it
     polling_interval TEXT NOT NULL,
     available_to_all INTEGER NOT NULL CHECK (available_to_all IN (0, 1)),
     state            TEXT NOT NULL,

@@ -9,7 +9,7 @@ use postroom_model::connection::ConnectionSettings;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::mailbox::{Availability, Mailbox, MailboxSettings, MailboxState, Validation};
 use postroom_model::people::Viewer;
-use postroom_model::{EmailAddress, MailboxId, PollingInterval, Timestamp};
+use postroom_model::{EmailAddress, MailboxId, PollingInterval, SecretString, Timestamp};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -24,7 +24,7 @@ use crate::{ClaimedMailbox, Lease, MailboxStore, NodeId, PollFinish, SaveMailbox
 macro_rules! select_mailboxes {
     ($($rest:expr),*) => {
         concat!(
-            "SELECT b.*,
+            "SELECT b.*, b.password IS NOT NULL AS has_password,
                 (SELECT json_group_array(type) FROM mailbox_types WHERE mailbox = b.id) AS types,
                 (SELECT json_group_array(hex(member)) FROM mailbox_groups WHERE mailbox = b.id) AS groups,
                 (SELECT json_group_array(member) FROM mailbox_roles WHERE mailbox = b.id) AS roles,
@@ -65,6 +65,7 @@ fn mailbox(row: &SqliteRow) -> Result<Mailbox, Fault> {
             polling_interval: cells.word("polling_interval")?,
         },
         address,
+        has_password: cells.int("has_password")? == 1,
         state: cells.word("state")?,
         last_error: cells.opt_text("last_error")?,
         failures: cells.count("failures")?,
@@ -243,6 +244,10 @@ impl MailboxStore for SqliteStore {
 
     async fn remove_mailbox(&self, id: MailboxId, actor: &str) -> Result<(), StoreError> {
         self.tell("remove a mailbox", self.retire_mailbox(id, actor).await)
+    }
+
+    async fn mailbox_password(&self, id: MailboxId) -> Result<Option<SecretString>, StoreError> {
+        self.tell("read a mailbox's password", self.open_password(id).await)
     }
 
     async fn mailbox(&self, id: MailboxId) -> Result<Option<Mailbox>, StoreError> {

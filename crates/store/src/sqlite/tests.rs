@@ -118,7 +118,8 @@ async fn a_mailbox_whose_row_contradicts_itself_is_set_apart_and_holds_up_no_oth
     let mut ids = vec![];
     for address in ["a@contoso.example", "b@contoso.example"] {
         let settings = MailboxSettings::new(address, [MailType::Case]);
-        let save = SaveMailbox { id: store.env.new_id(), connection, settings, actor: "cli".into() };
+        let save =
+            SaveMailbox { id: store.env.new_id(), connection, settings, password: None, actor: "cli".into() };
         ids.push(store.save_mailbox(save).await.unwrap().id);
     }
     let (bad, good) = (ids[0], ids[1]);

@@ -158,10 +158,10 @@ pub(crate) async fn a_removed_mailbox_is_out_of_use_and_comes_back_as_it_was(mak
         .save_mailbox(bench.env.new_id(), connection, "quotes@contoso.example", only_users([bert.user]))
         .await;
     let settings = Bench::mailbox_settings(address, only_users([bert.user]));
-    let renamed = SaveMailbox { id: other, connection, settings, actor: "cli".into() };
+    let renamed = SaveMailbox { id: other, connection, settings, password: None, actor: "cli".into() };
     assert!(matches!(bench.store.save_mailbox(renamed).await, Err(StoreError::Refused { .. })));
     let settings = Bench::mailbox_settings(address, Availability::All);
-    let stale = SaveMailbox { id: one, connection, settings, actor: "cli".into() };
+    let stale = SaveMailbox { id: one, connection, settings, password: None, actor: "cli".into() };
     assert!(matches!(bench.store.save_mailbox(stale).await, Err(StoreError::Untouched { .. })));
 
     let fresh = bench.env.new_id();

@@ -152,7 +152,7 @@ impl Bench {
         availability: Availability,
     ) -> MailboxId {
         let settings = Self::mailbox_settings(address, availability);
-        let save = SaveMailbox { id, connection, settings, actor: "user:admin".into() };
+        let save = SaveMailbox { id, connection, settings, password: None, actor: "user:admin".into() };
         self.store.save_mailbox(save).await.unwrap().id
     }
 

@@ -232,7 +232,7 @@ pub(crate) async fn a_mailbox_with_mail_stays_the_account_it_is(make: impl Async
     let id = bench.received(mailbox, "Sick note").await;
     for (connection, address) in [(here, "quotes@contoso.example"), (there, "hr@contoso.example")] {
         let settings = Bench::mailbox_settings(address, Availability::All);
-        let save = SaveMailbox { id: mailbox, connection, settings, actor: "cli".into() };
+        let save = SaveMailbox { id: mailbox, connection, settings, password: None, actor: "cli".into() };
         let refused = bench.store.save_mailbox(save).await.unwrap_err();
         assert_eq!(
             refused.to_string(),
@@ -269,7 +269,7 @@ pub(crate) async fn the_connections_interval_reaches_the_mailboxes_that_have_non
         polling_interval: "30".parse().unwrap(),
         ..Bench::mailbox_settings("b@contoso.example", Availability::All)
     };
-    let save = SaveMailbox { id: own, connection, settings, actor: "cli".into() };
+    let save = SaveMailbox { id: own, connection, settings, password: None, actor: "cli".into() };
     bench.store.save_mailbox(save).await.unwrap();
     let (hour, half) = (bench.after(3_600), bench.after(1_800));
     for (id, due) in [(heir, hour), (own, half)] {
@@ -320,7 +320,8 @@ pub(crate) async fn saving_a_mailbox_touches_no_other(make: impl AsyncFn() -> Be
     bench.save_mailbox(two, connection, "c@contoso.example", Availability::nobody()).await;
     assert_eq!(bench.store.mailbox(one).await.unwrap().unwrap(), before);
     let settings = Bench::mailbox_settings("A@Contoso.example", Availability::All);
-    let save = postroom_store::SaveMailbox { id: two, connection, settings, actor: "cli".into() };
+    let save =
+        postroom_store::SaveMailbox { id: two, connection, settings, password: None, actor: "cli".into() };
     let taken = bench.store.save_mailbox(save).await.unwrap_err();
     assert_eq!(taken.to_string(), "the mailbox A@Contoso.example is already there");
     let all = bench.store.mailboxes().await.unwrap();

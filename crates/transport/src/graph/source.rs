@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use postroom_graph::wire::{DeltaEntry, Message};
 use postroom_graph::{DeltaPage, GraphClient, GraphError};
 use postroom_model::failure::Failure;
 use postroom_model::{EmailAddress, Env};
 
-use crate::{Changes, RemoteMessage, Source};
+use crate::{Changes, MessageSink, RemoteMessage, Source};
 
 /// Messages asked for per page: enough that a busy mailbox needs few requests, few enough that a page is stored in
 /// one short transaction.
@@ -95,9 +94,18 @@ impl Source for GraphSource {
         Ok(Changes { messages, removed, cursor: page.cursor, more: page.more, resync })
     }
 
-    async fn fetch(&self, provider_id: &str, limit: u64) -> Result<Option<Bytes>, Failure> {
+    async fn fetch(
+        &self,
+        provider_id: &str,
+        limit: u64,
+        sink: &mut dyn MessageSink,
+    ) -> Result<Option<u64>, Failure> {
         match self.client.message_mime(self.mailbox.as_str(), provider_id, limit).await {
-            Ok(raw) => Ok(Some(raw)),
+            Ok(raw) => {
+                let size = raw.len() as u64;
+                sink.write(raw).await?;
+                Ok(Some(size))
+            }
             Err(error) if error.is_item_not_found() => Ok(None),
             Err(error) => Err(self.failure(&error)),
         }

@@ -21,6 +21,7 @@ use postroom_model::connection::{
 };
 use postroom_model::credential::{Credential, CredentialKind, CredentialState};
 use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::mailbox::{MailType, Mailbox, MailboxSettings, MailboxState};
 use postroom_model::outbox::Envelope;
 use postroom_model::{ConnectionId, EmailAddress, Env, SecretString};
 use postroom_transport::{Credentials, SendJob, SendNotes, Wire};
@@ -59,13 +60,32 @@ pub(crate) fn settings(graph: &url::Url) -> ConnectionSettings {
     settings.flow = AuthenticationFlow::ClientSecret;
     settings.tenant_id = "contoso.example".into();
     settings.application_id = "5a1b2c3d-0000-4000-8000-00000000a001".into();
-    settings.cloud = Cloud::Custom(Endpoints { authority: graph.clone(), graph: graph.clone() });
+    settings.cloud =
+        Cloud::Custom(Endpoints { authority: graph.clone(), graph: graph.clone(), exchange: None });
     settings
 }
 
 pub(crate) fn connection(settings: ConnectionSettings) -> Connection {
     let (env, _clock) = Env::for_test(3);
     Connection { id: env.new_id(), settings, created_at: env.now(), updated_at: env.now() }
+}
+
+pub(crate) fn mailbox(at: &str) -> Mailbox {
+    let (env, _clock) = Env::for_test(4);
+    Mailbox {
+        id: env.new_id(),
+        connection: env.new_id(),
+        address: address(at),
+        settings: MailboxSettings::new(at, [MailType::CustomerOrder]),
+        has_password: false,
+        state: MailboxState::New,
+        last_error: None,
+        failures: 0,
+        last_success_at: None,
+        next_due_at: None,
+        validation: None,
+        removed_at: None,
+    }
 }
 
 pub(crate) fn wire_with(vault: Vault, total: Duration) -> Wire {

@@ -3,10 +3,10 @@ use postroom_transport::{Source, Transports};
 use serde_json::json;
 
 use crate::stub::{Reply, Stub};
-use crate::{FROM, address, connection, graph, page, refused, settings, wire};
+use crate::{FROM, connection, graph, mailbox, page, refused, settings, wire};
 
 async fn source(stub: &Stub) -> Box<dyn Source> {
-    wire().source(&connection(settings(&stub.url)), &address(FROM)).await.unwrap()
+    wire().source(&connection(settings(&stub.url)), &mailbox(FROM)).await.unwrap()
 }
 
 #[tokio::test]
@@ -110,9 +110,11 @@ async fn a_message_is_fetched_within_its_limit_or_gone() {
     })
     .await;
     let source = source(&stub).await;
-    assert_eq!(source.fetch("A", 14).await.unwrap().unwrap(), "Subject: x\r\n\r\n");
-    assert_eq!(source.fetch("A", 13).await.unwrap_err().origin, Origin::Ourselves);
-    assert_eq!(source.fetch("B", 100).await.unwrap(), None);
+    let mut raw = Vec::new();
+    assert_eq!(source.fetch("A", 14, &mut raw).await.unwrap(), Some(14));
+    assert_eq!(raw, b"Subject: x\r\n\r\n");
+    assert_eq!(source.fetch("A", 13, &mut raw).await.unwrap_err().origin, Origin::Ourselves);
+    assert_eq!(source.fetch("B", 100, &mut raw).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use postroom_entra::CertificateCredential;
-use postroom_model::connection::{AuthenticationFlow, ConnectionKind};
+use postroom_model::connection::{AuthenticationFlow, ConnectionKind, ConnectionSettings};
 use postroom_model::credential::CredentialKind;
 use postroom_model::failure::{Decision, Failure};
 use postroom_model::{Env, ExposeSecret};
 use postroom_transport::Transports;
 use url::Url;
 
-use crate::{FROM, SECRET, Vault, address, connection, settings, wire, wire_with};
+use crate::{FROM, SECRET, Vault, connection, mailbox, settings, wire, wire_with};
 
 fn here() -> Url {
     "http://127.0.0.1:1".parse().unwrap()
@@ -42,24 +42,20 @@ async fn what_is_missing_is_named_and_nothing_is_asked() {
     let error = empty.sender(&connection(settings(&here()))).await.err().unwrap();
     assert_eq!(held(&error), "Client secret is missing");
     let other = wire_with(Vault(Some(CredentialKind::Password)), Duration::from_secs(1));
-    let error = other.source(&connection(settings(&here())), &address(FROM)).await.err().unwrap();
+    let error = other.source(&connection(settings(&here())), &mailbox(FROM)).await.err().unwrap();
     assert!(held(&error).contains("does not fit"));
 }
 
 #[tokio::test]
-async fn what_is_not_built_yet_says_so() {
+async fn what_a_kind_cannot_do_is_said() {
     assert_eq!(wire().can_send(&settings(&here())), Ok(()));
-    for (kind, words) in [
-        (ConnectionKind::Exchange, "EWS is not available yet in this version"),
-        (ConnectionKind::Imap, "IMAP is not available yet in this version"),
-        (ConnectionKind::Smtp, "SMTP is not available yet in this version"),
-    ] {
-        let mut other = settings(&here());
-        other.kind = kind;
-        assert_eq!(wire().can_send(&other), Err(words.to_owned()));
-        let error = wire().sender(&connection(other)).await.err().unwrap();
-        assert_eq!(held(&error), words);
-    }
+    let other = ConnectionSettings::new(ConnectionKind::Imap);
+    assert!(wire().can_send(&other).unwrap_err().contains("IMAP receives only"));
+    let error = wire().sender(&connection(other)).await.err().unwrap();
+    assert!(held(&error).contains("IMAP receives only"));
+    let other = ConnectionSettings::new(ConnectionKind::Smtp);
+    let error = wire().source(&connection(other), &mailbox(FROM)).await.err().unwrap();
+    assert!(held(&error).contains("SMTP sends only"));
 }
 
 #[tokio::test]

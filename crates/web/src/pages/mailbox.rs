@@ -262,7 +262,7 @@ async fn save(app: &App, user: &SignedIn, mut editor: Editor, fragment: bool) ->
     if !editor.problems.blocks() {
         let id = editor.id.unwrap_or_else(|| app.env.new_id());
         let (connection, settings, actor) = (editor.connection, editor.settings.clone(), user.actor());
-        match app.store.save_mailbox(SaveMailbox { id, connection, settings, actor }).await {
+        match app.store.save_mailbox(SaveMailbox { id, connection, settings, password: None, actor }).await {
             Ok(saved) => {
                 app.engine.nudge();
                 // A mailbox that was removed before comes back under its own id.

@@ -13,11 +13,11 @@ use postroom_model::connection::{
 use postroom_model::credential::CredentialKind;
 use postroom_model::draft::Draft;
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::mailbox::{Availability, MailType, MailboxSettings, MailboxState};
+use postroom_model::mailbox::{Availability, MailType, Mailbox, MailboxSettings, MailboxState};
 use postroom_model::outbox::OutboxState;
 use postroom_model::people::{Group, Role};
 use postroom_model::{
-    ConnectionId, EmailAddress, Env, GroupId, MailboxId, OutboxMessageId, SecretString, Timestamp, UserId,
+    ConnectionId, Env, GroupId, MailboxId, OutboxMessageId, SecretString, Timestamp, UserId,
 };
 use postroom_store::{
     Acceptance, CollectedBatch, FinishAttempt, KeyFile, NewCredential, NewInboxMessage, NewUser, NodeId,
@@ -50,7 +50,7 @@ impl Transports for Nowhere {
         Err(Failure::new("send", Origin::Ourselves, "no transport in this sample", Decision::Hold))
     }
 
-    async fn source(&self, _: &Connection, _: &EmailAddress) -> Result<Box<dyn Source>, Failure> {
+    async fn source(&self, _: &Connection, _: &Mailbox) -> Result<Box<dyn Source>, Failure> {
         Err(Failure::new("read", Origin::Ourselves, "no transport in this sample", Decision::Hold))
     }
 }
@@ -201,7 +201,13 @@ impl Sample {
             (self.env.new_id(), "service@contoso.example", MailType::Case, Availability::All),
         ] {
             let settings = MailboxSettings { availability, ..MailboxSettings::new(address, [kind]) };
-            let save = SaveMailbox { id, connection: self.connection, settings, actor: "test".into() };
+            let save = SaveMailbox {
+                id,
+                connection: self.connection,
+                settings,
+                password: None,
+                actor: "test".into(),
+            };
             self.store.save_mailbox(save).await.unwrap();
         }
         let service = self.store.mailboxes().await.unwrap().pop().unwrap();

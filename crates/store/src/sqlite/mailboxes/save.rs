@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use postroom_model::event::{EventKind, Subject};
 use postroom_model::mailbox::{Availability, Mailbox, MailboxSettings, MailboxState};
-use postroom_model::{EmailAddress, MailboxId};
+use postroom_model::{EmailAddress, MailboxId, SecretString};
 use sqlx::SqliteConnection;
 
 use super::{find, subject};
+use crate::seal::Place;
 use crate::sqlite::events::append;
 use crate::sqlite::fault::{Fault, one_row};
+use crate::sqlite::open::compare_key;
 use crate::sqlite::rows::{Cells, hex_list, key, micros, text_list};
 use crate::sqlite::{SqliteStore, connections};
 use crate::{SaveMailbox, StoreError};
@@ -81,15 +83,15 @@ async fn refuse_other_account(
     }
 }
 
-/// Where another account is meant from now on, and nothing was collected yet: the cursor is worthless, and a reading in
-/// progress must not commit.
+/// Where another account is meant from now on, and nothing was collected yet: the cursor is worthless, a reading in
+/// progress must not commit, and the password of the old account is none of the new server's.
 async fn forget_other_account(
     db: &mut SqliteConnection,
     save: &SaveMailbox,
     address: &EmailAddress,
 ) -> Result<(), Fault> {
     sqlx::query(
-        "UPDATE mailboxes SET cursor = NULL, state = ?, last_error = NULL, failures = 0,
+        "UPDATE mailboxes SET cursor = NULL, password = NULL, state = ?, last_error = NULL, failures = 0,
              lease_owner = NULL, lease_until = NULL
          WHERE id = ? AND (connection <> ? OR address_key <> ?)",
     )
@@ -142,6 +144,10 @@ async fn id_to_save(
     Ok(id)
 }
 
+fn place(row: &[u8]) -> Place<'_> {
+    Place { table: "mailboxes", column: "password", row }
+}
+
 fn address_of(save: &SaveMailbox) -> Result<EmailAddress, StoreError> {
     save.settings.address.parse().map_err(|error: postroom_model::address::InvalidAddress| {
         StoreError::Contradiction { table: "mailboxes", row: save.id.to_string(), what: error.to_string() }
@@ -160,14 +166,22 @@ impl SqliteStore {
         let id = id_to_save(&mut transaction, save, &address).await?;
         refuse_other_account(&mut transaction, save, &address).await?;
         forget_other_account(&mut transaction, save, &address).await?;
+        let sealed = match &save.password {
+            Some(password) => {
+                // The key file may have been made anew since this process opened the folder.
+                compare_key(&mut transaction, &self.sealer).await?;
+                Some(self.sealer.seal(place(&key(id.as_uuid())), password)?)
+            }
+            None => None,
+        };
         let polled = settings.polling_interval.resolve(connection.settings.polling_interval).is_some();
         sqlx::query(
             "INSERT INTO mailboxes (id, connection, address, address_key, user_name, polling_interval,
-                                    available_to_all, state, next_due_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                                    available_to_all, state, next_due_at, password)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              ON CONFLICT (id) DO UPDATE SET
                  connection = ?2, address = ?3, address_key = ?4, user_name = ?5, polling_interval = ?6,
-                 available_to_all = ?7, next_due_at = ?9",
+                 available_to_all = ?7, next_due_at = ?9, password = coalesce(?10, password)",
         )
         .bind(key(id.as_uuid()))
         .bind(key(save.connection.as_uuid()))
@@ -178,6 +192,7 @@ impl SqliteStore {
         .bind(settings.availability == Availability::All)
         .bind(MailboxState::New.as_str())
         .bind(polled.then(|| micros(self.env.now())))
+        .bind(sealed)
         .execute(&mut *transaction)
         .await
         .map_err(|error| Fault::or_taken(error, || format!("the mailbox {address}")))?;
@@ -189,11 +204,21 @@ impl SqliteStore {
         saved.ok_or_else(|| StoreError::Untouched { operation: OPERATION, subject: subject(id)() }.into())
     }
 
+    pub(super) async fn open_password(&self, id: MailboxId) -> Result<Option<SecretString>, Fault> {
+        let row = key(id.as_uuid());
+        let sealed: Option<Option<Vec<u8>>> =
+            sqlx::query_scalar("SELECT password FROM mailboxes WHERE id = ? AND removed_at IS NULL")
+                .bind(&row)
+                .fetch_optional(&self.readers)
+                .await?;
+        Ok(sealed.flatten().map(|sealed| self.sealer.open(place(&row), &sealed)).transpose()?)
+    }
+
     /// Retires a mailbox. Reads nothing of its row: one that contradicts itself can be removed too.
     pub(super) async fn retire_mailbox(&self, id: MailboxId, actor: &str) -> Result<(), Fault> {
         let mut transaction = self.begin().await?;
         let touched = sqlx::query(
-            "UPDATE mailboxes SET removed_at = ?, next_due_at = NULL, lease_owner = NULL, lease_until = NULL
+            "UPDATE mailboxes SET removed_at = ?, password = NULL, next_due_at = NULL, lease_owner = NULL, lease_until = NULL
              WHERE id = ? AND removed_at IS NULL",
         )
         .bind(micros(self.env.now()))

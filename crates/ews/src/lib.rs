@@ -1,0 +1,1 @@
+//! Exchange Web Services: wire types in both directions, and a client.
