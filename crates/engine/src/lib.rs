@@ -9,7 +9,8 @@
 //! | [`outbox`] | the worker that sends: claim, send, finish; what is unknown is looked up first |
 //! | [`outbox::retry`] | when to try again: a pure function |
 //! | [`collector`] | the worker that reads mailboxes: raw MIME and cursor committed together |
-//! | [`collector::pace`] | when to read again: a pure function |
+//! | [`collector::pace`] | when to read and to listen again: pure functions |
+//! | `collector::listening` | the worker that lets providers tell of news |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
 //! | [`watch`] | the workers that see in time: credentials that end, mailboxes that must be refused |
 //! | [`Engine`] | starts the workers, nudges them, and stops them |
@@ -54,6 +55,9 @@ pub struct EngineSettings {
     pub send_parallel: u32,
     /// Mailboxes read at the same time. Default 8.
     pub collect_parallel: u32,
+    /// Mailboxes that are listened to at the same time, each over a connection of its own that stands open; 0 for none.
+    /// Default 500: together with everything else below the 1,024 open files that many systems allow a process.
+    pub listen_parallel: u32,
     /// Longest time between two looks at the store without a nudge, in milliseconds. Default 1,000.
     pub idle_poll_ms: u64,
     /// How long a lease lasts, in seconds. Default 120.
@@ -71,6 +75,7 @@ impl Default for EngineSettings {
         Self {
             send_parallel: 8,
             collect_parallel: 8,
+            listen_parallel: 500,
             idle_poll_ms: 1_000,
             lease_seconds: 120,
             retry_window_hours: 120,
@@ -92,6 +97,7 @@ impl EngineSettings {
 pub(crate) struct Nudges {
     pub(crate) outbox: Notify,
     pub(crate) collector: Notify,
+    pub(crate) listening: Notify,
     pub(crate) router: Notify,
     pub(crate) credentials: Notify,
     pub(crate) scope: Notify,
@@ -168,6 +174,13 @@ impl Engine {
         });
         workers.spawn({
             let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
+            async move {
+                worker::keep("listening", idle, stop.clone(), || collector::listening::run(&engine, &stop))
+                    .await
+            }
+        });
+        workers.spawn({
+            let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
             async move { worker::keep("router", idle, stop.clone(), || router::run(&engine, &stop)).await }
         });
         self.spawn_watches(&mut workers, &stop);
@@ -237,6 +250,7 @@ impl Engine {
     pub fn nudge(&self) {
         self.nudges.outbox.notify_waiters();
         self.nudges.collector.notify_waiters();
+        self.nudges.listening.notify_waiters();
         self.nudges.router.notify_waiters();
         self.nudges.credentials.notify_waiters();
         self.nudges.scope.notify_waiters();
@@ -255,6 +269,13 @@ impl Engine {
     fn after(&self, wait: SignedDuration) -> Timestamp {
         self.env.now().saturating_add(wait).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// A number from 0 to 1 by chance, below 1.
+fn chance(env: &Env) -> f64 {
+    let mut bytes = [0; 4];
+    env.fill(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// A failure of the store, as a failure of our own: never permanent.

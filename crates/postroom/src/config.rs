@@ -263,6 +263,7 @@ impl Config {
                 renew_days_before: self.credentials.renew_days_before,
                 scope_minutes: self.credentials.scope_minutes,
             },
+            ..EngineSettings::default()
         }
     }
 }

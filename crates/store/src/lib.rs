@@ -54,7 +54,7 @@ pub use inbox::{
     CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, Refetch, StoredMessage,
 };
 pub use journals::JournalStore;
-pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, SaveMailbox};
+pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, PolledMailbox, SaveMailbox};
 pub use outbox::{Acceptance, ClaimedMessage, FinishAttempt, NewOutboxMessage, OutboxFilter, OutboxStore};
 pub use people::{NewUser, PeopleStore, Session};
 pub use seal::{KeyFile, Sealer};

@@ -5,7 +5,7 @@ use postroom_model::connection::Connection;
 use postroom_model::event::Event;
 use postroom_model::mailbox::{Mailbox, MailboxSettings, MailboxState, Validation};
 use postroom_model::people::Viewer;
-use postroom_model::{ConnectionId, EmailAddress, MailboxId, SecretString, Timestamp};
+use postroom_model::{ConnectionId, CredentialId, EmailAddress, MailboxId, SecretString, Timestamp};
 
 use crate::{Lease, NodeId, StoreError};
 
@@ -35,6 +35,21 @@ pub struct ClaimedMailbox {
     pub cursor: Option<String>,
     /// The right to commit and finish.
     pub lease: Lease,
+}
+
+/// A mailbox whose polling is on, and by what one sees that it is still opened in the same way: all of it is equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolledMailbox {
+    /// The mailbox.
+    pub id: MailboxId,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Grows whenever the mailbox is saved, its password too.
+    pub revision: i64,
+    /// Grows whenever the connection is saved.
+    pub connection_revision: i64,
+    /// The connection's current credential.
+    pub credential: Option<CredentialId>,
 }
 
 /// How a reading ended.
@@ -156,6 +171,12 @@ pub trait MailboxStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Database`].
     async fn wake_mailbox(&self, id: MailboxId) -> Result<(), StoreError>;
+
+    /// Every mailbox whose polling is on, oldest first: little of each, so that all of many can be asked for often.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn polled_mailboxes(&self) -> Result<Vec<PolledMailbox>, StoreError>;
 
     /// When the next mailbox is due; none when there is none.
     ///

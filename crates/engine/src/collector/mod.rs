@@ -29,7 +29,14 @@
 //! A reading holds its mailbox for five leases (`lease_seconds`), because a page with large attachments takes its
 //! time and the store cannot extend this lease. When half of it is over after a page, the reading gives way: the
 //! mailbox is due again at once, and others get their turn.
+//!
+//! # News
+//!
+//! Beside the timer a provider may tell that a mailbox has something new ([`Engine::wake`]): by a transport that waits
+//! for it (`listening`) or by a notification from outside. That makes the next reading early and nothing else: what is
+//! new is found by reading, and a wake that is lost costs one polling interval.
 
+pub(crate) mod listening;
 pub mod pace;
 pub(crate) mod placeholder;
 mod reading;

@@ -140,9 +140,7 @@ impl Facts<'_> {
     }
 
     fn jitter(&self) -> f64 {
-        let mut bytes = [0; 4];
-        self.env.fill(&mut bytes);
-        f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+        crate::chance(self.env)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::Mailbox;
 use postroom_transport::{
     Changes, MessageSink, Receipt, Reconciled, RemoteMessage, SendJob, SendNotes, SendOutcome, Sender,
-    Source, Transports,
+    Source, Transports, Woken,
 };
 use tokio::sync::Semaphore;
 
@@ -52,6 +53,10 @@ pub(crate) struct Folder {
     /// Lists, and does not open.
     pub(crate) probe_refusal: Option<Failure>,
     pub(crate) hangs: bool,
+    /// Rings for news; without one the provider cannot tell.
+    pub(crate) bell: Option<Arc<Semaphore>>,
+    /// Answers to the next calls of `wait`, before any is answered in earnest.
+    pub(crate) deaf: VecDeque<Failure>,
 }
 
 #[derive(Default)]
@@ -104,6 +109,13 @@ impl Provider {
             .entry(address.to_owned())
             .or_insert_with(|| Folder { page_size: 10, ..Folder::default() });
         change(folder)
+    }
+
+    /// Lets the mailbox be listened to. A permit that is added to the bell is one piece of news.
+    pub(crate) fn bell(&self, address: &str) -> Arc<Semaphore> {
+        let bell = Arc::new(Semaphore::new(0));
+        self.folder(address, |folder| folder.bell = Some(bell.clone()));
+        bell
     }
 
     /// Puts a message into a mailbox.
@@ -276,12 +288,33 @@ impl Source for FakeSource {
         Ok(Some(size))
     }
 
+    async fn wait(&self, _: Duration) -> Result<Woken, Failure> {
+        self.0.call(format!("wait {}", self.1));
+        let (failure, bell) = self.0.folder(&self.1, |folder| (folder.deaf.pop_front(), folder.bell.clone()));
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let Some(bell) = bell else { return Ok(Woken::NotOffered) };
+        let _end = WaitEnds(self);
+        bell.acquire().await.unwrap().forget();
+        Ok(Woken::News)
+    }
+
     async fn probe(&self) -> Result<String, Failure> {
         self.0.call(format!("probe {}", self.1));
         self.0.folder(&self.1, |folder| match folder.closed.as_ref().or(folder.probe_refusal.as_ref()) {
             Some(failure) => Err(failure.clone()),
             None => Ok(format!("{} messages", folder.messages.len())),
         })
+    }
+}
+
+/// Tells that a wait is over, however it ended.
+struct WaitEnds<'a>(&'a FakeSource);
+
+impl Drop for WaitEnds<'_> {
+    fn drop(&mut self) {
+        self.0.0.call(format!("wait ended {}", self.0.1));
     }
 }
 

@@ -13,6 +13,7 @@ CREATE TABLE connections (
     settings   TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
+    revision   INTEGER NOT NULL DEFAULT 0, -- grows with every saving
     removed_at INTEGER -- kept only for the removed mailboxes that were on it
 ) STRICT;
 
@@ -47,6 +48,7 @@ CREATE TABLE mailboxes (
     password         BLOB, -- sealed; NULL where the connection's credential opens it
     polling_interval TEXT NOT NULL,
     available_to_all INTEGER NOT NULL CHECK (available_to_all IN (0, 1)),
+    revision         INTEGER NOT NULL DEFAULT 0, -- grows with every saving
     state            TEXT NOT NULL,
     last_error       TEXT,
     failures         INTEGER NOT NULL DEFAULT 0,

@@ -39,7 +39,8 @@ impl SqliteStore {
         let before = find(&mut transaction, save.id).await?;
         let row = sqlx::query(
             "INSERT INTO connections (id, settings, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)
-             ON CONFLICT (id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at
+             ON CONFLICT (id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at,
+                 revision = revision + 1
                  WHERE removed_at IS NULL
              RETURNING *",
         )

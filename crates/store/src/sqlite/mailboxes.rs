@@ -18,7 +18,9 @@ use super::fault::{Fault, one_row, still_held};
 use super::rows::{Cells, key, micros, time, to_json};
 use super::visible::{for_viewer, mailbox_is_visible};
 use super::{SqliteStore, connections};
-use crate::{ClaimedMailbox, Lease, MailboxStore, NodeId, PollFinish, SaveMailbox, StoreError};
+use crate::{
+    ClaimedMailbox, Lease, MailboxStore, NodeId, PollFinish, PolledMailbox, SaveMailbox, StoreError,
+};
 
 /// Mailboxes with their types and availability beside them.
 macro_rules! select_mailboxes {
@@ -73,6 +75,17 @@ fn mailbox(row: &SqliteRow) -> Result<Mailbox, Fault> {
         next_due_at: cells.opt_time("next_due_at")?,
         validation: cells.opt_json("validation")?,
         removed_at: cells.opt_time("removed_at")?,
+    })
+}
+
+fn polled(row: &SqliteRow) -> Result<PolledMailbox, Fault> {
+    let cells = Cells::new("mailboxes", row);
+    Ok(PolledMailbox {
+        id: cells.id("id")?,
+        connection: cells.id("connection")?,
+        revision: cells.int("revision")?,
+        connection_revision: cells.int("connection_revision")?,
+        credential: cells.bytes("credential")?.map(|_| cells.id("credential")).transpose()?,
     })
 }
 
@@ -376,6 +389,21 @@ impl MailboxStore for SqliteStore {
             Ok(())
         };
         self.tell("wake a mailbox", work.await)
+    }
+
+    async fn polled_mailboxes(&self) -> Result<Vec<PolledMailbox>, StoreError> {
+        let work = async {
+            let rows = sqlx::query(
+                "SELECT b.id, b.connection, b.revision, c.revision AS connection_revision,
+                     (SELECT id FROM credentials WHERE connection = c.id AND state = 'current') AS credential
+                 FROM mailboxes b JOIN connections c ON c.id = b.connection
+                 WHERE b.removed_at IS NULL AND b.next_due_at IS NOT NULL ORDER BY b.sequence",
+            )
+            .fetch_all(&self.readers)
+            .await?;
+            rows.iter().map(polled).collect()
+        };
+        self.tell("list what is polled", work.await)
     }
 
     async fn next_mailbox_due(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -5,13 +5,14 @@ use postroom_model::connection::ConnectionSettings;
 use postroom_model::event::Subject;
 use postroom_model::inbox::InboxState;
 use postroom_model::mailbox::{Availability, MailboxSettings, MailboxState, Validation};
-use postroom_model::{ConnectionId, MailboxId};
+use postroom_model::{ConnectionId, MailboxId, SecretString};
 use postroom_store::{
     BlobRef, ClaimedMailbox, CollectedBatch, CommitReport, InboxFilter, NewInboxMessage, Page, PollFinish,
     SaveConnection, SaveMailbox, StoreError,
 };
 
 use crate::bench::{Bench, digest, in_state};
+use crate::settings::with_secret;
 
 fn batch(claimed: &ClaimedMailbox, cursor: &str, messages: Vec<NewInboxMessage>) -> CollectedBatch {
     CollectedBatch {
@@ -371,6 +372,44 @@ pub(crate) async fn a_wake_changes_neither_what_is_off_nor_the_rest_of_what_fail
     bench.store.wake_mailbox(id).await.unwrap();
     bench.store.wake_mailbox(bench.env.new_id()).await.unwrap();
     assert_eq!(bench.store.next_mailbox_due().await.unwrap(), None);
+}
+
+pub(crate) async fn whatever_changes_how_a_polled_mailbox_is_opened_can_be_seen(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let connection = bench.connection().await;
+    let address = "a@contoso.example";
+    let id = bench.save_mailbox(bench.env.new_id(), connection, address, Availability::All).await;
+    let polled = async || bench.store.polled_mailboxes().await.unwrap();
+    let mut before = polled().await;
+    assert_eq!(
+        before.iter().map(|known| (known.id, known.connection)).collect::<Vec<_>>(),
+        [(id, connection)]
+    );
+    bench.finish_poll(&bench.claim_mailbox(id).await, Some(bench.after(120))).await;
+    assert_eq!(polled().await, before, "a reading changes nothing");
+    let mut changed = async |what: &str| {
+        let now = polled().await;
+        assert_ne!(now, before, "{what}");
+        before = now;
+    };
+    let settings = Bench::mailbox_settings(address, Availability::All);
+    let password = Some(SecretString::from("of its own"));
+    let save = SaveMailbox { id, connection, settings, password, actor: "cli".into() };
+    bench.store.save_mailbox(save).await.unwrap();
+    changed("its password").await;
+    pace(&bench, connection, "5").await;
+    changed("the connection").await;
+    let secret = with_secret(connection, "a secret").credential.unwrap();
+    bench.store.stage_credential(connection, secret, "cli").await.unwrap();
+    bench.store.switch_credential(connection, "cli").await.unwrap();
+    changed("the credential").await;
+    pace(&bench, connection, "0").await;
+    assert!(polled().await.is_empty(), "off");
+    pace(&bench, connection, "5").await;
+    bench.store.remove_mailbox(id, "cli").await.unwrap();
+    assert!(polled().await.is_empty(), "removed");
 }
 
 pub(crate) async fn saving_a_mailbox_touches_no_other(make: impl AsyncFn() -> Bench) {

@@ -61,6 +61,7 @@ on_every_engine! {
         polling_switched_off_or_on_during_a_reading_wins
         a_woken_mailbox_is_due_now_and_no_wake_is_lost_during_a_reading
         a_wake_changes_neither_what_is_off_nor_the_rest_of_what_fails
+        whatever_changes_how_a_polled_mailbox_is_opened_can_be_seen
         saving_a_mailbox_touches_no_other
         blobs_are_kept_once_and_compared_with_their_name
     }

@@ -181,7 +181,8 @@ impl SqliteStore {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              ON CONFLICT (id) DO UPDATE SET
                  connection = ?2, address = ?3, address_key = ?4, user_name = ?5, polling_interval = ?6,
-                 available_to_all = ?7, next_due_at = ?9, password = coalesce(?10, password)",
+                 available_to_all = ?7, next_due_at = ?9, password = coalesce(?10, password),
+                 revision = revision + 1",
         )
         .bind(key(id.as_uuid()))
         .bind(key(save.connection.as_uuid()))
