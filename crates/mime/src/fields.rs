@@ -72,24 +72,46 @@ pub(crate) fn field_name(line: &[u8]) -> Option<&str> {
 /// is neither a field nor the continuation of one (*quirk: blank line forgotten*), or at [`MAX_HEADER_SECTION`].
 /// An mbox separator in front (*quirk: `From ` line*) is skipped.
 pub(crate) fn split(raw: &[u8]) -> Split<'_> {
+    cut(raw, true).unwrap_or(Split { header: raw, body: &[] })
+}
+
+/// The same of a message of which `beginning` is known so far: what [`split`] will say of the whole, its body as far
+/// as it is known; none while the header may go on. Certain from [`CERTAIN`] bytes on.
+pub(crate) fn split_beginning(beginning: &[u8]) -> Option<Split<'_>> {
+    cut(beginning, false)
+}
+
+/// From so many bytes on [`split_beginning`] gives an answer: a separator and a header of the greatest length.
+pub(crate) const CERTAIN: usize = 2 * (MAX_HEADER_SECTION + LINE_END) + 1;
+/// Longest line end.
+const LINE_END: usize = 2;
+
+/// `whole` says that nothing follows, so that the last line is a line and the header can end with the message.
+fn cut(raw: &[u8], whole: bool) -> Option<Split<'_>> {
     let mut start = 0;
     let mut end = 0;
     for (index, line) in lines(raw).enumerate() {
         let after = end + line.len();
-        if index == 0 && (line.starts_with(b"From ") || line.starts_with(b">From ")) {
+        // What more there is of a line that has not ended changes nothing when it is too long already.
+        if !(whole || line.ends_with(b"\n") || after - start > MAX_HEADER_SECTION + LINE_END) {
+            return None;
+        }
+        let separates = line.len() <= MAX_HEADER_SECTION + LINE_END
+            && (line.starts_with(b"From ") || line.starts_with(b">From "));
+        if index == 0 && separates {
             (start, end) = (after, after);
             continue;
         }
         if without_end(line).is_empty() {
-            return Split { header: &raw[start..end], body: &raw[after..] };
+            return Some(Split { header: &raw[start..end], body: &raw[after..] });
         }
         let continues = end > start && line.starts_with_blank();
         if !(continues || field_name(line).is_some()) || after - start > MAX_HEADER_SECTION {
-            return Split { header: &raw[start..end], body: &raw[end..] };
+            return Some(Split { header: &raw[start..end], body: &raw[end..] });
         }
         end = after;
     }
-    Split { header: &raw[start..end], body: &raw[end..] }
+    whole.then(|| Split { header: &raw[start..end], body: &raw[end..] })
 }
 
 /// Whether bytes begin with a blank: the mark of a continued header line.

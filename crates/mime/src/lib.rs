@@ -11,6 +11,7 @@
 //! | [`build`] | a valid draft to raw MIME |
 //! | [`submission`] | raw MIME handed in by a program: what it must have, what is added |
 //! | [`read`] | raw MIME to summary, text, attachments; never fails on bad MIME, refuses what would hurt |
+//! | [`content`] | the digest by which the same mail is known again in another mailbox |
 //! | [`check_message`] | the test message of a check: what is in it, and how it is known again |
 //! | [`html`] | HTML of strangers made safe to show, and turned into text |
 //! | `fields` | header sections byte by byte: where they end, their lines, their decoded values |
@@ -26,6 +27,7 @@
 
 pub mod build;
 pub mod check_message;
+pub mod content;
 mod decode;
 mod fields;
 pub mod html;

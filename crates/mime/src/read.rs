@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use postroom_model::Timestamp;
 use postroom_model::inbox::Summary;
 
@@ -128,11 +127,6 @@ pub fn attachment(raw: &[u8], index: usize) -> Result<Option<AttachmentContent>,
     Ok(found)
 }
 
-/// Header fields that say what a message is: written by its sender and the same in every mailbox it came to. The last
-/// two say how the body is to be read.
-const STABLE_FIELDS: [&str; 8] =
-    ["From", "To", "Cc", "Subject", "Date", "Message-ID", "Content-Type", "Content-Transfer-Encoding"];
-
 /// Whether this is the test message of a check, mail for nobody: marked as one, and saying what every one says. Whoever
 /// copies the marks hides the fixed text and nothing else.
 pub fn is_check(raw: &[u8]) -> bool {
@@ -153,31 +147,6 @@ pub fn is_check(raw: &[u8]) -> bool {
         && only(check_message::AUTO_FIELD).is_some_and(|auto| auto.eq_ignore_ascii_case(check_message::AUTO))
         && only("Subject").is_some_and(|subject| subject == check_message::subject(&token));
     marked && Opened::new(raw).is_ok_and(|opened| opened.says_only(check_message::TEXT))
-}
-
-/// SHA-256 over the body and the header fields that are the same in every mailbox a message came to, unfolded and
-/// otherwise as written. What servers add on the way, `Received` and other trace fields, does not count. Reads all of
-/// `raw`: call it on the blocking pool.
-pub fn content_digest(raw: &[u8]) -> [u8; 32] {
-    let split = fields::split(raw);
-    let found = fields::fields(split.header);
-    let mut context = Context::new(&SHA256);
-    for name in STABLE_FIELDS {
-        for field in found.iter().filter(|field| field.is(name)) {
-            context.update(name.as_bytes());
-            context.update(b":");
-            // No line end is left in a value, so where it ends is certain.
-            let value: Vec<u8> =
-                field.value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-            context.update(value.trim_ascii());
-            context.update(b"\n");
-        }
-    }
-    context.update(b"\n");
-    context.update(split.body);
-    let mut digest = [0; 32];
-    digest.copy_from_slice(context.finish().as_ref());
-    digest
 }
 
 /// A message cut into its parts.
@@ -416,35 +385,9 @@ fn extension(content_type: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{content_digest, is_check};
+    use super::is_check;
 
     const MAIL: &str = "From: ann@fabrikam.example\r\nTo: orders@contoso.example,\r\n service@contoso.example\r\nSubject: Order\r\nMessage-ID: <1@fabrikam.example>\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\nContent-Type: text/plain\r\n\r\nHello\r\n";
-
-    #[test]
-    fn the_same_mail_has_the_same_content_in_every_mailbox() {
-        let content = content_digest(MAIL.as_bytes());
-        let traced = format!(
-            "Received: from a by b for <orders@contoso.example>;\r\n Mon, 23 Nov 2026\r\nX-MS-Exchange-Organization-AuthSource: b\r\n{MAIL}"
-        );
-        assert_eq!(content_digest(traced.as_bytes()), content);
-        let folded = MAIL.replace("example,\r\n service", "example, service").replace("From:", "FROM:  ");
-        assert_eq!(content_digest(folded.as_bytes()), content);
-        for (old, new) in [
-            ("Hello", "hello"),
-            ("ann@", "eve@"),
-            ("service@", "sales@"),
-            ("Subject: Order", "Subject: Order 2"),
-            ("<1@", "<2@"),
-            ("10:00:00", "10:00:01"),
-            ("text/plain", "text/html"),
-            ("Subject: Order\r\n", ""),
-            ("Subject: Order\r\n", "Subject: Order\r\nSubject: Order\r\n"),
-        ] {
-            let other = MAIL.replace(old, new);
-            assert_ne!(content_digest(other.as_bytes()), content, "{new}");
-        }
-        assert_ne!(content_digest(b""), content_digest(b"x"));
-    }
 
     const CHECK: &str = "From: Orders <orders@contoso.example>\r\nTo: service@contoso.example\r\nSubject: Postroom test message abcdefgh234567xy\r\nMessage-ID: <postroom-check.abcdefgh234567xy@contoso.example>\r\nX-Postroom-Check: abcdefgh234567xy\r\nAuto-Submitted: auto-generated\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nThis message was sent by the check of the e-mail settings in Postroom.\r\n";
 

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::SignedDuration;
-use postroom_mime::read::content_digest;
+use postroom_mime::content::content_digest;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::MailboxState;

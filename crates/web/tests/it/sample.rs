@@ -261,7 +261,7 @@ impl Sample {
             messages.push(NewInboxMessage {
                 provider_id: (*id).to_owned(),
                 message_id: None,
-                content: postroom_mime::read::content_digest(raw.as_bytes()),
+                content: postroom_mime::content::content_digest(raw.as_bytes()),
                 placeholder: false,
                 raw: self.store.put_blob(Bytes::copy_from_slice(raw.as_bytes())).await.unwrap(),
                 received_at: self.later(-600 * (number as i64 + 1)),
