@@ -205,7 +205,8 @@ mod tests {
             crlf: bool,
             sizes in proptest::collection::vec(1usize..9_000, 1..40),
         ) {
-            let raw = pieces.repeat(times).join(if crlf { "\r\n" } else { "\n" }).into_bytes();
+            let lines: Vec<_> = (0..times).flat_map(|_| pieces.iter().map(String::as_str)).collect();
+            let raw = lines.join(if crlf { "\r\n" } else { "\n" }).into_bytes();
             let (mut rest, mut chunks, mut next) = (&raw[..], Vec::new(), sizes.iter().cycle());
             while !rest.is_empty() {
                 let (chunk, after) = rest.split_at((*next.next().unwrap()).min(rest.len()));

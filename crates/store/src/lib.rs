@@ -45,7 +45,7 @@ use std::fmt;
 use postroom_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use blobs::{BlobRef, BlobStore};
+pub use blobs::{BlobRef, BlobStore, BlobWriter};
 pub use connections::{ConnectionStore, SaveConnection};
 pub use credentials::{CredentialStore, NewCredential};
 pub use error::StoreError;

@@ -28,19 +28,35 @@ pub(crate) enum When {
 
 pub(crate) struct Faulty {
     inner: Arc<dyn Store>,
+    faults: Arc<Faults>,
+    /// Stops before and after each call that writes.
+    kill: Option<Arc<KillSwitch>>,
+}
+
+/// Which calls fail.
+struct Faults {
     method: &'static str,
     when: When,
     left: AtomicU32,
-    /// Stops before and after each call that writes.
-    kill: Option<Arc<KillSwitch>>,
     /// Methods that were called.
-    pub(crate) called: Mutex<HashSet<&'static str>>,
+    called: Mutex<HashSet<&'static str>>,
+}
+
+impl Faults {
+    fn check(&self, method: &'static str, when: When) -> Result<(), StoreError> {
+        self.called.lock().unwrap().insert(method);
+        let fails = method == self.method
+            && when == self.when
+            && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if fails { Err(StoreError::Full { operation: method, path: "data".into() }) } else { Ok(()) }
+    }
 }
 
 impl Faulty {
     /// The next `times` calls of `method` fail.
     pub(crate) fn new(inner: Arc<dyn Store>, method: &'static str, when: When, times: u32) -> Self {
-        Self { inner, method, when, left: AtomicU32::new(times), kill: None, called: Mutex::default() }
+        let faults = Faults { method, when, left: AtomicU32::new(times), called: Mutex::default() };
+        Self { inner, faults: Arc::new(faults), kill: None }
     }
 
     /// Nothing fails; everything stops at one point.
@@ -63,12 +79,72 @@ impl Faulty {
         }
     }
 
+    pub(crate) fn was_called(&self, method: &str) -> bool {
+        self.faults.called.lock().unwrap().contains(method)
+    }
+
     fn check(&self, method: &'static str, when: When) -> Result<(), StoreError> {
-        self.called.lock().unwrap().insert(method);
-        let fails = method == self.method
-            && when == self.when
-            && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        if fails { Err(StoreError::Full { operation: method, path: "data".into() }) } else { Ok(()) }
+        self.faults.check(method, when)
+    }
+}
+
+/// The calls of a writer are named `blob_write` and `blob_finish`.
+struct FaultyWriter {
+    inner: Box<dyn BlobWriter>,
+    faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl BlobWriter for FaultyWriter {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
+        self.faults.check("blob_write", When::Before)?;
+        self.inner.write(chunk).await?;
+        self.faults.check("blob_write", When::After)
+    }
+
+    async fn finish(self: Box<Self>) -> Result<BlobRef, StoreError> {
+        self.faults.check("blob_finish", When::Before)?;
+        let blob = self.inner.finish().await?;
+        self.faults.check("blob_finish", When::After)?;
+        Ok(blob)
+    }
+}
+
+#[async_trait]
+impl BlobStore for Faulty {
+    async fn put_blob(&self, content: Bytes) -> Result<BlobRef, StoreError> {
+        self.check("put_blob", When::Before)?;
+        let blob = self.inner.put_blob(content).await?;
+        self.check("put_blob", When::After)?;
+        Ok(blob)
+    }
+
+    async fn put_blobs(&self, contents: Vec<Bytes>) -> Result<Vec<BlobRef>, StoreError> {
+        self.check("put_blobs", When::Before)?;
+        let blobs = self.inner.put_blobs(contents).await?;
+        self.check("put_blobs", When::After)?;
+        Ok(blobs)
+    }
+
+    async fn write_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError> {
+        self.check("write_blob", When::Before)?;
+        let inner = self.inner.write_blob().await?;
+        self.check("write_blob", When::After)?;
+        Ok(Box::new(FaultyWriter { inner, faults: self.faults.clone() }))
+    }
+
+    async fn blob(&self, blob: &BlobRef) -> Result<Bytes, StoreError> {
+        self.check("blob", When::Before)?;
+        let content = self.inner.blob(blob).await?;
+        self.check("blob", When::After)?;
+        Ok(content)
+    }
+
+    async fn blob_beginning(&self, blob: &BlobRef, limit: u64) -> Result<Bytes, StoreError> {
+        self.check("blob_beginning", When::Before)?;
+        let content = self.inner.blob_beginning(blob, limit).await?;
+        self.check("blob_beginning", When::After)?;
+        Ok(content)
     }
 }
 
@@ -89,10 +165,6 @@ macro_rules! pass_on {
 }
 
 pass_on! {
-    BlobStore {
-        fn put_blob(content: Bytes) -> BlobRef;
-        fn blob(blob: &BlobRef) -> Bytes;
-    }
     ConnectionStore {
         fn save_connection(save: SaveConnection) -> Connection;
         fn remove_connection(id: ConnectionId, actor: &str) -> ();

@@ -1,8 +1,10 @@
 //! Blobs as files named by their content. A file appears under its name only when it is complete and synced.
 
-use std::collections::HashSet;
+mod writer;
+
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +15,7 @@ use postroom_model::Timestamp;
 
 use super::SqliteStore;
 use super::open::{make_private_folder, sync_folder};
-use crate::{BlobRef, BlobStore, StoreError};
+use crate::{BlobRef, BlobStore, BlobWriter, StoreError};
 
 /// Leftovers of killed processes are removed when they are older than this; younger ones may be another process's
 /// work in progress.
@@ -44,49 +46,77 @@ impl BlobFolder {
     }
 
     fn put(&self, content: &[u8], unique: uuid::Uuid) -> Result<BlobRef, StoreError> {
+        let blob = self.place(content, unique)?;
+        self.sync_shelves([&blob])?;
+        Ok(blob)
+    }
+
+    /// Puts a content under its name, complete and synced. It survives a power cut once its shelf is synced too.
+    fn place(&self, content: &[u8], unique: uuid::Uuid) -> Result<BlobRef, StoreError> {
         let blob = BlobRef { sha256: sha256(content), size: content.len() as u64 };
-        let path = self.path(&blob.sha256);
-        let shelf = self.folder.join(&blob.sha256[..2]);
-        make_private_folder(&shelf).map_err(|source| StoreError::of_file("make", &shelf, source))?;
-        // Content that is there is complete unless somebody cut it; then it is written again.
-        if fs::metadata(&path).map(|known| known.len()).ok() != Some(blob.size) {
-            self.write(content, &path, unique)?;
-        }
-        // Even for a file that was there: whoever wrote it may not have come to this step.
-        sync_folder(&shelf)?;
-        let unsynced = !self.synced().contains(&blob.sha256[..2]);
-        if unsynced {
-            sync_folder(&self.folder)?;
-            self.synced().insert(blob.sha256[..2].to_owned());
+        if !self.holds(&blob) {
+            let mut file = self.begin(unique)?;
+            file.write(content)?;
+            self.shelve(file, &blob)?;
         }
         Ok(blob)
     }
 
-    fn write(&self, content: &[u8], path: &Path, unique: uuid::Uuid) -> Result<(), StoreError> {
-        let temporary = self.new.join(unique.to_string());
-        let failed = |source| StoreError::of_file("write", path, source);
+    /// Whether the content is there. Then it is complete, unless somebody cut it: it is written again.
+    fn holds(&self, blob: &BlobRef) -> bool {
+        fs::metadata(self.path(&blob.sha256)).is_ok_and(|known| known.len() == blob.size)
+    }
+
+    /// A file that has no name yet.
+    fn begin(&self, unique: uuid::Uuid) -> Result<NewFile, StoreError> {
+        let path = self.new.join(unique.to_string());
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&temporary).map_err(failed)?;
-        let written = file
-            .write_all(content)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&temporary, path))
-            .map_err(failed);
-        if written.is_err() {
-            // Gives the room back; what cannot be removed is a leftover.
-            let _ = fs::remove_file(&temporary);
+        match options.open(&path) {
+            Ok(file) => Ok(NewFile { file, path, shelved: false }),
+            Err(source) => Err(StoreError::of_file("write", &path, source)),
         }
-        written
+    }
+
+    /// Syncs a file and gives it its name.
+    fn shelve(&self, mut file: NewFile, blob: &BlobRef) -> Result<(), StoreError> {
+        let path = self.path(&blob.sha256);
+        let shelf = self.folder.join(&blob.sha256[..2]);
+        make_private_folder(&shelf).map_err(|source| StoreError::of_file("make", &shelf, source))?;
+        file.file
+            .sync_all()
+            .and_then(|()| fs::rename(&file.path, &path))
+            .map_err(|source| StoreError::of_file("write", &path, source))?;
+        file.shelved = true;
+        Ok(())
+    }
+
+    /// Makes the names of these contents durable. Even of those that were there: whoever wrote them may not have come to
+    /// this step.
+    fn sync_shelves<'a>(&self, blobs: impl IntoIterator<Item = &'a BlobRef>) -> Result<(), StoreError> {
+        let shelves: BTreeSet<&str> = blobs.into_iter().map(|blob| &blob.sha256[..2]).collect();
+        for shelf in &shelves {
+            sync_folder(&self.folder.join(shelf))?;
+        }
+        let new: Vec<&str> = {
+            let synced = self.synced();
+            shelves.into_iter().filter(|shelf| !synced.contains(*shelf)).collect()
+        };
+        if !new.is_empty() {
+            sync_folder(&self.folder)?;
+            self.synced().extend(new.into_iter().map(str::to_owned));
+        }
+        Ok(())
     }
 
     fn synced(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
         self.synced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, blob: &BlobRef) -> Result<Bytes, StoreError> {
+    /// The content, or its first `limit` bytes.
+    fn get(&self, blob: &BlobRef, limit: u64) -> Result<Bytes, StoreError> {
         let contradiction =
             |what: String| StoreError::Contradiction { table: "blobs", row: blob.sha256.clone(), what };
         if blob.sha256.len() != 64 || !blob.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -94,21 +124,50 @@ impl BlobFolder {
         }
         let path = self.path(&blob.sha256);
         let failed = |source| StoreError::of_file("read", &path, source);
-        let size = File::open(&path).and_then(|file| file.metadata()).map_err(failed)?.len();
+        let file = File::open(&path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
         // Before the content is read, so that a file that grew is not taken into memory.
         if size != blob.size {
             return Err(contradiction(format!("it has {size} bytes instead of {}", blob.size)));
         }
-        let content = fs::read(&path).map_err(failed)?;
-        if sha256(&content) != blob.sha256 {
+        let wanted = size.min(limit);
+        let mut content = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+        file.take(wanted).read_to_end(&mut content).map_err(failed)?;
+        if wanted == size && sha256(&content) != blob.sha256 {
             return Err(contradiction("its content is not what its name says".to_owned()));
         }
         Ok(content.into())
     }
 }
 
+/// A file without a name yet. Dropped before it has one, it is removed.
+struct NewFile {
+    file: File,
+    path: PathBuf,
+    shelved: bool,
+}
+
+impl NewFile {
+    fn write(&mut self, content: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all(content).map_err(|source| StoreError::of_file("write", &self.path, source))
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.shelved {
+            // Gives the room back; what cannot be removed is a leftover.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 fn sha256(content: &[u8]) -> String {
-    digest(&SHA256, content).as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
+    hexadecimal(digest(&SHA256, content).as_ref())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
         text.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
         text
     })
@@ -131,16 +190,34 @@ fn remove_leftovers(new: &Path, now: Timestamp) {
     }
 }
 
+/// Runs file work on the threads that may wait.
+async fn on_disk<T: Send + 'static>(
+    blobs: &Arc<BlobFolder>,
+    work: impl FnOnce(&BlobFolder) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let at_work = Arc::clone(blobs);
+    tokio::task::spawn_blocking(move || work(&at_work))
+        .await
+        .unwrap_or_else(|broken| Err(StoreError::of_file("use", &blobs.folder, io::Error::other(broken))))
+}
+
+/// Contents written at the same time by [`BlobStore::put_blobs`]: file systems sync several together.
+const PARALLEL: usize = 8;
+
 impl SqliteStore {
-    /// Runs file work on the threads that may wait.
-    async fn on_disk<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&BlobFolder) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let blobs = Arc::clone(&self.blobs);
-        tokio::task::spawn_blocking(move || work(&blobs)).await.unwrap_or_else(|broken| {
-            Err(StoreError::of_file("use", &self.folder.join("blobs"), io::Error::other(broken)))
-        })
+    /// Puts contents under their names, several at a time. Their shelves are not synced yet.
+    async fn place_all(&self, contents: Vec<Bytes>) -> Result<Vec<BlobRef>, StoreError> {
+        let share = contents.len().div_ceil(PARALLEL).max(1);
+        let mut shares = Vec::new();
+        for contents in contents.chunks(share) {
+            let new: Vec<_> = contents.iter().map(|content| (content.clone(), self.env.new_uuid())).collect();
+            shares.push(on_disk(&self.blobs, move |blobs| {
+                new.iter()
+                    .map(|(content, unique)| blobs.place(content, *unique))
+                    .collect::<Result<Vec<_>, _>>()
+            }));
+        }
+        Ok(futures_util::future::try_join_all(shares).await?.concat())
     }
 }
 
@@ -148,11 +225,27 @@ impl SqliteStore {
 impl BlobStore for SqliteStore {
     async fn put_blob(&self, content: Bytes) -> Result<BlobRef, StoreError> {
         let unique = self.env.new_uuid();
-        self.on_disk(move |blobs| blobs.put(&content, unique)).await
+        on_disk(&self.blobs, move |blobs| blobs.put(&content, unique)).await
+    }
+
+    async fn put_blobs(&self, contents: Vec<Bytes>) -> Result<Vec<BlobRef>, StoreError> {
+        let placed = self.place_all(contents).await?;
+        on_disk(&self.blobs, move |blobs| blobs.sync_shelves(&placed).map(|()| placed)).await
+    }
+
+    async fn write_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError> {
+        let unique = self.env.new_uuid();
+        let file = on_disk(&self.blobs, move |blobs| blobs.begin(unique)).await?;
+        Ok(Box::new(writer::Writer::new(Arc::clone(&self.blobs), file)))
     }
 
     async fn blob(&self, blob: &BlobRef) -> Result<Bytes, StoreError> {
         let blob = blob.clone();
-        self.on_disk(move |blobs| blobs.get(&blob)).await
+        on_disk(&self.blobs, move |blobs| blobs.get(&blob, u64::MAX)).await
+    }
+
+    async fn blob_beginning(&self, blob: &BlobRef, limit: u64) -> Result<Bytes, StoreError> {
+        let blob = blob.clone();
+        on_disk(&self.blobs, move |blobs| blobs.get(&blob, limit)).await
     }
 }

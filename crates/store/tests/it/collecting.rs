@@ -453,3 +453,44 @@ pub(crate) async fn blobs_are_kept_once_and_compared_with_their_name(make: impl 
     let missing = BlobRef { sha256: "00".repeat(32), size: 1 };
     assert!(matches!(bench.store.blob(&missing).await, Err(StoreError::File { .. })));
 }
+
+pub(crate) async fn a_content_that_comes_in_pieces_is_the_same_content(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let content: Bytes = (0..1_000_003u32).map(|at| (at * 7 % 251) as u8).collect::<Vec<_>>().into();
+    for piece in [1_000, 65_536, 262_144, 2_000_000] {
+        let mut writer = bench.store.write_blob().await.unwrap();
+        for start in (0..content.len()).step_by(piece) {
+            writer.write(content.slice(start..(start + piece).min(content.len()))).await.unwrap();
+        }
+        let written = writer.finish().await.unwrap();
+        assert_eq!(bench.store.blob(&written).await.unwrap(), content, "by {piece}");
+        assert_eq!(bench.store.put_blob(content.clone()).await.unwrap(), written);
+    }
+    let nothing = bench.store.write_blob().await.unwrap().finish().await.unwrap();
+    assert_eq!(bench.store.put_blob(Bytes::new()).await.unwrap(), nothing);
+}
+
+pub(crate) async fn several_contents_are_stored_at_once_each_under_its_own_name(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let contents: Vec<Bytes> = (0..99).map(|number| format!("message {}", number % 50).into()).collect();
+    let names = bench.store.put_blobs(contents.clone()).await.unwrap();
+    assert_eq!(names.len(), contents.len());
+    for (name, content) in names.iter().zip(&contents) {
+        assert_eq!(bench.store.blob(name).await.unwrap(), content);
+    }
+    assert_eq!(bench.store.put_blobs(contents).await.unwrap(), names);
+    assert!(bench.store.put_blobs(vec![]).await.unwrap().is_empty());
+}
+
+pub(crate) async fn the_beginning_of_a_content_is_read_without_the_rest(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let blob = bench.store.put_blob(Bytes::from_static(b"abcdef")).await.unwrap();
+    for (limit, expected) in [(0, ""), (3, "abc"), (6, "abcdef"), (7, "abcdef"), (u64::MAX, "abcdef")] {
+        assert_eq!(bench.store.blob_beginning(&blob, limit).await.unwrap(), expected, "{limit}");
+    }
+    let longer = BlobRef { size: 7, ..blob };
+    let wrong = bench.store.blob_beginning(&longer, 3).await;
+    assert!(matches!(wrong, Err(StoreError::Contradiction { .. })));
+}

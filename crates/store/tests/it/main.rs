@@ -64,6 +64,9 @@ on_every_engine! {
         whatever_changes_how_a_polled_mailbox_is_opened_can_be_seen
         saving_a_mailbox_touches_no_other
         blobs_are_kept_once_and_compared_with_their_name
+        a_content_that_comes_in_pieces_is_the_same_content
+        several_contents_are_stored_at_once_each_under_its_own_name
+        the_beginning_of_a_content_is_read_without_the_rest
     }
     inbox {
         processing_shows_the_message_and_quarantine_keeps_it

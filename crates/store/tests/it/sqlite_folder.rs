@@ -320,6 +320,55 @@ async fn a_cut_or_changed_blob_is_refused_and_mended_by_the_next_writing() {
 }
 
 #[tokio::test]
+async fn a_content_that_is_not_finished_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (env, _) = Env::for_test(1);
+    let store = open(&folder, &env).await.unwrap();
+    let blobs = folder.path().join("data/blobs");
+    let mut writer = store.write_blob().await.unwrap();
+    writer.write(vec![b'x'; 1_000_000].into()).await.unwrap();
+    let written: u64 = files(&blobs).iter().map(|file| file.metadata().unwrap().len()).sum();
+    assert_eq!(written, 1_000_000, "it does not wait in memory");
+    drop(writer);
+    assert_eq!(files(&blobs), Vec::<PathBuf>::new());
+    // Nor does a content that was there already.
+    for _ in 0..2 {
+        let mut writer = store.write_blob().await.unwrap();
+        writer.write(Bytes::from_static(b"a message")).await.unwrap();
+        writer.finish().await.unwrap();
+        assert_eq!(files(&blobs).len(), 1);
+    }
+}
+
+/// Not a test of its own: the process that the next one starts and that dies.
+#[tokio::test]
+#[ignore = "run by another test"]
+async fn child_that_dies_while_it_writes() {
+    let Ok(folder) = std::env::var("POSTROOM_TEST_FOLDER") else { return };
+    let (env, _) = Env::for_test(1);
+    let store = SqliteStore::open(options(Path::new(&folder), &env)).await.unwrap();
+    let mut writer = store.write_blob().await.unwrap();
+    writer.write(vec![b'x'; 1_000_000].into()).await.unwrap();
+    std::process::abort();
+}
+
+#[tokio::test]
+async fn what_a_killed_process_was_writing_is_removed_a_day_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "sqlite_folder::child_that_dies_while_it_writes", "--ignored"]);
+    child.env("POSTROOM_TEST_FOLDER", folder.path());
+    assert!(!child.output().unwrap().status.success(), "it died");
+    let left = files(&folder.path().join("data/blobs"));
+    assert_eq!(left.len(), 1);
+    let (env, _) = Env::for_test(1);
+    let long_ago = std::time::SystemTime::from(env.now()) - std::time::Duration::from_secs(25 * 3_600);
+    fs::OpenOptions::new().write(true).open(&left[0]).unwrap().set_modified(long_ago).unwrap();
+    drop(open(&folder, &env).await.unwrap());
+    assert_eq!(files(&folder.path().join("data/blobs")), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
 async fn only_old_leftovers_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let (env, _) = Env::for_test(1);
