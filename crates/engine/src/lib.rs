@@ -66,6 +66,9 @@ pub struct EngineSettings {
     pub retry_window_hours: u32,
     /// Largest message that is collected whole, in bytes. Default 157,286,400 (150 MiB).
     pub max_collect_bytes: u64,
+    /// Largest message that is read whole to be put into the inbox, in bytes; of a larger one its beginning is read.
+    /// Default 8,388,608 (8 MiB).
+    pub read_whole_bytes: u64,
     /// What the watches may be told.
     pub watch: watch::WatchSettings,
 }
@@ -80,6 +83,7 @@ impl Default for EngineSettings {
             lease_seconds: 120,
             retry_window_hours: 120,
             max_collect_bytes: 157_286_400,
+            read_whole_bytes: 8_388_608,
             watch: watch::WatchSettings::default(),
         }
     }

@@ -3,14 +3,18 @@
 //!
 //! The test message of a check is set apart here: it is mail for nobody.
 //!
+//! A message larger than `read_whole_bytes` is never in memory as a whole: its headers, its thread and its text are in
+//! its beginning, and what else it holds is read when a person opens it.
+//!
 //! Several routers may work on one store: whoever is slower finds the message processed and changes nothing.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
-use postroom_mime::read::{is_check, summarize};
+use postroom_mime::read::{ReadMessage, Unreadable, is_check, summarize, summarize_beginning};
 use postroom_model::InboxMessageId;
 use postroom_store::{Processed, StoreError, StoredMessage};
 use tokio_util::sync::CancellationToken;
@@ -21,8 +25,10 @@ use crate::worker::chain;
 
 /// Messages asked for at a time.
 const BATCH: u32 = 32;
-/// Messages read at the same time; each may be as large as `max_collect_bytes`.
+/// Messages read at the same time; each may be as large as `read_whole_bytes`.
 const PARALLEL: usize = 2;
+/// How much is read of a message that is too large to be read whole.
+const BEGINNING: u64 = 2 * 1024 * 1024;
 /// Longest reading of one message.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
@@ -91,8 +97,15 @@ fn lock(later: &Mutex<HashSet<InboxMessageId>>) -> std::sync::MutexGuard<'_, Has
 
 /// Reads one message and records what was found.
 async fn process(engine: &Engine, message: &StoredMessage) -> Result<(), StoreError> {
-    let processed = match engine.store.blob(&message.raw).await {
-        Ok(raw) => read(raw).await,
+    let whole = message.raw.size <= engine.settings.read_whole_bytes;
+    let content = if whole {
+        engine.store.blob(&message.raw).await
+    } else {
+        let beginning = BEGINNING.min(engine.settings.read_whole_bytes);
+        engine.store.blob_beginning(&message.raw, beginning).await
+    };
+    let processed = match content {
+        Ok(raw) => read(raw, if whole { summarize } else { summarize_beginning }).await,
         // The content is damaged: that will not pass by itself, and a person must see it.
         Err(error @ StoreError::Contradiction { .. }) => Processed::Quarantined { reason: error.to_string() },
         Err(error) => return Err(error),
@@ -111,7 +124,7 @@ async fn process(engine: &Engine, message: &StoredMessage) -> Result<(), StoreEr
 }
 
 /// Takes the message apart on the blocking pool, where a panic ends that call and nothing else.
-async fn read(raw: bytes::Bytes) -> Processed {
+async fn read(raw: Bytes, summarize: fn(&[u8]) -> Result<ReadMessage, Unreadable>) -> Processed {
     if let Some(reason) = placeholder::reason(&raw) {
         return Processed::Quarantined { reason };
     }

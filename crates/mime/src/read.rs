@@ -95,6 +95,17 @@ pub fn summarize(raw: &[u8]) -> Result<ReadMessage, Unreadable> {
     Ok(ReadMessage { summary: opened.summary(&text), text })
 }
 
+/// Reads the beginning of a message that is too large to be read whole: what its headers say, and its text as far as it
+/// goes. It counts the attachments that begin there, and at least one: what makes a message so large is a file.
+///
+/// # Errors
+/// [`Unreadable`]: the message is kept and shown in quarantine.
+pub fn summarize_beginning(beginning: &[u8]) -> Result<ReadMessage, Unreadable> {
+    let mut read = summarize(beginning)?;
+    read.summary.attachments = read.summary.attachments.max(1);
+    Ok(read)
+}
+
 /// Reads a message for the reading pane. May take long for large HTML: call it on the blocking pool.
 ///
 /// # Errors

@@ -3,8 +3,9 @@
 //! # What one reading does
 //!
 //! 1. Ask the provider what changed since the cursor, one page at a time.
-//! 2. Fetch what the store does not hold yet, oldest first; each raw message is stored before the next is fetched.
-//! 3. Commit the messages of the page and its cursor in one transaction, and wake the router.
+//! 2. Fetch what the store does not hold yet, oldest first, straight to the disk; small messages are stored several at a
+//!    time while the next ones are fetched.
+//! 3. When all of the page is stored and synced, commit its messages and its cursor in one transaction, and wake the router.
 //! 4. End the reading: when it is due next, and what is to be told.
 //!
 //! A failure before step 3 loses nothing: the cursor has not moved, and stored content is found again by its name.
@@ -16,6 +17,7 @@
 //! | gone meanwhile | passed over |
 //! | a missing right, or too many requests | the reading ends; the mailbox is failing and read again later |
 //! | larger than `max_collect_bytes`, or refused for good | a placeholder is stored in its place, once the mailbox has proven readable by a probe |
+//! | it cannot be stored | the reading ends, as for any trouble of our own: the message is not to blame |
 //! | any other trouble of the provider | the reading ends; after 5 failed readings in a row: a placeholder |
 //! | no answer | the reading ends; after 10 failed readings in a row: a placeholder |
 //!
@@ -40,6 +42,7 @@ pub(crate) mod listening;
 pub mod pace;
 pub(crate) mod placeholder;
 mod reading;
+mod storing;
 
 use std::time::Duration;
 

@@ -3,16 +3,15 @@
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::SignedDuration;
-use postroom_mime::content::content_digest;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::MailboxState;
-use postroom_store::{ClaimedMailbox, CollectedBatch, NewInboxMessage, PollFinish, Refetch, StoreError};
+use postroom_store::{ClaimedMailbox, CollectedBatch, PollFinish, Refetch, StoreError};
 use postroom_transport::{Changes, RemoteMessage, Source};
 
+use super::storing::{Arriving, Fetched, Shelf};
 use super::{bounded, pace, placeholder};
 use crate::outbox::words;
 use crate::worker::chain;
@@ -91,9 +90,17 @@ fn store_failed(operation: &str, error: StoreError) -> Stopped {
 
 /// What is stored of a message.
 enum Content {
-    Mail(Bytes),
+    Mail(Fetched),
     /// A small message of our own in its place.
-    Placeholder(Bytes),
+    Placeholder(Fetched),
+}
+
+/// Why a message was not fetched.
+enum NotFetched {
+    /// The provider or the network said no, or it is too large.
+    Refused(Failure),
+    /// It came, and could not be stored: that is never the message's own.
+    NotStored(Failure),
 }
 
 struct Reading<'a> {
@@ -138,17 +145,18 @@ impl Reading<'_> {
         page: Changes,
     ) -> Result<Option<String>, Stopped> {
         let mailbox = &self.claimed.mailbox;
-        let mut messages = Vec::new();
+        let mut shelf = Shelf::new(self.engine.store.clone());
         let (mut fresh, present) = self.compared(page.messages).await?;
         for remote in std::mem::take(&mut self.again) {
             fresh.retain(|named| named.provider_id != remote.provider_id);
-            let Some(content) = self.fetch_again(source, &remote).await else { continue };
-            messages.push(self.keep(remote, content).await?);
+            let Some(content) = self.fetch_again(source, &remote).await? else { continue };
+            keep(&mut shelf, remote, content).await?;
         }
         for remote in fresh {
             let Some(content) = self.fetch(source, &remote).await? else { continue };
-            messages.push(self.keep(remote, content).await?);
+            keep(&mut shelf, remote, content).await?;
         }
+        let messages = shelf.finish().await?;
         // What changes seldom is written seldom: an idle poll commits nothing. A mail that came back moves the cursor.
         if messages.is_empty() && page.removed.is_empty() && cursor.as_ref() == Some(&page.cursor) {
             return Ok(cursor);
@@ -172,30 +180,6 @@ impl Reading<'_> {
             self.engine.nudges.router.notify_waiters();
         }
         Ok(Some(page.cursor))
-    }
-
-    /// Stores a raw message and gives what is committed of it.
-    async fn keep(&self, remote: RemoteMessage, content: Content) -> Result<NewInboxMessage, Stopped> {
-        let (raw, placeholder) = match content {
-            Content::Mail(raw) => (raw, false),
-            Content::Placeholder(raw) => (raw, true),
-        };
-        let read = tokio::task::spawn_blocking({
-            let raw = raw.clone();
-            move || content_digest(&raw)
-        });
-        let content = read.await.map_err(|error| {
-            let decision = Decision::Retry { after: None };
-            Failure::new("read the raw message", Origin::Ourselves, error.to_string(), decision)
-        })?;
-        let raw = self
-            .engine
-            .store
-            .put_blob(raw)
-            .await
-            .map_err(|error| store_failed("store the raw message", error))?;
-        let RemoteMessage { provider_id, message_id, received_at } = remote;
-        Ok(NewInboxMessage { provider_id, message_id, content, placeholder, raw, received_at })
     }
 
     /// The messages that the store does not hold, each once, oldest first; and the ids of those that it holds.
@@ -224,7 +208,8 @@ impl Reading<'_> {
     async fn fetch(&self, source: &dyn Source, remote: &RemoteMessage) -> Result<Option<Content>, Stopped> {
         let failure = match self.ask_for(source, remote).await {
             Ok(raw) => return Ok(raw.map(Content::Mail)),
-            Err(failure) => failure,
+            Err(NotFetched::NotStored(failure)) => return Err(failure.into()),
+            Err(NotFetched::Refused(failure)) => failure,
         };
         if !may_be_the_messages_own(&failure, self.claimed.mailbox.failures) {
             return Err(failure.into());
@@ -234,35 +219,52 @@ impl Reading<'_> {
         Ok(Some(self.set_apart(remote, &format!("it could not be fetched: {}", words(&failure)))))
     }
 
-    /// The same for a message that a person asked for. It never ends a reading: while the mailbox is in trouble it
-    /// waits for the next one, and a failure of its own is told at once.
-    async fn fetch_again(&self, source: &dyn Source, remote: &RemoteMessage) -> Option<Content> {
+    /// The same for a message that a person asked for. Nothing that the provider says of it ends the reading: while the
+    /// mailbox is in trouble it waits for the next one, and a failure of its own is told at once.
+    async fn fetch_again(
+        &self,
+        source: &dyn Source,
+        remote: &RemoteMessage,
+    ) -> Result<Option<Content>, Stopped> {
         match self.ask_for(source, remote).await {
-            Ok(Some(raw)) => Some(Content::Mail(raw)),
-            Ok(None) => Some(self.set_apart(remote, "it is no longer at the provider")),
-            Err(failure)
+            Ok(Some(raw)) => Ok(Some(Content::Mail(raw))),
+            Ok(None) => Ok(Some(self.set_apart(remote, "it is no longer at the provider"))),
+            Err(NotFetched::NotStored(failure)) => Err(failure.into()),
+            Err(NotFetched::Refused(failure))
                 if may_be_the_messages_own(&failure, u32::MAX)
                     && bounded("open the mailbox", source.probe()).await.is_ok() =>
             {
-                Some(self.set_apart(remote, &format!("it could not be fetched: {}", words(&failure))))
+                Ok(Some(self.set_apart(remote, &format!("it could not be fetched: {}", words(&failure)))))
             }
-            Err(failure) => {
+            Err(NotFetched::Refused(failure)) => {
                 tracing::warn!(mailbox = %self.claimed.mailbox.id, failure = %failure, "fetching again is left for later");
-                None
+                Ok(None)
             }
         }
     }
 
-    async fn ask_for(&self, source: &dyn Source, remote: &RemoteMessage) -> Result<Option<Bytes>, Failure> {
+    async fn ask_for(
+        &self,
+        source: &dyn Source,
+        remote: &RemoteMessage,
+    ) -> Result<Option<Fetched>, NotFetched> {
         let limit = self.engine.settings.max_collect_bytes;
-        let mut raw = Vec::new();
-        let found = bounded("fetch a message", source.fetch(&remote.provider_id, limit, &mut raw)).await?;
-        Ok(found.map(|_| raw.into()))
+        let mut arriving = Arriving::new(&*self.engine.store, limit);
+        let asked = source.fetch(&remote.provider_id, limit, &mut arriving);
+        let found = bounded("fetch a message", asked).await;
+        if let Some(failure) = arriving.not_stored.take() {
+            return Err(NotFetched::NotStored(failure));
+        }
+        match found.map_err(NotFetched::Refused)? {
+            Some(_) => arriving.finish().await.map(Some).map_err(NotFetched::NotStored),
+            None => Ok(None),
+        }
     }
 
     fn set_apart(&self, remote: &RemoteMessage, reason: &str) -> Content {
         tracing::warn!(mailbox = %self.claimed.mailbox.id, reason, "a message is set apart");
-        Content::Placeholder(placeholder::make(&self.claimed.mailbox.address, remote, reason).into())
+        let raw = placeholder::make(&self.claimed.mailbox.address, remote, reason);
+        Content::Placeholder(Fetched::of(raw))
     }
 
     /// Placeholders that a person wants to be fetched once more; the provider will not name them by itself.
@@ -286,13 +288,21 @@ impl Reading<'_> {
     }
 }
 
+/// Takes a message into the page.
+async fn keep(shelf: &mut Shelf, remote: RemoteMessage, content: Content) -> Result<(), Failure> {
+    match content {
+        Content::Mail(raw) => shelf.add(remote, raw, false).await,
+        Content::Placeholder(raw) => shelf.add(remote, raw, true).await,
+    }
+}
+
 /// Whether a failure to fetch is about this message and would come again each time.
 fn may_be_the_messages_own(failure: &Failure, failures_before: u32) -> bool {
     if failure.status.is_some_and(|status| NEVER_A_MESSAGES_OWN.contains(&status)) {
         return false;
     }
     match (failure.origin, failure.decision()) {
-        // By contract of the source: larger than the limit.
+        // By contract of the source: larger than the limit. What could not be stored never comes here.
         (Origin::Ourselves, _) | (Origin::Provider, Decision::Fail) => true,
         (Origin::Provider, _) => failures_before >= PATIENCE,
         // A message so large that the line is cut each time must not block the mailbox for ever either.

@@ -17,9 +17,12 @@ use crate::provider::{Door, Step};
 const ORDERS: &str = "orders@contoso.example";
 
 /// Every method that the workers call.
-const METHODS: [&str; 17] = [
+const METHODS: [&str; 21] = [
     "append_events",
     "blob",
+    "blob_beginning",
+    "blob_finish",
+    "blob_write",
     "claim_mailboxes",
     "claim_outbox",
     "commit_batch",
@@ -32,23 +35,26 @@ const METHODS: [&str; 17] = [
     "next_mailbox_due",
     "next_outbox_due",
     "note_provider_draft",
-    "put_blob",
+    "put_blobs",
     "to_refetch",
     "unprocessed",
+    "write_blob",
 ];
 
 /// A mail that comes in, one that goes out, and one whose outcome must be looked up, while `method` fails.
 async fn journeys(method: &'static str, when: When, times: u32) {
     let house = House::new().await;
     house.provider.deliver(ORDERS, "a", &raw("a"));
-    house.provider.deliver(ORDERS, "b", &raw("b"));
+    // Larger than what is read whole, and than what is kept in memory.
+    house.provider.deliver(ORDERS, "b", &[raw("b"), vec![b'x'; 600_000]].concat());
     house.provider.script([Step::DropAndTimeOut]);
     house.mailbox(ORDERS).await;
     // Accepted through the sound store: the workers are under test here.
     let one = house.submit(&house.engine()).await;
     let two = house.submit_from(&house.engine(), "quotes@contoso.example").await;
     let store = Arc::new(Faulty::new(house.store.clone(), method, when, times));
-    let settings = EngineSettings { idle_poll_ms: 20, ..EngineSettings::default() };
+    let settings =
+        EngineSettings { idle_poll_ms: 20, read_whole_bytes: 500_000, ..EngineSettings::default() };
     let door = Arc::new(Door(house.provider.clone()));
     let running = house.run_engine(Engine::new(store.clone(), door, house.env.clone(), settings));
 
