@@ -46,15 +46,14 @@ async fn journeys(method: &'static str, when: When, times: u32) {
     let house = House::new().await;
     house.provider.deliver(ORDERS, "a", &raw("a"));
     // Larger than what is read whole, and than what is kept in memory.
-    house.provider.deliver(ORDERS, "b", &[raw("b"), vec![b'x'; 600_000]].concat());
+    house.provider.deliver(ORDERS, "b", &[raw("b"), vec![b'x'; 300_000]].concat());
     house.provider.script([Step::DropAndTimeOut]);
     house.mailbox(ORDERS).await;
     // Accepted through the sound store: the workers are under test here.
     let one = house.submit(&house.engine()).await;
     let two = house.submit_from(&house.engine(), "quotes@contoso.example").await;
     let store = Arc::new(Faulty::new(house.store.clone(), method, when, times));
-    let settings =
-        EngineSettings { idle_poll_ms: 20, read_whole_bytes: 500_000, ..EngineSettings::default() };
+    let settings = EngineSettings { idle_poll_ms: 20, read_whole_bytes: 10_000, ..EngineSettings::default() };
     let door = Arc::new(Door(house.provider.clone()));
     let running = house.run_engine(Engine::new(store.clone(), door, house.env.clone(), settings));
 

@@ -7,6 +7,7 @@ mod faults;
 mod faulty;
 mod house;
 mod intake;
+mod large;
 mod listening;
 mod office;
 mod outbox;
