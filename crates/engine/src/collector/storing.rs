@@ -17,7 +17,7 @@ use crate::own_failure;
 const SMALL: usize = 256 * 1024;
 /// Most bytes and messages that are stored together. Twice as much may be in memory: what is being stored, and what
 /// is fetched meanwhile.
-const TOGETHER_BYTES: usize = 2 * 1024 * 1024;
+const TOGETHER_BYTES: usize = 4 * 1024 * 1024;
 const TOGETHER: usize = 200;
 
 const OPERATION: &str = "store the raw message";

@@ -47,7 +47,7 @@ impl BlobFolder {
 
     fn put(&self, content: &[u8], unique: uuid::Uuid) -> Result<BlobRef, StoreError> {
         let blob = self.place(content, unique)?;
-        self.sync_shelves([&blob])?;
+        self.sync_shelves(&[blob.shelf()])?;
         Ok(blob)
     }
 
@@ -93,20 +93,19 @@ impl BlobFolder {
         Ok(())
     }
 
-    /// Makes the names of these contents durable. Even of those that were there: whoever wrote them may not have come to
-    /// this step.
-    fn sync_shelves<'a>(&self, blobs: impl IntoIterator<Item = &'a BlobRef>) -> Result<(), StoreError> {
-        let shelves: BTreeSet<&str> = blobs.into_iter().map(|blob| &blob.sha256[..2]).collect();
-        for shelf in &shelves {
+    /// Makes the names on these shelves durable. Even of contents that were there: whoever wrote them may not have come
+    /// to this step.
+    fn sync_shelves(&self, shelves: &[String]) -> Result<(), StoreError> {
+        for shelf in shelves {
             sync_folder(&self.folder.join(shelf))?;
         }
-        let new: Vec<&str> = {
+        let new: Vec<String> = {
             let synced = self.synced();
-            shelves.into_iter().filter(|shelf| !synced.contains(*shelf)).collect()
+            shelves.iter().filter(|shelf| !synced.contains(*shelf)).cloned().collect()
         };
         if !new.is_empty() {
             sync_folder(&self.folder)?;
-            self.synced().extend(new.into_iter().map(str::to_owned));
+            self.synced().extend(new);
         }
         Ok(())
     }
@@ -137,6 +136,13 @@ impl BlobFolder {
             return Err(contradiction("its content is not what its name says".to_owned()));
         }
         Ok(content.into())
+    }
+}
+
+impl BlobRef {
+    /// The folder `ab` it lies in.
+    fn shelf(&self) -> String {
+        self.sha256[..2].to_owned()
     }
 }
 
@@ -201,24 +207,21 @@ async fn on_disk<T: Send + 'static>(
         .unwrap_or_else(|broken| Err(StoreError::of_file("use", &blobs.folder, io::Error::other(broken))))
 }
 
-/// Contents written at the same time by [`BlobStore::put_blobs`]: file systems sync several together.
+/// Files and folders synced at the same time by [`BlobStore::put_blobs`]: a file system does several of them in one go.
 const PARALLEL: usize = 8;
 
-impl SqliteStore {
-    /// Puts contents under their names, several at a time. Their shelves are not synced yet.
-    async fn place_all(&self, contents: Vec<Bytes>) -> Result<Vec<BlobRef>, StoreError> {
-        let share = contents.len().div_ceil(PARALLEL).max(1);
-        let mut shares = Vec::new();
-        for contents in contents.chunks(share) {
-            let new: Vec<_> = contents.iter().map(|content| (content.clone(), self.env.new_uuid())).collect();
-            shares.push(on_disk(&self.blobs, move |blobs| {
-                new.iter()
-                    .map(|(content, unique)| blobs.place(content, *unique))
-                    .collect::<Result<Vec<_>, _>>()
-            }));
-        }
-        Ok(futures_util::future::try_join_all(shares).await?.concat())
+/// Works on shares of `pieces` at the same time and gives what came of each, in order.
+async fn in_parallel<P, T, F>(mut pieces: Vec<P>, work: impl Fn(Vec<P>) -> F) -> Result<Vec<T>, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let share = pieces.len().div_ceil(PARALLEL);
+    let mut shares = Vec::new();
+    while !pieces.is_empty() {
+        let rest = pieces.split_off(share.min(pieces.len()));
+        shares.push(work(std::mem::replace(&mut pieces, rest)));
     }
+    futures_util::future::try_join_all(shares).await
 }
 
 #[async_trait]
@@ -229,8 +232,21 @@ impl BlobStore for SqliteStore {
     }
 
     async fn put_blobs(&self, contents: Vec<Bytes>) -> Result<Vec<BlobRef>, StoreError> {
-        let placed = self.place_all(contents).await?;
-        on_disk(&self.blobs, move |blobs| blobs.sync_shelves(&placed).map(|()| placed)).await
+        let new: Vec<_> = contents.into_iter().map(|content| (content, self.env.new_uuid())).collect();
+        let placed = in_parallel(new, |new| {
+            on_disk(&self.blobs, move |blobs| {
+                new.iter()
+                    .map(|(content, unique)| blobs.place(content, *unique))
+                    .collect::<Result<Vec<_>, _>>()
+            })
+        });
+        let placed = placed.await?.concat();
+        let shelves: BTreeSet<String> = placed.iter().map(BlobRef::shelf).collect();
+        let synced = in_parallel(shelves.into_iter().collect(), |shelves| {
+            on_disk(&self.blobs, move |blobs| blobs.sync_shelves(&shelves))
+        });
+        synced.await?;
+        Ok(placed)
     }
 
     async fn write_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError> {

@@ -82,7 +82,7 @@ impl BlobWriter for Writer {
             if !blobs.holds(&blob) {
                 blobs.shelve(file, &blob)?;
             }
-            blobs.sync_shelves([&blob])?;
+            blobs.sync_shelves(&[blob.shelf()])?;
             Ok(blob)
         })
         .await
