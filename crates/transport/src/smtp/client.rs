@@ -236,6 +236,11 @@ impl Client {
         }
     }
 
+    /// What the server said that nothing was asked for; none when it waits.
+    pub(super) fn early(&self) -> Option<Trouble> {
+        (!self.input.is_empty()).then(|| Trouble::Garbage(format!("said unasked: {:?}", self.begun())))
+    }
+
     fn begun(&self) -> String {
         postroom_entra::http::tidy(String::from_utf8_lossy(&self.input), 200)
     }

@@ -85,6 +85,8 @@ impl<'a> Stuffed<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn stuffed(raw: &[u8], piece: usize) -> Vec<u8> {
@@ -123,6 +125,26 @@ mod tests {
                 let eight_bit = !raw.is_ascii();
                 assert_eq!(Content::of(raw.as_bytes()), Content { size, eight_bit }, "{raw:?}");
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_server_reads_back_what_was_sent_and_no_dot_ends_it_early(
+            raw in "[a.\r\n\u{e9}]{1,60}",
+            piece in 1_usize..20,
+        ) {
+            let line = String::from_utf8(stuffed(raw.as_bytes(), piece)).unwrap();
+            prop_assert_eq!(line.find("\r\n.\r\n"), line.len().checked_sub(5));
+            prop_assert!(!line.replace("\r\n", "").contains(['\r', '\n']));
+            let content = line.strip_suffix(".\r\n").unwrap();
+            let read: String = content.split_inclusive("\r\n").map(|line| line.strip_prefix('.').unwrap_or(line)).collect();
+            let mut expected = raw.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\r\n");
+            if !expected.ends_with("\r\n") {
+                expected.push_str("\r\n");
+            }
+            prop_assert_eq!(Content::of(raw.as_bytes()).size, expected.len() as u64);
+            prop_assert_eq!(read, expected);
         }
     }
 }

@@ -93,6 +93,18 @@ const KNOWN: &[Known] = &[
     Known { code: "5.7.60", text: "", decision: HOLD, advice: SEND_AS },
     Known { code: "", text: "sendasdenied", decision: HOLD, advice: SEND_AS },
     Known {
+        code: "",
+        text: "not owned by user",
+        decision: HOLD,
+        advice: "This server lets an account send from its own addresses only: have the sender's address added to the account.",
+    },
+    Known {
+        code: "5.7.0",
+        text: "starttls",
+        decision: HOLD,
+        advice: "This server wants TLS: choose the TLS mode STARTTLS.",
+    },
+    Known {
         code: "5.7.68",
         text: "",
         decision: HOLD,
@@ -269,6 +281,13 @@ mod tests {
     fn who_said_what_decides_what_is_done() {
         use Decision::{Fail, Hold};
         for (stage, said, decision, advice) in [
+            (Stage::Mail, "530 5.7.0 Must issue a STARTTLS command first", Hold, Some("mode STARTTLS")),
+            (
+                Stage::Mail,
+                "553 5.7.1 <a@b.example>: Sender address rejected: not owned by user desk",
+                Hold,
+                Some("own addresses"),
+            ),
             (Stage::Auth, "535 5.7.3 Authentication unsuccessful [AM0PR]", Hold, Some("ENTERPRISE")),
             (
                 Stage::Auth,

@@ -170,6 +170,8 @@ impl Offers {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(bytes: &[u8]) -> Reply {
@@ -222,5 +224,19 @@ mod tests {
         assert!(offers.eight_bit && offers.pipelining && !offers.utf8 && !offers.starttls);
         let unlimited = Offers::read(&read(b"250-mx\r\n250 SIZE 0\r\n"));
         assert_eq!((unlimited.size, unlimited.max_size), (true, None));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_within_bounds_and_never_breaks(
+            bytes in prop::collection::vec(prop_oneof![Just(b'2'), Just(b'5'), Just(b'0'), Just(b'-'), Just(b' '),
+                Just(b'.'), Just(b'\r'), Just(b'\n'), any::<u8>()], 0..200)
+        ) {
+            if let Ok(Some((reply, taken))) = Reply::read(&bytes) {
+                prop_assert!(taken <= bytes.len() && (200..600).contains(&reply.code));
+                prop_assert!(!reply.literal().contains(char::is_control));
+                Offers::read(&reply);
+            }
+        }
     }
 }

@@ -145,7 +145,14 @@ impl Mail<'_> {
         }
         let reply = self.reply(client, Stage::Data).await?;
         if reply.code == 354 {
-            return Ok(refused);
+            // What is said already could be taken for the reply to a dot that was not sent yet.
+            return match client.early() {
+                None => Ok(refused),
+                Some(trouble) => {
+                    let failure = trouble.failure(self.operation, Stage::Data);
+                    Err(Handed::Refused { failure, usable: false })
+                }
+            };
         }
         let failure = refusal::failure(self.operation, Stage::Data, &reply);
         Err(Handed::Refused { failure, usable: reply.code >= 400 })

@@ -12,6 +12,12 @@ use crate::{Notes, address, job, wire};
 const RETRY: Decision = Decision::Retry { after: None };
 const WITHOUT_PIPELINING: &str = "SIZE 20000\n8BITMIME";
 
+/// A reply whose line does not end.
+const ENDLESS: &str = match str::from_utf8(&[b'2'; 5_000]) {
+    Ok(line) => line,
+    Err(_) => "",
+};
+
 /// The stages up to the final dot, in their order.
 const STAGES: [&str; 5] =
     ["-", "EHLO [127.0.0.1]", "MAIL FROM:<orders@contoso.example>", "RCPT TO:<Ann@fabrikam.example>", "DATA"];
@@ -29,6 +35,7 @@ async fn what_breaks_before_the_final_dot_is_not_sent_and_tried_again_at_every_s
                 (Act::Last("421 4.3.2 closing down\r\n"), "closing down"),
                 (Act::Last("\u{0}garbage\r\n"), "garbage"),
                 (Act::Last("250-cut in the"), "cut in the"),
+                (Act::Last(ENDLESS), "more than 4096 bytes"),
                 (Act::Stall, "no answer within"),
             ] {
                 let (script, shown) = (act.clone(), format!("{act:?} at {stage}"));
@@ -100,6 +107,19 @@ async fn after_the_final_dot_only_a_reply_makes_it_certain() {
         let failure = not_sent(send(&wire(), &plain(fake.port), None, &job(None)).await);
         assert_eq!(failure.decision(), decision);
         assert!(said.starts_with(&format!("{} {}", failure.status.unwrap(), failure.code.unwrap())));
+    }
+}
+
+#[tokio::test]
+async fn a_yes_that_comes_before_the_message_is_no_yes() {
+    for keywords in [KEYWORDS, WITHOUT_PIPELINING] {
+        let fake = Fake::start(keywords, None, |_, line| match line {
+            "DATA" => Act::Last("354 go on\r\n250 2.0.0 Ok: queued as 4F2\r\n"),
+            _ => Act::Usual,
+        })
+        .await;
+        let failure = not_sent(send(&wire(), &plain(fake.port), None, &job(None)).await);
+        assert!(failure.words.contains("said unasked") && failure.decision() == RETRY, "{failure}");
     }
 }
 
