@@ -12,6 +12,7 @@
 //! | [`ews`] | Exchange on premises, and Exchange Online for as long as it answers EWS |
 //! | [`imap`] | any IMAP server |
 //! | [`smtp`] | any SMTP server |
+//! | `line` | TCP and TLS to a mail server, each way of failing named |
 //! | `tls` | what a server's certificate is compared with |
 //! | [`office`] | [`CredentialOffice`]: credentials tried, renewed and removed |
 //! | [`wire`] | [`Wire`]: which transport serves which connection |
@@ -27,6 +28,7 @@
 pub mod ews;
 pub mod graph;
 pub mod imap;
+mod line;
 pub mod office;
 pub mod smtp;
 mod tls;
@@ -92,6 +94,9 @@ pub struct Receipt {
     pub words: String,
     /// Its request id.
     pub request_id: Option<String>,
+    /// Recipients it did not take although it took the message for others, each with its words. The message is not
+    /// tried again for them, because that would send it twice to the others: the sender must be told.
+    pub refused: Vec<(EmailAddress, String)>,
 }
 
 /// What looking up an unknown outcome found.
