@@ -131,6 +131,9 @@ pub(super) fn refusal(operation: &str, words: &str, signing_in: bool) -> Failure
             Some("NONEXISTENT" | "TRYCREATE") => {
                 (Decision::Hold, Some("The folder does not exist on the server."))
             }
+            _ if words.contains("doesn't exist") => {
+                (Decision::Hold, Some("The folder does not exist on the server."))
+            }
             _ if words.contains("AUTHENTICATE failed") => (
                 Decision::Hold,
                 Some(

@@ -3,7 +3,10 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
+mod dovecot;
 mod send;
+#[path = "../servers/dovecot.rs"]
+mod servers;
 mod source;
 #[path = "../../../entra/tests/it/stub.rs"]
 mod stub;
