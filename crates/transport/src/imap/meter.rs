@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 
 use crate::line::Line;
 
-/// Longest line, literals apart: a list of vanished messages is one line.
-const MAX_LINE: usize = 1024 * 1024;
+/// Longest line, literals apart: a list of vanished messages is one line. The parser begins anew with every 4 KiB.
+const MAX_LINE: usize = 256 * 1024;
 /// Opening brackets in one response; what is asked for here has a handful.
 const MAX_BRACKETS: usize = 64;
 /// Bytes asked of the system at once.

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod dovecot;
+mod imap;
+mod script;
 mod send;
 #[path = "../servers/dovecot.rs"]
 mod servers;

@@ -155,7 +155,8 @@ impl Dovecot {
     pub async fn until_nobody_is_there(&self) {
         for _ in 0..600 {
             let log = self.log();
-            let ended = log.lines().filter(|line| line.contains(" imap(") && line.contains(": Disconnected")).count();
+            let ended =
+                log.lines().filter(|line| line.contains(" imap(") && line.contains(": Disconnected")).count();
             if log.matches("imap-login: Info: Login:").count() == ended {
                 return;
             }
