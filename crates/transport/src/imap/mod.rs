@@ -1,18 +1,376 @@
-//! IMAP.
+//! Any IMAP server (RFC 3501): one folder, read and never changed.
+//!
+//! The folder is opened with EXAMINE and read with BODY.PEEK, so no flag changes. Credentials are said only after TLS,
+//! except on a line that the settings allow to be plain. What the server sends is counted before it is parsed, every
+//! command ends in time, and each refusal carries the server's literal words.
+//!
+//! # Parts
+//!
+//! | module | what is inside |
+//! |---|---|
+//! | here | [`ImapSource`]: sessions opened, used again and given up |
+//! | `session` | connecting, STARTTLS, commands and their answers |
+//! | `sign_in` | passwords and tokens |
+//! | `page` | what is new, in pages |
+//! | `message` | the bytes of messages, in batches and in ranges |
+//! | `idle` | waiting for news |
+//! | `meter` | bounds on what a server sends |
+//! | `cursor` | where reading goes on; the ids of messages |
+//! | `folder` | names of folders on the wire |
+//! | `words` | what a refusal means |
 
-use postroom_model::SecretString;
-use postroom_model::connection::ConnectionSettings;
+mod cursor;
+mod folder;
+mod idle;
+mod message;
+mod meter;
+mod page;
+mod session;
+mod sign_in;
+mod words;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_imap::imap_proto::{AttributeValue, MailboxDatum, Response, StatusAttribute};
+use async_trait::async_trait;
+use bytes::Bytes;
+use postroom_model::address::HostName;
+use postroom_model::connection::{AuthenticationFlow, ConnectionSettings, TlsMode, is_loopback};
 use postroom_model::failure::Failure;
+use postroom_model::{EmailAddress, Env, SecretString};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
+use crate::line::Peer;
 use crate::wire::{Wire, hold};
-use crate::{Account, Source};
+use crate::{Account, Changes, MessageSink, Source, Woken};
+use cursor::Incarnation;
+use meter::Bounds;
+use page::Backlog;
+pub use session::Limits;
+use session::{Access, Protection, Session};
+use sign_in::Signing;
+use words::{After, Trouble};
+
+const INBOX: &str = "INBOX";
 
 /// A source.
 pub(crate) fn source(
-    _wire: &Wire,
+    wire: &Wire,
     settings: &ConnectionSettings,
-    _secret: Option<SecretString>,
-    _account: &Account,
+    secret: Option<SecretString>,
+    account: &Account,
 ) -> Result<Box<dyn Source>, Failure> {
-    Err(hold(settings, "IMAP is not available yet in this version"))
+    Ok(Box::new(ImapSource::new(wire, settings, secret, account)?))
+}
+
+/// Reads one folder of one mailbox. Holds one session for reading and one for waiting, each opened when it is needed.
+pub struct ImapSource {
+    address: EmailAddress,
+    folder: String,
+    access: Access,
+    env: Env,
+    state: Mutex<State>,
+    waiting: Mutex<Option<Session>>,
+}
+
+/// What reading remembers between calls. Nothing of it is needed: all of it can be asked again.
+#[derive(Default)]
+struct State {
+    session: Option<Session>,
+    backlog: Option<Backlog>,
+    /// UIDs and sizes of the last page, rising.
+    page: Vec<(u32, u64)>,
+    /// Small messages of the page that were brought and not asked for yet.
+    kept: HashMap<u32, Bytes>,
+    /// The incarnation that was read last and its last UID that was told.
+    told: Option<(Incarnation, u32)>,
+    /// The server sent more than was asked for: nothing is brought in bulk any more.
+    careful: bool,
+}
+
+impl State {
+    /// The open session, and whether it was used before.
+    async fn session(&mut self, access: &Access) -> Result<(Session, bool), Trouble> {
+        match self.session.take() {
+            Some(session) => Ok((session, true)),
+            None => {
+                self.backlog = None;
+                Ok((open(access).await?, false))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ImapSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImapSource").field("address", &self.address).field("folder", &self.folder).finish()
+    }
+}
+
+impl ImapSource {
+    /// A source. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// A failure with [`Decision::Hold`](postroom_model::failure::Decision) naming the first thing that is missing or wrong in the settings.
+    pub fn new(
+        wire: &Wire,
+        settings: &ConnectionSettings,
+        secret: Option<SecretString>,
+        account: &Account,
+    ) -> Result<Self, Failure> {
+        let limits = Limits::default();
+        let host =
+            HostName::from_pasted(&settings.server).map_err(|error| hold(settings, error.to_string()))?;
+        let host = host.as_str().to_owned();
+        let protection = match settings.tls {
+            TlsMode::Implicit => Protection::Implicit(wire.tls(settings)?),
+            TlsMode::Starttls => Protection::Starttls(wire.tls(settings)?),
+            TlsMode::Plain if settings.accept_plain || is_loopback(&host) => Protection::Plain,
+            TlsMode::Plain => return Err(hold(settings, "Without TLS only this machine can be reached")),
+            TlsMode::StarttlsIfOffered => {
+                return Err(hold(settings, "IMAP needs a protected line: choose TLS or STARTTLS"));
+            }
+        };
+        let operation = format!("read {}", account.address);
+        let signing = signing(wire, settings, secret, account)?;
+        let peer = Peer { host, port: settings.effective_port(), patience: limits.connect };
+        Ok(Self {
+            address: account.address.clone(),
+            folder: INBOX.to_owned(),
+            access: Access { operation, peer, protection, signing, limits },
+            env: wire.env.clone(),
+            state: Mutex::default(),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// The same source for another folder than the inbox, by the name that people see.
+    pub fn folder(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.folder);
+        self
+    }
+
+    /// The same source with other limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.access.peer.patience = limits.connect;
+        self.access.limits = limits;
+        self
+    }
+
+    /// Puts the session back when it can be used again. Whether the same is worth another try: on a new session when
+    /// the old one was cut since its last use, more carefully when the server sent too much.
+    fn settle(&self, state: &mut State, session: Session, used: bool, trouble: Option<&Trouble>) -> bool {
+        let Some(trouble) = trouble.filter(|trouble| trouble.is_over()) else {
+            state.session = Some(session);
+            return false;
+        };
+        state.backlog = None;
+        match trouble.after {
+            After::Expired => {
+                self.access.signing.forget(session.token.as_ref());
+                used
+            }
+            After::Cut => used,
+            After::Excess => !std::mem::replace(&mut state.careful, true),
+            After::Alive | After::Dead => false,
+        }
+    }
+
+    /// The sentence of a probe.
+    async fn look(&self, session: &mut Session) -> Result<String, Trouble> {
+        let mut unread = None;
+        let mut on = |response: &Response<'_>| {
+            if let Response::MailboxData(MailboxDatum::Status { status, .. }) = response {
+                unread = status.iter().find_map(|attribute| match attribute {
+                    StatusAttribute::Unseen(unseen) => Some(*unseen),
+                    _ => None,
+                });
+            }
+        };
+        let command = format!("STATUS {} (UNSEEN)", folder::quoted(&self.folder));
+        session.command(&command, Bounds::SMALL, &mut on).await?;
+        let total = session.examine(&self.folder, None).await?.exists;
+        let mut newest = None;
+        if total > 0 {
+            let mut on = |response: &Response<'_>| {
+                if let Response::Fetch(_, attributes) = response {
+                    newest = attributes.iter().find_map(|attribute| match attribute {
+                        AttributeValue::InternalDate(date) => page::internal_date(date),
+                        _ => None,
+                    });
+                }
+            };
+            let command = format!("FETCH {total} (INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])");
+            session.command(&command, Bounds::SMALL, &mut on).await?;
+        }
+        let name = if self.folder == INBOX { "Inbox" } else { &self.folder };
+        let mut sentence = format!("{name} of {} opened: {total} messages", self.address);
+        if let Some(unread) = unread {
+            sentence.push_str(&format!(", {unread} unread"));
+        }
+        if let Some(received) = newest {
+            sentence.push_str(&format!("; the newest was received at {received}"));
+        }
+        sentence.push('.');
+        Ok(sentence)
+    }
+
+    /// A session for waiting that has the folder open, and whether there is news already.
+    async fn open_for_waiting(&self) -> Result<(Session, bool), Trouble> {
+        let mut session = open(&self.access).await?;
+        let opened = session.examine(&self.folder, None).await?;
+        let told = self.state.lock().await.told;
+        // What came since the last page and before this session would wake nobody.
+        let news = told.is_some_and(|(incarnation, last)| {
+            opened.validity != Some(incarnation.validity)
+                || opened.next.is_some_and(|next| next > last.saturating_add(1))
+        });
+        Ok((session, news))
+    }
+}
+
+/// A new session, in bounded time.
+async fn open(access: &Access) -> Result<Session, Trouble> {
+    let limit = access.limits.command;
+    match timeout(limit, Session::open(access)).await {
+        Ok(opened) => opened,
+        Err(_) => {
+            let words = format!("signing in took longer than {limit:?}");
+            Err(access.peer.failure(&access.operation, &words, None).into())
+        }
+    }
+}
+
+/// With what the account signs in: by flow, its own user name and password before the connection's.
+fn signing(
+    wire: &Wire,
+    settings: &ConnectionSettings,
+    secret: Option<SecretString>,
+    account: &Account,
+) -> Result<Signing, Failure> {
+    let names = [account.user_name.trim(), settings.user_name.trim(), account.address.as_str()];
+    let user = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default().to_owned();
+    if settings.flow != AuthenticationFlow::Password {
+        // A token of an application opens the mailbox that is named (imap-smtp: XOAUTH2 on the wire).
+        let user = if account.user_name.trim().is_empty() {
+            account.address.as_str()
+        } else {
+            account.user_name.trim()
+        };
+        let request = Box::new(wire.token_request(settings, secret)?);
+        return Ok(Signing::Token { user: user.to_owned(), request, tokens: Arc::clone(&wire.tokens) });
+    }
+    let password = account.password.clone().or(secret);
+    match wire.valid(settings, password)? {
+        Some(password) => Ok(Signing::Password { user, password }),
+        None => Err(hold(settings, "Password is missing")),
+    }
+}
+
+#[async_trait]
+impl Source for ImapSource {
+    async fn changes(&self, cursor: Option<&str>) -> Result<Changes, Failure> {
+        let mut state = self.state.lock().await;
+        loop {
+            let (mut session, used) =
+                state.session(&self.access).await.map_err(|trouble| *trouble.failure)?;
+            let page = page::changes(&mut session, &mut state, &self.folder, cursor, &self.env).await;
+            let again = self.settle(&mut state, session, used, page.as_ref().err());
+            match page {
+                Ok(changes) => return Ok(changes),
+                Err(trouble) if !again => return Err(*trouble.failure),
+                Err(trouble) => {
+                    tracing::debug!(mailbox = %self.address, error = %trouble.failure, "a new session is opened")
+                }
+            }
+        }
+    }
+
+    async fn fetch(
+        &self,
+        provider_id: &str,
+        limit: u64,
+        sink: &mut dyn MessageSink,
+    ) -> Result<Option<u64>, Failure> {
+        let Some((incarnation, uid)) = Incarnation::parse_id(provider_id) else { return Ok(None) };
+        let mut state = self.state.lock().await;
+        loop {
+            let (mut session, used) =
+                state.session(&self.access).await.map_err(|trouble| *trouble.failure)?;
+            let mut written = 0;
+            let message = async {
+                if session.validity.is_none() {
+                    session.examine(&self.folder, None).await?;
+                }
+                let other = state.told.is_some_and(|(told, _)| told != incarnation);
+                if other || session.validity != Some(incarnation.validity) {
+                    return Ok(None);
+                }
+                match state.kept.remove(&uid) {
+                    Some(message) => message::deliver(&session, message, limit, sink).await.map(Some),
+                    None => message::fetch(&mut session, &mut state, uid, limit, sink, &mut written).await,
+                }
+            };
+            let message = message.await;
+            let again = self.settle(&mut state, session, used, message.as_ref().err());
+            match message {
+                Ok(size) => return Ok(size),
+                Err(trouble) if !again || written > 0 => return Err(*trouble.failure),
+                Err(trouble) => {
+                    tracing::debug!(mailbox = %self.address, error = %trouble.failure, "a new session is opened")
+                }
+            }
+        }
+    }
+
+    async fn probe(&self) -> Result<String, Failure> {
+        let mut state = self.state.lock().await;
+        loop {
+            let (mut session, used) =
+                state.session(&self.access).await.map_err(|trouble| *trouble.failure)?;
+            let sentence = self.look(&mut session).await;
+            let again = self.settle(&mut state, session, used, sentence.as_ref().err());
+            match sentence {
+                Ok(sentence) => return Ok(sentence),
+                Err(trouble) if !again => return Err(*trouble.failure),
+                Err(trouble) => {
+                    tracing::debug!(mailbox = %self.address, error = %trouble.failure, "a new session is opened")
+                }
+            }
+        }
+    }
+
+    async fn wait(&self, limit: Duration) -> Result<Woken, Failure> {
+        let mut waiting = self.waiting.lock().await;
+        let mut kept = waiting.take();
+        loop {
+            let used = kept.is_some();
+            let (mut session, news) = match kept.take() {
+                Some(session) => (session, false),
+                None => self.open_for_waiting().await.map_err(|trouble| *trouble.failure)?,
+            };
+            if !session.offers("IDLE") {
+                return Ok(Woken::NotOffered);
+            }
+            let woken = if news { Ok(true) } else { session.idle(limit, self.access.limits.idle).await };
+            match woken {
+                Ok(news) => {
+                    *waiting = Some(session);
+                    return Ok(if news { Woken::News } else { Woken::Quiet });
+                }
+                Err(trouble) => {
+                    if trouble.after == After::Expired {
+                        self.access.signing.forget(session.token.as_ref());
+                    }
+                    if !(used && matches!(trouble.after, After::Cut | After::Expired)) {
+                        return Err(*trouble.failure);
+                    }
+                }
+            }
+        }
+    }
 }

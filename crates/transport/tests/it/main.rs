@@ -9,6 +9,12 @@ mod certificate;
 mod postfix;
 mod send;
 mod smtp;
+mod dovecot;
+mod imap;
+mod script;
+mod send;
+#[path = "../servers/dovecot.rs"]
+mod servers;
 mod source;
 #[path = "../../../entra/tests/it/stub.rs"]
 mod stub;

@@ -1,0 +1,212 @@
+//! The bytes of messages: small ones many at once, large ones in ranges, so that memory stays flat.
+
+use std::collections::HashMap;
+
+use async_imap::imap_proto::{AttributeValue, Response};
+use bytes::Bytes;
+use postroom_model::failure::{Decision, Failure, Origin};
+
+use super::State;
+use super::meter::Bounds;
+use super::page::{set, uid_of};
+use super::session::Session;
+use super::words::{After, Trouble};
+use crate::MessageSink;
+
+/// Up to this size messages are brought together with their neighbours.
+const SMALL: u64 = 256 * 1024;
+/// What one command brings: messages and bytes.
+const BATCH: (usize, u64) = (64, 4 * 1024 * 1024);
+/// Servers count sizes with other line ends, or guess; so much more is accepted.
+const BATCH_BOUNDS: Bounds = Bounds { literal: 4 * SMALL, total: 2 * BATCH.1 };
+/// Bytes of a large message asked for at once.
+const RANGE: u32 = 1024 * 1024;
+const RANGE_BOUNDS: Bounds = Bounds { literal: RANGE as u64, total: RANGE as u64 + 64 * 1024 };
+
+/// Fetches one message into `sink`, and `written` tells how much. None when it is gone.
+pub(super) async fn fetch(
+    session: &mut Session,
+    state: &mut State,
+    uid: u32,
+    limit: u64,
+    sink: &mut dyn MessageSink,
+    written: &mut u64,
+) -> Result<Option<u64>, Trouble> {
+    let size = match state.page.iter().find(|(known, _)| *known == uid) {
+        Some((_, size)) => *size,
+        None => match size_of(session, uid).await? {
+            Some(size) => size,
+            None => return Ok(None),
+        },
+    };
+    check(session, size, limit)?;
+    if size <= SMALL && !state.careful {
+        batch(session, state, uid).await?;
+        if let Some(message) = state.kept.remove(&uid) {
+            return deliver(session, message, limit, sink).await.map(Some);
+        }
+        // Not brought with the others, so it is gone, unless the server can say more of it.
+        if size_of(session, uid).await?.is_none() {
+            return Ok(None);
+        }
+    }
+    ranges(session, uid, size, limit, sink, written).await
+}
+
+/// Hands out a message that is in memory.
+pub(super) async fn deliver(
+    session: &Session,
+    message: Bytes,
+    limit: u64,
+    sink: &mut dyn MessageSink,
+) -> Result<u64, Trouble> {
+    let size = message.len() as u64;
+    check(session, size, limit)?;
+    sink.write(message).await.map_err(|failure| Trouble::new(failure, After::Alive))?;
+    Ok(size)
+}
+
+fn check(session: &Session, size: u64, limit: u64) -> Result<(), Trouble> {
+    if size <= limit {
+        return Ok(());
+    }
+    let words = format!("the message has {size} bytes; at most {limit} are taken");
+    let failure = Failure::new(&session.operation, Origin::Ourselves, words, Decision::Hold);
+    Err(Trouble::new(failure, After::Alive))
+}
+
+/// The size of a message as the server tells it; none when it is gone.
+async fn size_of(session: &mut Session, uid: u32) -> Result<Option<u64>, Trouble> {
+    let mut size = None;
+    let mut on = |response: &Response<'_>| {
+        if let (Some(told), Response::Fetch(_, attributes)) = (uid_of(response), response)
+            && told == uid
+        {
+            let found = attributes.iter().find_map(|attribute| match attribute {
+                AttributeValue::Rfc822Size(size) => Some(u64::from(*size)),
+                _ => None,
+            });
+            // A server that keeps the size to itself: by ranges it is found out.
+            size = found.or(size).or(Some(SMALL + 1));
+        }
+    };
+    session.command(&format!("UID FETCH {uid} (UID RFC822.SIZE)"), Bounds::SMALL, &mut on).await?;
+    Ok(size)
+}
+
+/// Brings a message and the small ones that follow it on the page.
+async fn batch(session: &mut Session, state: &mut State, uid: u32) -> Result<(), Trouble> {
+    let from = state.page.iter().position(|(known, _)| *known == uid);
+    let mut wanted = vec![uid];
+    let mut bytes = 0;
+    for (next, size) in state.page.iter().skip(from.map_or(usize::MAX, |from| from + 1)) {
+        bytes += size.min(&SMALL);
+        if wanted.len() == BATCH.0 || bytes + SMALL > BATCH.1 {
+            break;
+        }
+        if *size <= SMALL {
+            wanted.push(*next);
+        }
+    }
+    let mut kept = HashMap::new();
+    let mut on = |response: &Response<'_>| {
+        if let Some(uid) = uid_of(response).filter(|uid| wanted.binary_search(uid).is_ok())
+            && let Some((None, data)) = body(response)
+        {
+            kept.insert(uid, Bytes::copy_from_slice(data));
+        }
+    };
+    session.command(&format!("UID FETCH {} (UID BODY.PEEK[])", set(&wanted)), BATCH_BOUNDS, &mut on).await?;
+    if session.escaped() {
+        // The parser leaves backslashes in quoted strings, and whose they are is not known here.
+        kept.clear();
+    }
+    state.kept = kept;
+    Ok(())
+}
+
+/// The text in a response, with the place it begins at when it is a range.
+fn body<'a>(response: &'a Response<'_>) -> Option<(Option<u32>, &'a [u8])> {
+    let Response::Fetch(_, attributes) = response else { return None };
+    attributes.iter().find_map(|attribute| match attribute {
+        AttributeValue::BodySection { section: None, index, data } => {
+            Some((*index, data.as_deref().unwrap_or_default()))
+        }
+        _ => None,
+    })
+}
+
+async fn ranges(
+    session: &mut Session,
+    uid: u32,
+    size: u64,
+    limit: u64,
+    sink: &mut dyn MessageSink,
+    written: &mut u64,
+) -> Result<Option<u64>, Trouble> {
+    loop {
+        let Ok(offset) = u32::try_from(*written) else {
+            return Err(session.garbage("a message of more than 4 GB"));
+        };
+        let Some((begins, chunk)) = range(session, uid, offset).await? else {
+            if *written == 0 {
+                return Ok(None);
+            }
+            return Err(session.garbage("a message that vanished while it was read"));
+        };
+        let whole = begins.is_none() && offset == 0 && chunk.len() < RANGE as usize;
+        if begins != Some(offset) && !whole && !chunk.is_empty() {
+            return Err(session.garbage("another part of the message than was asked for"));
+        }
+        let length = chunk.len() as u64;
+        check(session, *written + length, limit)?;
+        if length > 0 {
+            sink.write(chunk).await.map_err(|failure| Trouble::new(failure, After::Alive))?;
+            *written += length;
+        }
+        // The told size may be wrong either way, so the end is where nothing more comes.
+        let end = length == 0 || whole || (length < u64::from(RANGE) && *written >= size);
+        if end {
+            return Ok(Some(*written));
+        }
+    }
+}
+
+/// One range; none when the server says nothing of the message.
+async fn range(
+    session: &mut Session,
+    uid: u32,
+    offset: u32,
+) -> Result<Option<(Option<u32>, Bytes)>, Trouble> {
+    let mut found = None;
+    let mut on = |response: &Response<'_>| {
+        if uid_of(response) == Some(uid) {
+            let (begins, data) = body(response).unwrap_or_default();
+            found = Some((begins, Bytes::copy_from_slice(data)));
+        }
+    };
+    let command = format!("UID FETCH {uid} (UID BODY.PEEK[]<{offset}.{RANGE}>)");
+    session.command(&command, RANGE_BOUNDS, &mut on).await.map_err(|mut trouble| {
+        if trouble.after == After::Excess {
+            trouble.failure.advice = Some(
+                "The server sends more of a large message than it is asked for, so it cannot be read safely."
+                    .to_owned(),
+            );
+        }
+        trouble
+    })?;
+    Ok(found.map(|(begins, chunk)| match session.escaped() {
+        true => (begins, unescape(&chunk)),
+        false => (begins, chunk),
+    }))
+}
+
+/// The text of a quoted string (RFC 3501 section 9): the parser leaves its backslashes in.
+fn unescape(quoted: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(quoted.len());
+    let mut rest = quoted.iter();
+    while let Some(&byte) = rest.next() {
+        bytes.push(if byte == b'\\' { rest.next().copied().unwrap_or(byte) } else { byte });
+    }
+    bytes.into()
+}
