@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::address::EmailAddress;
-use crate::connection::UnknownWord;
+use crate::connection::{UnknownWord, validate_user_name};
 use crate::id::{ConnectionId, GroupId, MailboxId, UserId};
 use crate::people::{Role, Viewer};
 use crate::polling::PollingInterval;
@@ -196,6 +196,7 @@ impl MailboxSettings {
         if let Err(error) = self.address.parse::<EmailAddress>() {
             problems.error("address", error.to_string());
         }
+        validate_user_name(&self.user_name, &mut problems);
         if self.types.is_empty() {
             problems.error("types", "Type is missing").hint("Tick at least one, for example Customer order.");
         }
