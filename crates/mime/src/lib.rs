@@ -9,6 +9,7 @@
 //! | module | what is inside |
 //! |---|---|
 //! | [`build`] | a valid draft to raw MIME |
+//! | [`eml`] | a valid draft to a file that the user's own mail program opens and sends |
 //! | [`submission`] | raw MIME handed in by a program: what it must have, what is added |
 //! | [`read`] | raw MIME to summary, text, attachments; never fails on bad MIME, refuses what would hurt |
 //! | [`check_message`] | the test message of a check: what is in it, and how it is known again |
@@ -27,6 +28,7 @@
 pub mod build;
 pub mod check_message;
 mod decode;
+pub mod eml;
 mod fields;
 pub mod html;
 mod origin;
