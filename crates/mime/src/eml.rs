@@ -80,6 +80,22 @@ pub fn file_name(subject: &str) -> String {
     if name.is_empty() { "draft.eml".to_owned() } else { format!("{name}.eml") }
 }
 
+/// `Content-Disposition` that has a file saved under its name (RFC 6266): a plain name for old programs, the real one for
+/// all others.
+pub fn content_disposition(file_name: &str) -> String {
+    let plain: String = file_name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' })
+        .take(150)
+        .collect();
+    let real = file_name.bytes().map(|byte| {
+        let safe = byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if safe { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    });
+    let real: String = real.collect();
+    format!("attachment; filename=\"{}\"; filename*=UTF-8''{real}", plain.trim_start_matches('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +142,9 @@ mod tests {
         assert_eq!(file_name("RE: Order 4711/2 \r\n\"x\""), "RE Order 4711 2 x.eml");
         assert_eq!(file_name("..\\..\\"), "draft.eml");
         assert_eq!(file_name(&"Ü".repeat(500)).chars().count(), 64);
+        assert_eq!(
+            content_disposition("Größe 1.eml"),
+            "attachment; filename=\"Gr__e 1.eml\"; filename*=UTF-8''Gr%C3%B6%C3%9Fe%201.eml"
+        );
     }
 }
