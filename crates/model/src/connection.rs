@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::SecretString;
 use crate::address::HostName;
+use crate::credential::CredentialKind;
 use crate::id::ConnectionId;
 use crate::polling::PollingInterval;
 
@@ -120,6 +121,21 @@ impl ConnectionSettings {
             ConnectionKind::Exchange => false,
             ConnectionKind::Imap | ConnectionKind::Smtp => self.flow != AuthenticationFlow::Password,
         }
+    }
+
+    /// The kind of credential it signs in with.
+    pub fn credential_kind(&self) -> CredentialKind {
+        match (self.uses_entra(), self.flow) {
+            (true, AuthenticationFlow::ClientSecret) => CredentialKind::ClientSecret,
+            (true, AuthenticationFlow::Certificate) => CredentialKind::Certificate,
+            (true, AuthenticationFlow::Federated) => CredentialKind::FederatedToken,
+            (true, AuthenticationFlow::Password) | (false, _) => CredentialKind::Password,
+        }
+    }
+
+    /// Whether its mailboxes may have a user name and password of their own: where they sign in to the server itself.
+    pub fn mailboxes_sign_in(&self) -> bool {
+        self.kind.receives() && !self.uses_entra()
     }
 
     /// The OAuth scope of its tokens: Microsoft Graph's, or the one that EWS, IMAP and SMTP share.
