@@ -13,6 +13,7 @@
 //! | `check` | the ladder of checks: all rungs well, and each common mistake named |
 //! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
 //! | `federated` | another identity provider's token |
+//! | `ways` | the ways in and out by command line: flags, drafts, a connection switched between its interfaces |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
@@ -28,3 +29,4 @@ mod msal;
 mod secrets;
 mod setup;
 mod story;
+mod ways;

@@ -68,6 +68,11 @@ impl ApiError {
         self
     }
 
+    fn hint_of(mut self, error: &IntakeError) -> Self {
+        self.hint = error.hint().map(str::to_owned);
+        self
+    }
+
     fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
@@ -139,10 +144,13 @@ impl From<IntakeError> for ApiError {
     fn from(error: IntakeError) -> Self {
         match error {
             IntakeError::Invalid(problems) => Self::invalid(&problems),
-            IntakeError::TooLarge { limit, .. } => Self::too_large(error.to_string(), limit),
-            IntakeError::NoConnection(message) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_connection", message)
-                    .hint("an administrator sets the way out on the page System settings - E-mail")
+            IntakeError::TooLarge { limit, .. } => Self::too_large(error.to_string(), limit).hint_of(&error),
+            IntakeError::NoConnection(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_connection", error.to_string()).hint_of(&error)
+            }
+            IntakeError::DraftsOnly => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "drafts_only", error.to_string())
+                    .hint("send the same JSON to POST /api/v1/drafts: its answer is the .eml file to open; or an administrator chooses a server based method on the page System settings - E-mail")
             }
             IntakeError::Store(error) => error.into(),
         }

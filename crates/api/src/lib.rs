@@ -9,6 +9,7 @@
 //! | [`keys`] | making and hashing API keys, also for the command line |
 //! | `body` | reading a request body without ever holding more than the limit |
 //! | `messages` | `POST /messages`, `GET /messages`, `GET /messages/{id}` |
+//! | `drafts` | `POST /drafts` |
 //!
 //! The binary mounts [`router`] at `/api/v1`.
 //!
@@ -18,6 +19,7 @@
 //! |---|---|
 //! | `POST /messages` | 202 `{"id","message_id","state"}`, given only after the message is on disk and synced |
 //! | `GET /messages?state=&limit=&offset=` | 200 `{"messages":[..],"limit","offset"}`, newest first, own messages only |
+//! | `POST /drafts` | 200 the message as a ready `.eml` draft (`message/rfc822`, `X-Unsent: 1`), to be opened and sent by the user's own mail program; nothing is stored |
 //! | `GET /messages/{id}` | 200 the message with its timeline; 404 also for messages another key handed in |
 //!
 //! `POST /messages` takes `application/json` (fields as in [`postroom_model::draft::Draft`]; every address
@@ -26,6 +28,12 @@
 //! request is answered with the first message and `Idempotent-Replayed: true`; `state` is where it stands now. The
 //! same request means: same content type, envelope headers and body, byte for byte. Keys belong to the API key they
 //! came with and are remembered for 7 days.
+//!
+//! The JSON may also have a `signature`, which stands below the body: `{"text":"..","html":".."}`, or a string for text.
+//!
+//! `POST /drafts` takes the same JSON, and neither raw messages nor idempotency keys. The same rules and the same limit
+//! apply as for sending; `Content-Disposition` names a file after the subject. A draft has no `Date` and no
+//! `Message-ID`, which the sending program writes, and keeps its `Bcc`.
 //!
 //! # Errors
 //!
@@ -43,6 +51,7 @@
 //! | 413 | `too_large` | makes the message smaller than `limit` bytes |
 //! | 415 | `unsupported_media_type` | sends `application/json` or `message/rfc822`, not compressed |
 //! | 422 | `invalid_fields` | mends the fields named in `fields` |
+//! | 422 | `drafts_only` | asks `POST /drafts` for the draft: the e-mail method is *Client based, via Microsoft Outlook* |
 //! | 422 | `no_connection` | tells the administrator: nothing is set up to send this; the request itself is fine |
 //! | 500 | `internal` | tries again later with the same idempotency key; reports the request id when it stays |
 //! | 503 | `no_space` | tries again after `Retry-After` seconds; nothing was accepted |
@@ -58,6 +67,7 @@
 
 mod auth;
 mod body;
+mod drafts;
 pub mod error;
 pub mod keys;
 mod messages;
@@ -92,6 +102,7 @@ pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/messages", post(messages::submit::submit).get(messages::read::list))
         .route("/messages/{id}", get(messages::read::one))
+        .route("/drafts", post(drafts::make))
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(error::PanicAnswer))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use postroom_mime::submission::Submission;
-use postroom_mime::{build, submission};
-use postroom_model::connection::{Connection, ConnectionKind, EmailMethod};
+use postroom_mime::{build, eml, submission};
+use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings, EmailMethod, ExchangeApi};
 use postroom_model::draft::{Draft, MAX_RECIPIENTS};
 use postroom_model::outbox::{Envelope, IdempotencyKey};
 use postroom_model::{EmailAddress, Env, Problems};
@@ -32,9 +32,9 @@ pub enum IntakeError {
     #[error("the message is not valid: {0}")]
     Invalid(Problems),
     /// Larger than the connection takes.
-    #[error("the message has {size} bytes encoded; the limit is {limit} bytes")]
+    #[error("the message has {} encoded; the limit is {}", figure(*size), figure(*limit))]
     TooLarge {
-        /// Encoded size in bytes.
+        /// Encoded size in bytes; at least this, when it was refused before all of it was built.
         size: u64,
         /// Limit in bytes.
         limit: u64,
@@ -42,9 +42,48 @@ pub enum IntakeError {
     /// There is no connection to send it through.
     #[error("{0}")]
     NoConnection(String),
+    /// The e-mail method makes drafts, which the user's own program sends.
+    #[error("the e-mail method is `{}`: Postroom makes a ready draft and sends nothing itself", EmailMethod::Outlook.label())]
+    DraftsOnly,
     /// The store failed.
     #[error("the message could not be stored")]
     Store(#[from] StoreError),
+}
+
+impl IntakeError {
+    /// What to do about it, where that is the same for everybody.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::TooLarge { .. } => Some(
+                "files grow by more than a third when they are encoded: send fewer or smaller ones, or ask an administrator for a higher `Maximum size for files in e-mail`",
+            ),
+            Self::NoConnection(_) => {
+                Some("an administrator sets the way out on the page System settings - E-mail")
+            }
+            Self::Invalid(_) | Self::DraftsOnly | Self::Store(_) => None,
+        }
+    }
+}
+
+/// A size as people and programs read it: `12.4 MB (12400000 bytes)`.
+fn figure(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{bytes} bytes"),
+        // Rounded up, so that what is a little over a limit is not shown as the limit.
+        _ => {
+            let tenths = bytes.div_ceil(100_000);
+            format!("{}.{} MB ({bytes} bytes)", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+/// A ready draft: a file that the user's own mail program opens and sends. Nothing of it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyDraft {
+    /// Name of the file, after the subject: `Order 4711.eml`.
+    pub file_name: String,
+    /// The file (`message/rfc822`).
+    pub raw: Bytes,
 }
 
 /// Takes messages in.
@@ -94,8 +133,7 @@ impl Intake {
         let from = draft.from.address.clone();
         let connection = self.connection_for(&from).await?;
         // Files larger than the limit are refused before they are encoded, which would double them in memory.
-        let files: usize = draft.attachments.iter().map(|attachment| attachment.content.len()).sum();
-        check_size(files, &connection)?;
+        check_size(build::encoded_size(&draft.attachments), limit(&connection))?;
         let message_id = self.new_message_id(&from);
         let raw = build::build(&draft, &message_id, self.env.now(), &self.env.new_token(24));
         let envelope = Envelope { from, to: draft.recipients() };
@@ -103,7 +141,26 @@ impl Intake {
         self.accept(ready, submitter).await
     }
 
-    /// The same for a raw message with its envelope. Exchange Online takes sender and recipients from the headers, so
+    /// Validates a message like [`Intake::submit_draft`] and makes a ready draft of it.
+    /// The limit is that of the connection the sender would send through; where there is none, because the e-mail
+    /// method makes drafts only, it is the usual [`ConnectionSettings::DEFAULT_MAX_SIZE_MB`].
+    ///
+    /// # Errors
+    /// [`IntakeError`], but none about a connection.
+    pub async fn make_draft(&self, draft: Draft) -> Result<ReadyDraft, IntakeError> {
+        let draft = draft.validate().map_err(IntakeError::Invalid)?;
+        let limit = match self.chosen_for(&draft.from.address).await {
+            Ok(connection) => connection.settings.max_size_bytes(),
+            Err(IntakeError::Store(error)) => return Err(error.into()),
+            Err(_) => u64::from(ConnectionSettings::DEFAULT_MAX_SIZE_MB) * 1_000_000,
+        };
+        check_size(build::encoded_size(&draft.attachments), limit)?;
+        let raw = eml::unsent(&draft, &self.env.new_token(24));
+        check_size(raw.len() as u64, limit)?;
+        Ok(ReadyDraft { file_name: eml::file_name(&draft.subject), raw: raw.into() })
+    }
+
+    /// Like [`Intake::submit_draft`], for a raw message with its envelope. Exchange Online takes sender and recipients from the headers, so
     /// there `From` must be the envelope's sender, and the envelope must name everyone whom a header names; those it
     /// names beyond that are blind copies.
     ///
@@ -121,7 +178,7 @@ impl Intake {
         let envelope = each_once(envelope);
         check_envelope(&envelope).into_result().map_err(IntakeError::Invalid)?;
         let connection = self.connection_for(&envelope.from).await?;
-        check_size(raw.len(), &connection)?;
+        check_size(raw.len() as u64, limit(&connection))?;
         let fallback = self.new_message_id(&envelope.from);
         let read = submission::read(&raw, &fallback, self.env.now()).map_err(IntakeError::Invalid)?;
         if connection.settings.kind == ConnectionKind::ExchangeOnline {
@@ -146,7 +203,7 @@ impl Intake {
 
     /// Blob first, then row, key and event in one transaction: yes means on disk.
     async fn accept(&self, ready: Ready, submitter: Submitter) -> Result<Acceptance, IntakeError> {
-        check_size(ready.raw.len(), &ready.connection)?;
+        check_size(ready.raw.len() as u64, limit(&ready.connection))?;
         let raw = self.store.put_blob(ready.raw).await?;
         let message = NewOutboxMessage {
             id: self.env.new_id(),
@@ -197,10 +254,7 @@ impl Intake {
             ));
         };
         if outgoing.method == EmailMethod::Outlook {
-            return none(format!(
-                "the e-mail method is `{}`, which sends nothing by itself: choose a server based method under Settings, E-mail, or fetch the message as a draft",
-                EmailMethod::Outlook.label()
-            ));
+            return Err(IntakeError::DraftsOnly);
         }
         let connection = match outgoing.connection {
             Some(id) => self.store.connection(id).await?,
@@ -226,14 +280,13 @@ impl Intake {
 /// be accepted while the credential is missing or expired.
 fn limit(connection: &Connection) -> u64 {
     let settings = &connection.settings;
-    match settings.kind {
-        ConnectionKind::ExchangeOnline => settings.max_size_bytes().min(MAX_MIME_BYTES),
-        ConnectionKind::Exchange | ConnectionKind::Imap | ConnectionKind::Smtp => settings.max_size_bytes(),
+    match (settings.kind, settings.api) {
+        (ConnectionKind::ExchangeOnline, ExchangeApi::Graph) => settings.max_size_bytes().min(MAX_MIME_BYTES),
+        _ => settings.max_size_bytes(),
     }
 }
 
-fn check_size(size: usize, connection: &Connection) -> Result<(), IntakeError> {
-    let (size, limit) = (u64::try_from(size).unwrap_or(u64::MAX), limit(connection));
+fn check_size(size: u64, limit: u64) -> Result<(), IntakeError> {
     if size > limit { Err(IntakeError::TooLarge { size, limit }) } else { Ok(()) }
 }
 

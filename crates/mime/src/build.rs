@@ -28,14 +28,23 @@ const MAX_NAME: usize = 255;
 /// `message_id` is written as given, with its angle brackets. `boundary_seed` makes the boundaries: unpredictable
 /// in production, fixed in tests.
 pub fn build(draft: &ValidDraft, message_id: &str, date: Timestamp, boundary_seed: &str) -> Vec<u8> {
-    let mut builder = MessageBuilder::new()
+    let builder = MessageBuilder::new()
         .header("Message-ID", Raw::new(message_id))
-        .header("Date", Date::new(date.as_second()))
-        .from(named(&draft.from));
-    for (name, list) in [("To", &draft.to), ("Cc", &draft.cc), ("Reply-To", &draft.reply_to)] {
-        if !list.is_empty() {
-            builder = builder.header(name, Address::new_list(list.iter().map(named).collect()));
-        }
+        .header("Date", Date::new(date.as_second()));
+    let lists = [("To", &draft.to), ("Cc", &draft.cc), ("Reply-To", &draft.reply_to)];
+    write(builder, draft, &lists, boundary_seed)
+}
+
+/// The message with these address headers, behind the headers that `builder` has.
+pub(crate) fn write<'x>(
+    builder: MessageBuilder<'x>,
+    draft: &'x ValidDraft,
+    lists: &[(&'static str, &'x Vec<NamedAddress>)],
+    boundary_seed: &str,
+) -> Vec<u8> {
+    let mut builder = builder.from(named(&draft.from));
+    for (name, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
+        builder = builder.header(*name, Address::new_list(list.iter().map(named).collect()));
     }
     builder = builder.subject(draft.subject.as_str());
     for (name, value) in &draft.headers {
@@ -147,6 +156,20 @@ fn travels_unencoded(content: &[u8]) -> bool {
             let text = line.strip_suffix(b"\r\n").unwrap_or(line);
             text.len() <= MAX_LINE && !text.contains(&b'\r') && !text.contains(&b'\n')
         })
+}
+
+/// Bytes that these files take in a built message, at least: what is encoded there grows by a third and by its line ends.
+pub fn encoded_size(files: &[Attachment]) -> u64 {
+    let one = |file: &Attachment| {
+        let size = file.content.len() as u64;
+        // One that is a message itself may travel as it is.
+        if file.content_type.to_ascii_lowercase().starts_with("message/") {
+            return size;
+        }
+        let encoded = size.div_ceil(3) * 4;
+        encoded + encoded.div_ceil(76) * 2
+    };
+    files.iter().map(one).sum()
 }
 
 fn base64_lines(content: &[u8]) -> Vec<u8> {

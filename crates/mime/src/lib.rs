@@ -9,6 +9,7 @@
 //! | module | what is inside |
 //! |---|---|
 //! | [`build`] | a valid draft to raw MIME |
+//! | [`eml`] | a valid draft to a file that the user's own mail program opens and sends |
 //! | [`submission`] | raw MIME handed in by a program: what it must have, what is added |
 //! | [`read`] | raw MIME to summary, text, attachments; never fails on bad MIME, refuses what would hurt |
 //! | [`content`] | the digest by which the same mail is known again in another mailbox |
@@ -29,6 +30,7 @@ pub mod build;
 pub mod check_message;
 pub mod content;
 mod decode;
+pub mod eml;
 mod fields;
 pub mod html;
 mod origin;

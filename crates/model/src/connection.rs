@@ -4,6 +4,7 @@
 mod choices;
 mod cloud;
 mod secret;
+mod validate;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,15 +12,15 @@ use url::Url;
 
 use crate::SecretString;
 use crate::address::HostName;
+use crate::credential::CredentialKind;
 use crate::id::ConnectionId;
 use crate::polling::PollingInterval;
-use crate::problem::Problems;
 
 pub use choices::{
     AuthenticationFlow, ConnectionKind, EmailMethod, ExchangeApi, TlsMode, UnknownWord, WhenUnknown,
 };
 pub use cloud::{Cloud, Endpoints};
-use secret::{validate_certificate, validate_federated, validate_secret};
+pub(crate) use validate::validate_user_name;
 
 /// The settings of a connection as a person fills them in: may be incomplete, never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +123,21 @@ impl ConnectionSettings {
         }
     }
 
+    /// The kind of credential it signs in with.
+    pub fn credential_kind(&self) -> CredentialKind {
+        match (self.uses_entra(), self.flow) {
+            (true, AuthenticationFlow::ClientSecret) => CredentialKind::ClientSecret,
+            (true, AuthenticationFlow::Certificate) => CredentialKind::Certificate,
+            (true, AuthenticationFlow::Federated) => CredentialKind::FederatedToken,
+            (true, AuthenticationFlow::Password) | (false, _) => CredentialKind::Password,
+        }
+    }
+
+    /// Whether its mailboxes may have a user name and password of their own: where they sign in to the server itself.
+    pub fn mailboxes_sign_in(&self) -> bool {
+        self.kind.receives() && !self.uses_entra()
+    }
+
     /// The OAuth scope of its tokens: Microsoft Graph's, or the one that EWS, IMAP and SMTP share.
     pub fn token_scope(&self) -> String {
         match (self.kind, self.api) {
@@ -194,103 +210,11 @@ impl ConnectionSettings {
         }
         self
     }
-
-    /// Everything that is wrong, at its field. Errors block saving, warnings do not.
-    pub fn validate(&self, secret: SecretField<'_>) -> Problems {
-        let mut problems = Problems::new();
-        if self.name.chars().count() > 100 || self.name.chars().any(char::is_control) {
-            problems.error("name", "Name is too long or holds control characters (at most 100 characters)");
-        }
-        self.validate_server(&mut problems);
-        if !(1..=150).contains(&self.max_size_mb) {
-            problems.error("max_size_mb", "Maximum size for files in e-mail must be 1 to 150 MB");
-        }
-        match self.kind {
-            ConnectionKind::ExchangeOnline => self.validate_application(secret, &mut problems),
-            ConnectionKind::Exchange | ConnectionKind::Imap | ConnectionKind::Smtp => {
-                if !self.user_name.trim().is_empty() && matches!(secret, SecretField::Missing) {
-                    problems.error("secret", "Password is missing");
-                }
-            }
-        }
-        problems
-    }
-
-    fn validate_server(&self, problems: &mut Problems) {
-        if self.server.trim().is_empty() {
-            problems.error("server", "Server address is missing");
-            return;
-        }
-        let host = match HostName::from_pasted(&self.server) {
-            Ok(host) => host,
-            Err(error) => {
-                problems.error("server", error.to_string());
-                return;
-            }
-        };
-        if self.tls == TlsMode::Plain && !is_loopback(host.as_str()) {
-            problems
-                .error("tls", "Without TLS only this machine can be reached")
-                .hint("Choose TLS or STARTTLS; passwords and mail would cross the network readable.");
-        }
-    }
-
-    fn validate_application(&self, secret: SecretField<'_>, problems: &mut Problems) {
-        let application = self.application_id.trim();
-        if application.is_empty() {
-            problems.error("application_id", "Application (client) ID is missing");
-        } else if !is_guid(application) {
-            problems
-                .error("application_id", "Application (client) ID is not a GUID")
-                .hint("Copy it from the app registration's Overview page; it has the form 1b2c3d4e-....");
-        }
-        let tenant = self.tenant_id.trim().to_ascii_lowercase();
-        if tenant.is_empty() {
-            problems.error("tenant_id", "Directory (tenant) ID is missing");
-        } else if ["common", "organizations", "consumers"].contains(&tenant.as_str()) {
-            problems
-                .error("tenant_id", format!("Directory (tenant) ID cannot be `{tenant}`"))
-                .hint("An application signs in to one tenant: copy the Directory (tenant) ID, or type a verified domain.");
-        } else if !is_guid(&tenant) && !is_domain(&tenant) {
-            problems
-                .error("tenant_id", "Directory (tenant) ID is neither a GUID nor a domain")
-                .hint("Copy it from the app registration's Overview page.");
-        } else if !application.is_empty() && tenant == application.to_ascii_lowercase() {
-            problems
-                .error("tenant_id", "Directory (tenant) ID is the same as Application (client) ID")
-                .hint("One of the two was pasted twice.");
-        }
-        match self.flow {
-            AuthenticationFlow::ClientSecret => validate_secret(secret, problems),
-            AuthenticationFlow::Password => problems
-                .warning(
-                    "flow",
-                    "User name/Password is discouraged: it fails with multi-factor authentication",
-                )
-                .hint("Choose Client secret."),
-            AuthenticationFlow::Certificate => validate_certificate(secret, problems),
-            AuthenticationFlow::Federated => validate_federated(secret, problems),
-        }
-        if let Cloud::Custom(endpoints) = &self.cloud {
-            for (field, url) in [("authority", &endpoints.authority), ("graph", &endpoints.graph)] {
-                let https = url.scheme() == "https";
-                let loopback = url.scheme() == "http" && url.host_str().is_some_and(is_loopback);
-                if !https && !loopback {
-                    problems.error(field, format!("{url} is not https, and not on this machine"));
-                }
-            }
-        }
-    }
 }
 
 /// Whether `text` has the shape of a GUID: 8-4-4-4-12 hexadecimal digits.
 pub fn is_guid(text: &str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
-}
-
-/// Whether `text` has the shape of a domain: a host name of at least two labels.
-fn is_domain(text: &str) -> bool {
-    text.contains('.') && text.parse::<HostName>().is_ok()
 }
 
 /// Whether `host` is this machine by name or number.
@@ -319,100 +243,4 @@ pub struct OutgoingSettings {
     pub method: EmailMethod,
     /// The connection of that method; none for drafts.
     pub connection: Option<ConnectionId>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const APPLICATION: &str = "5a1b2c3d-0000-4000-8000-00000000a001";
-    const TENANT: &str = "5a1b2c3d-0000-4000-8000-00000000b001";
-
-    fn messages(settings: &ConnectionSettings, secret: SecretField<'_>) -> Vec<String> {
-        settings.validate(secret).errors().map(|problem| problem.message.clone()).collect()
-    }
-
-    #[test]
-    fn the_guides_errors_appear_and_vanish_in_its_order() {
-        let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
-        let missing = SecretField::Missing;
-        assert_eq!(
-            messages(&settings, missing),
-            ["Application (client) ID is missing", "Directory (tenant) ID is missing"]
-        );
-        settings.application_id = APPLICATION.into();
-        assert_eq!(messages(&settings, missing), ["Directory (tenant) ID is missing"]);
-        settings.tenant_id = TENANT.into();
-        assert!(messages(&settings, missing).is_empty());
-        settings.flow = AuthenticationFlow::ClientSecret;
-        assert_eq!(messages(&settings, missing), ["Client secret is missing"]);
-        let secret = SecretString::from("nQ3~invented.value_for-tests");
-        assert!(messages(&settings, SecretField::Typed(&secret)).is_empty());
-    }
-
-    #[test]
-    fn what_is_commonly_mixed_up_is_named() {
-        let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
-        settings.application_id = APPLICATION.into();
-        settings.flow = AuthenticationFlow::ClientSecret;
-        for (tenant, message) in [
-            ("common", "Directory (tenant) ID cannot be `common`"),
-            (APPLICATION, "Directory (tenant) ID is the same as Application (client) ID"),
-            ("contoso", "Directory (tenant) ID is neither a GUID nor a domain"),
-        ] {
-            settings.tenant_id = tenant.into();
-            assert_eq!(messages(&settings, SecretField::Stored), [message]);
-        }
-        settings.tenant_id = "contoso.example".into();
-        let secret_id = SecretString::from("b5622740-d85f-4526-9d37-080000000000");
-        assert_eq!(
-            messages(&settings, SecretField::Typed(&secret_id)),
-            ["Client secret looks like the Secret ID"]
-        );
-    }
-
-    #[test]
-    fn a_certificate_needs_its_key_and_a_federated_credential_a_place() {
-        let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
-        settings.application_id = APPLICATION.into();
-        settings.tenant_id = TENANT.into();
-        let first = |settings: &ConnectionSettings, text: &str| {
-            messages(settings, SecretField::Typed(&SecretString::from(text))).into_iter().next()
-        };
-        settings.flow = AuthenticationFlow::Certificate;
-        let certificate = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
-        let key = "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n";
-        assert_eq!(first(&settings, &format!("{certificate}{key}")), None);
-        for text in
-            ["", "secret", certificate, key, &format!("{certificate}-----BEGIN ENCRYPTED PRIVATE KEY-----")]
-        {
-            assert!(first(&settings, text).is_some(), "{text}");
-        }
-        settings.flow = AuthenticationFlow::Federated;
-        for (text, good) in [
-            ("file:/var/run/secrets/token", true),
-            ("file:C:\\tokens\\token", true),
-            ("env:AZURE_TOKEN", true),
-            ("file:token", false),
-            ("eyJhbGciOi.eyJh.c2ln", false),
-            ("", false),
-        ] {
-            assert_eq!(first(&settings, text).is_none(), good, "{text}");
-        }
-        assert!(messages(&settings, SecretField::Stored).is_empty());
-    }
-
-    #[test]
-    fn without_tls_only_this_machine() {
-        let mut settings = ConnectionSettings::new(ConnectionKind::Smtp);
-        settings.server = "smtp.fabrikam.example".into();
-        settings.tls = TlsMode::Plain;
-        assert_eq!(
-            messages(&settings, SecretField::Missing),
-            ["Without TLS only this machine can be reached"]
-        );
-        settings.server = "127.0.0.1".into();
-        assert!(messages(&settings, SecretField::Missing).is_empty());
-        assert_eq!(settings.effective_port(), 25);
-    }
 }

@@ -57,6 +57,18 @@ pub struct Draft {
     pub attachments: Vec<Attachment>,
 }
 
+/// What stands below the body of everything a person writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    /// As text.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// As HTML: formatted text, links, pictures among the attachments.
+    #[serde(default)]
+    pub html: Option<String>,
+}
+
 /// A file that travels with a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {

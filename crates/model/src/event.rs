@@ -155,6 +155,8 @@ event_kinds! {
     MailboxValidated = "mailbox.validated", "Validated";
     /// A connection was added or changed.
     ConnectionSaved = "connection.saved", "Settings saved";
+    /// A connection of Exchange Online is reached by its other interface from now on; the words say by which.
+    ConnectionSwitched = "connection.switched", "Switched to another interface";
     /// A connection was removed.
     ConnectionRemoved = "connection.removed", "Connection removed";
     /// A connection was checked.

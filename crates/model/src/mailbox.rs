@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::address::EmailAddress;
-use crate::connection::UnknownWord;
+use crate::connection::{ConnectionSettings, UnknownWord, validate_user_name};
 use crate::id::{ConnectionId, GroupId, MailboxId, UserId};
 use crate::people::{Role, Viewer};
 use crate::polling::PollingInterval;
 use crate::problem::Problems;
+use crate::{ExposeSecret, SecretString};
 
 /// What a mailbox receives. The eleven of the known screen, in its order; a record has one of them too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -190,12 +191,28 @@ impl MailboxSettings {
         }
     }
 
+    /// What is wrong with a password of its own that was typed for a mailbox of `connection`.
+    pub fn validate_password(connection: &ConnectionSettings, password: &SecretString) -> Problems {
+        let mut problems = Problems::new();
+        if !connection.mailboxes_sign_in() {
+            problems
+                .error("password", "Mailboxes of this connection have no password of their own")
+                .hint("The credential of the connection opens them all.");
+        } else if password.expose_secret().is_empty() {
+            problems.error("password", "Password is missing");
+        } else if password.expose_secret().chars().any(char::is_control) {
+            problems.error("password", "Password holds a line end or another control character");
+        }
+        problems
+    }
+
     /// Everything that is wrong, at its field.
     pub fn validate(&self) -> Problems {
         let mut problems = Problems::new();
         if let Err(error) = self.address.parse::<EmailAddress>() {
             problems.error("address", error.to_string());
         }
+        validate_user_name(&self.user_name, &mut problems);
         if self.types.is_empty() {
             problems.error("types", "Type is missing").hint("Tick at least one, for example Customer order.");
         }
@@ -281,6 +298,7 @@ pub struct Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::{AuthenticationFlow, ConnectionKind};
 
     #[test]
     fn a_personnel_mailbox_is_never_available_to_all() {
@@ -293,6 +311,24 @@ mod tests {
             "A Personnel mailbox cannot be available to all"
         );
         assert!(problems.blocks());
+    }
+
+    #[test]
+    fn only_mailboxes_that_sign_in_themselves_have_a_password() {
+        let password = |text: &str| SecretString::from(text);
+        let imap = ConnectionSettings::new(ConnectionKind::Imap);
+        let online = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
+        let token = ConnectionSettings { flow: AuthenticationFlow::ClientSecret, ..imap.clone() };
+        let wrong =
+            |connection, text| MailboxSettings::validate_password(connection, &password(text)).blocks();
+        assert!(!wrong(&imap, "s3cret"));
+        assert!(wrong(&imap, "") && wrong(&imap, "two\nlines"));
+        assert!(wrong(&online, "s3cret") && wrong(&token, "s3cret"));
+        let named = MailboxSettings {
+            user_name: "erp\r\nLOGIN".into(),
+            ..MailboxSettings::new("a@b.example", [MailType::Crm])
+        };
+        assert!(named.validate().at("user_name").is_some());
     }
 
     #[test]

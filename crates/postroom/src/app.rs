@@ -13,7 +13,7 @@ use postroom_model::connection::Connection;
 use postroom_model::credential::Credential;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::people::User;
-use postroom_model::{ConnectionId, Env, SecretString};
+use postroom_model::{ConnectionId, Env, MailboxId, SecretString};
 use postroom_store::sqlite::SqliteOptions;
 use postroom_store::{KeyFile, SqliteStore, Store};
 use postroom_transport::{Credentials, Wire};
@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(crate) env: Env,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) engine: Engine,
+    /// The transports behind the engine, for settings that are not saved yet.
+    pub(crate) wire: Arc<Wire>,
 }
 
 impl App {
@@ -47,8 +49,8 @@ impl App {
         let credentials = Arc::new(StoredCredentials(store.clone()));
         let wire = Arc::new(Wire::new(http, tokens, credentials, env.clone()));
         let engine = Engine::new(store.clone(), wire.clone(), env.clone(), config.engine_settings());
-        let engine = engine.with_office(wire);
-        Ok(Self { config, env, store, engine })
+        let engine = engine.with_office(wire.clone());
+        Ok(Self { config, env, store, engine, wire })
     }
 
     /// The connection of this name or id; the only one when none is named.
@@ -88,6 +90,13 @@ impl Credentials for StoredCredentials {
         self.0.credential_secret(connection).await.map_err(|error| {
             let words = format!("the stored credential could not be opened: {error}");
             Failure::new("open the credential", Origin::Ourselves, words, Decision::Retry { after: None })
+        })
+    }
+
+    async fn mailbox_password(&self, mailbox: MailboxId) -> Result<Option<SecretString>, Failure> {
+        self.0.mailbox_password(mailbox).await.map_err(|error| {
+            let words = format!("the mailbox's stored password could not be opened: {error}");
+            Failure::new("open the password", Origin::Ourselves, words, Decision::Retry { after: None })
         })
     }
 

@@ -46,6 +46,8 @@ enum Command {
     Check(commands::check::CheckArguments),
     /// Send a message through the outbox
     Send(commands::send::SendArguments),
+    /// Make a ready .eml draft, which Outlook opens and sends
+    Draft(commands::draft::DraftArguments),
     /// Show, file or collect received mail
     Inbox(commands::inbox::InboxArguments),
     /// Show messages on their way out, and what became of them
@@ -54,7 +56,7 @@ enum Command {
     Apikey(commands::apikey::ApikeyArguments),
     /// Add and list users and groups
     User(commands::user::UserArguments),
-    /// Save, list and remove connections
+    /// Save, list, migrate and remove connections
     Connection(commands::connection::ConnectionArguments),
     /// List, stage, test, switch and renew credentials; name mailboxes that must be refused
     Credential(Box<commands::credential::CredentialArguments>),
@@ -93,6 +95,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Setup(setup) => commands::setup::run(&app, *setup).await,
         Command::Check(check) => commands::check::run(&app, check).await,
         Command::Send(send) => commands::send::run(&app, send).await,
+        Command::Draft(draft) => commands::draft::run(&app, draft).await,
         Command::Inbox(inbox) => commands::inbox::run(&app, inbox).await,
         Command::Outbox(outbox) => commands::outbox::run(&app, outbox).await,
         Command::Apikey(apikey) => commands::apikey::run(&app, apikey).await,

@@ -15,6 +15,13 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Data as it is: a file to stdout.
+pub(crate) fn bytes(content: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(content)?;
+    Ok(out.flush()?)
+}
+
 /// Talk: one line to stderr.
 pub(crate) fn talk(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());

@@ -46,7 +46,7 @@ use postroom_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use blobs::{BlobRef, BlobStore, BlobWriter};
-pub use connections::{ConnectionStore, SaveConnection};
+pub use connections::{ConnectionStore, InterfaceSwitch, SaveConnection};
 pub use credentials::{CredentialStore, NewCredential};
 pub use error::StoreError;
 pub use events::{EventFilter, EventStore, StoredEvent};

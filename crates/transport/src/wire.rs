@@ -183,9 +183,12 @@ impl Wire {
         let settings = &connection.settings;
         let stored = self.credentials.current(connection.id).await?;
         if let Some((Credential { kind, .. }, _)) = &stored
-            && settings.uses_entra()
-            && *kind != expected(settings.flow)
+            && *kind != settings.credential_kind()
         {
+            if !settings.uses_entra() {
+                // A client secret left over from another flow is no password: no server is handed it as one.
+                return Ok(None);
+            }
             let words = format!("the stored credential does not fit the flow {}", settings.flow.label());
             return Err(hold(settings, words));
         }

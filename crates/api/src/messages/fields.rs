@@ -7,8 +7,9 @@ use std::fmt;
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use postroom_mime::eml;
 use postroom_model::Problems;
-use postroom_model::draft::{Attachment, AttachmentFields, Draft};
+use postroom_model::draft::{Attachment, AttachmentFields, Draft, Signature};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -31,6 +32,24 @@ pub(crate) struct MessageFields {
     html: Option<String>,
     headers: BTreeMap<String, String>,
     attachments: Vec<AttachmentFields>,
+    #[serde(deserialize_with = "text_or_both")]
+    signature: Signature,
+}
+
+/// A string for text, or an object with text and HTML, or null for none.
+fn text_or_both<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Signature, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a text, or an object with `text` and `html`")]
+    enum TextOrBoth {
+        Text(String),
+        Both(Signature),
+    }
+
+    Ok(match Option::deserialize(deserializer)? {
+        None => Signature::default(),
+        Some(TextOrBoth::Text(text)) => Signature { text: Some(text), html: None },
+        Some(TextOrBoth::Both(both)) => both,
+    })
 }
 
 /// A string, a list of strings, or null for none.
@@ -81,7 +100,7 @@ impl MessageFields {
         Ok(fields)
     }
 
-    /// The draft, with attachments decoded. Addresses are judged by [`Draft::validate`].
+    /// The draft, signed and with attachments decoded. Addresses are judged by [`Draft::validate`].
     pub(crate) fn into_draft(self) -> Result<Draft, ApiError> {
         let mut problems = Problems::new();
         let mut attachments = Vec::with_capacity(self.attachments.len());
@@ -97,7 +116,7 @@ impl MessageFields {
         if problems.blocks() {
             return Err(ApiError::invalid(&problems));
         }
-        Ok(Draft {
+        let draft = Draft {
             from: self.from,
             to: self.to,
             cc: self.cc,
@@ -108,7 +127,8 @@ impl MessageFields {
             html: self.html,
             headers: self.headers.into_iter().collect(),
             attachments,
-        })
+        };
+        Ok(eml::signed(draft, &self.signature))
     }
 }
 

@@ -24,7 +24,7 @@ const ENVELOPE_FROM: HeaderName = HeaderName::from_static("x-postroom-from");
 const ENVELOPE_TO: HeaderName = HeaderName::from_static("x-postroom-to");
 
 /// The forms a message is taken in.
-enum Form {
+pub(crate) enum Form {
     Json,
     Raw,
 }
@@ -52,7 +52,7 @@ pub(crate) async fn submit(
     answer(acceptance)
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     match tokio::task::spawn_blocking(work).await {
@@ -82,7 +82,7 @@ fn answer(acceptance: Acceptance) -> Result<Response, ApiError> {
     }
 }
 
-fn form(headers: &HeaderMap) -> Result<Form, ApiError> {
+pub(crate) fn form(headers: &HeaderMap) -> Result<Form, ApiError> {
     let unsupported = |message: &str| {
         ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
             .hint("send application/json, or message/rfc822 with X-Postroom-From and X-Postroom-To")

@@ -96,11 +96,20 @@ impl Bench {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    /// Posts JSON as `erp`, with further headers.
+    /// Posts a message in JSON as `erp`, with further headers.
     pub(crate) async fn post(&self, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        self.post_to("/messages", headers, body).await
+    }
+
+    pub(crate) async fn post_to(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
         let mut request = Request::builder()
             .method(Method::POST)
-            .uri("/messages")
+            .uri(path)
             .header("authorization", format!("Bearer {}", self.erp));
         if !headers.iter().any(|(name, _)| *name == "content-type") {
             request = request.header("content-type", "application/json");
@@ -134,6 +143,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: axum::http::HeaderMap,
     pub(crate) body: Value,
+    pub(crate) text: String,
 }
 
 impl Answer {
@@ -141,8 +151,9 @@ impl Answer {
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 10_000_000).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         assert!(parts.headers.contains_key("x-request-id"), "every answer has a request id");
-        Self { status: parts.status, headers: parts.headers, body }
+        Self { status: parts.status, headers: parts.headers, body, text }
     }
 
     pub(crate) fn code(&self) -> &str {

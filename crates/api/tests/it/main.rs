@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what must be there by unwrapping; helpers too")]
 mod bench;
+mod drafts;
 mod errors;
 mod reading;
 mod submitting;

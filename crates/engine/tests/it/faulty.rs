@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use postroom_model::connection::{Connection, OutgoingSettings};
+use postroom_model::connection::{Connection, ExchangeApi, OutgoingSettings};
 use postroom_model::credential::Credential;
 use postroom_model::event::Event;
 use postroom_model::inbox::InboxMessage;
@@ -167,6 +167,8 @@ macro_rules! pass_on {
 pass_on! {
     ConnectionStore {
         fn save_connection(save: SaveConnection) -> Connection;
+        fn plan_interface_switch(id: ConnectionId) -> InterfaceSwitch;
+        fn switch_interface(id: ConnectionId, to: ExchangeApi, actor: &str) -> InterfaceSwitch;
         fn remove_connection(id: ConnectionId, actor: &str) -> ();
         fn connection(id: ConnectionId) -> Option<Connection>;
         fn connections() -> Vec<Connection>;

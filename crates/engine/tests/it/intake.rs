@@ -91,6 +91,68 @@ async fn what_graph_cannot_take_is_refused_at_the_door() {
 }
 
 #[tokio::test]
+async fn the_size_that_is_limited_is_the_encoded_one_and_both_figures_are_told() {
+    let house = House::new().await;
+    let id = house.env.new_id();
+    let settings =
+        ConnectionSettings { max_size_mb: 1, ..ConnectionSettings::new(ConnectionKind::ExchangeOnline) };
+    let save = SaveConnection { id, settings, credential: None, actor: "cli".into() };
+    house.store.save_connection(save).await.unwrap();
+    let outgoing = OutgoingSettings { method: EmailMethod::ExchangeOnline, connection: Some(id) };
+    house.store.save_outgoing_settings(&outgoing, "cli").await.unwrap();
+    let intake = house.engine().intake();
+    let with_file = |bytes: usize| {
+        let mut draft = draft(ORDERS);
+        draft.attachments.push(Attachment {
+            name: "drawing.pdf".into(),
+            content_type: "application/pdf".into(),
+            content: vec![7; bytes],
+            content_id: None,
+        });
+        draft
+    };
+    intake.submit_draft(with_file(700_000), submitter()).await.unwrap();
+    for error in [
+        intake.submit_draft(with_file(800_000), submitter()).await.unwrap_err(),
+        intake.make_draft(with_file(800_000)).await.unwrap_err(),
+    ] {
+        let told = error.to_string();
+        let figures = "the message has 1.1 MB (1094740 bytes) encoded; the limit is 1.0 MB (1000000 bytes)";
+        assert_eq!(told, figures, "800 kB of file are more than 1 MB on the way");
+        assert!(error.hint().unwrap().contains("Maximum size for files in e-mail"));
+    }
+}
+
+#[tokio::test]
+async fn a_draft_needs_no_connection_and_leaves_nothing_behind() {
+    let house = House::new().await;
+    let outlook = OutgoingSettings { method: EmailMethod::Outlook, connection: None };
+    house.store.save_outgoing_settings(&outlook, "cli").await.unwrap();
+    let intake = house.engine().intake();
+    let mut given = draft(ORDERS);
+    given.bcc = vec!["audit@contoso.example".into()];
+    let ready = intake.make_draft(given).await.unwrap();
+    let text = String::from_utf8_lossy(&ready.raw);
+    assert!(text.starts_with("X-Unsent: 1\r\n"), "{text}");
+    assert!(text.contains("Bcc: <audit@contoso.example>"), "{text}");
+    assert!(!text.contains("Message-ID:") && !text.contains("\nDate:"), "{text}");
+    assert!(ready.file_name.ends_with(".eml"));
+    let error = intake.make_draft(draft("orders")).await.unwrap_err();
+    let IntakeError::Invalid(problems) = error else { panic!("{error}") };
+    assert!(problems.at("from").is_some(), "the same rules as for sending");
+    let mut large = draft(ORDERS);
+    large.attachments.push(Attachment {
+        name: "film.mp4".into(),
+        content_type: "video/mp4".into(),
+        content: vec![7; 8_000_000],
+        content_id: None,
+    });
+    let error = intake.make_draft(large).await.unwrap_err();
+    assert!(matches!(error, IntakeError::TooLarge { limit: 10_000_000, .. }), "{error}");
+    assert!(is_empty(&house).await);
+}
+
+#[tokio::test]
 async fn a_raw_message_keeps_its_id_and_its_bytes() {
     let house = House::new().await;
     let to = envelope(&["orders@contoso.example", "audit@contoso.example", "AUDIT@contoso.example"]);
@@ -132,6 +194,7 @@ async fn without_a_connection_the_next_step_is_named() {
     house.store.save_outgoing_settings(&outlook, "cli").await.unwrap();
     let intake = house.engine().intake();
     let error = intake.submit_draft(draft(ORDERS), submitter()).await.unwrap_err();
+    assert!(matches!(error, IntakeError::DraftsOnly), "{error:?}");
     assert!(error.to_string().contains("Client based, via Microsoft Outlook"), "{error}");
     // A mailbox of the sender brings its own connection.
     house.mailbox(ORDERS).await;

@@ -1,6 +1,6 @@
 //! What is built is read again as it was meant.
 
-use postroom_mime::{build, read, submission};
+use postroom_mime::{build, eml, read, submission};
 use postroom_model::draft::{Attachment, ValidDraft};
 use postroom_model::{EmailAddress, NamedAddress, Timestamp};
 use proptest::prelude::*;
@@ -51,6 +51,47 @@ fn a_plain_message() {
     let raw = build::build(&draft(), ID, date(), "seed");
     assert_well_formed(&raw);
     insta::assert_snapshot!(String::from_utf8(raw).unwrap().replace('\r', ""));
+}
+
+#[test]
+fn a_draft_for_the_users_own_program() {
+    let mut draft = draft();
+    draft.html = Some("<p>Guten <b>Tag</b> <img src=\"cid:logo\"></p>".into());
+    draft.headers.push(("x-unsent".into(), "0".into()));
+    draft.attachments = vec![
+        file("logo.png", "image/png", b"\x89PNG", Some("logo")),
+        file("Auftrag 4711 – Größe.pdf", "application/pdf", b"%PDF-1.7\n", None),
+    ];
+    let raw = eml::unsent(&draft, "seed");
+    assert_well_formed(&raw);
+    let view = read::view(&raw).unwrap();
+    let named = |name: &str| {
+        let values = view.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        values.map(|(_, value)| value.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(named("X-Unsent"), ["1"]);
+    assert!(named("Date").is_empty() && named("Message-ID").is_empty(), "the sending program writes them");
+    assert_eq!(named("Bcc").len(), 1, "nobody else keeps the blind copies until it is sent");
+    let names: Vec<_> = view.attachments.iter().map(|info| info.name.as_str()).collect();
+    assert_eq!(names, ["logo.png", "Auftrag 4711 – Größe.pdf"]);
+    insta::assert_snapshot!(String::from_utf8(raw).unwrap().replace('\r', ""));
+}
+
+/// Figures of what is refused before it is built must not be higher than what is built.
+#[test]
+fn the_size_told_before_is_at_most_the_size_built() {
+    for size in [0, 1, 2, 3, 56, 57, 58, 1000, 100_001] {
+        let mut draft = draft();
+        draft.attachments = vec![
+            file("a.bin", "application/octet-stream", &vec![7; size], None),
+            file("b.eml", "message/rfc822", &vec![b'x'; size], None),
+        ];
+        let without = build::build(&self::draft(), ID, date(), "seed").len() as u64;
+        let built = build::build(&draft, ID, date(), "seed").len() as u64;
+        let told = build::encoded_size(&draft.attachments);
+        assert!(told >= size as u64 && told <= built, "{size}: {told}, built {built}");
+        assert!(built - without < told + 1000 + 2 * size as u64 / 3, "{size}: {told}, built {built}");
+    }
 }
 
 #[test]

@@ -158,10 +158,10 @@ impl TlsMode {
     /// Label of the drop-down.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Implicit => "TLS",
-            Self::Starttls => "STARTTLS",
-            Self::StarttlsIfOffered => "STARTTLS if offered (relays without a password)",
-            Self::Plain => "No TLS (this machine only)",
+            Self::Implicit => "TLS from the first byte",
+            Self::Starttls => "STARTTLS (required)",
+            Self::StarttlsIfOffered => "STARTTLS if offered (relay without a password)",
+            Self::Plain => "No TLS",
         }
     }
 }

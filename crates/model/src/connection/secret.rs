@@ -68,3 +68,19 @@ pub(super) fn validate_federated(secret: SecretField<'_>, problems: &mut Problem
         );
     }
 }
+
+/// A password for the server itself: as it is typed there, on one line.
+pub(super) fn validate_password(secret: SecretField<'_>, problems: &mut Problems) {
+    match secret {
+        SecretField::Missing => {
+            problems.error("secret", "Password is missing");
+        }
+        SecretField::Typed(text) if text.expose_secret().is_empty() => {
+            problems.error("secret", "Password is missing");
+        }
+        SecretField::Typed(text) if text.expose_secret().chars().any(char::is_control) => {
+            problems.error("secret", "Password holds a line end or another control character");
+        }
+        SecretField::Stored | SecretField::Typed(_) => {}
+    }
+}

@@ -1,15 +1,17 @@
 //! `postroom connection`.
 
+mod migrate;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use postroom_model::connection::{
     AuthenticationFlow, Cloud, Connection, ConnectionKind, ConnectionSettings, EmailMethod, Endpoints,
-    OutgoingSettings, SecretField, TlsMode,
+    ExchangeApi, OutgoingSettings, SecretField, TlsMode, WhenUnknown,
 };
 use postroom_model::credential::CredentialKind;
-use postroom_model::{PollingInterval, Problems, SecretString, Severity, Timestamp};
+use postroom_model::{PollingInterval, Problems, Severity, Timestamp};
 use postroom_store::{NewCredential, SaveConnection};
 use url::Url;
 
@@ -34,6 +36,8 @@ enum ConnectionCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Switch a connection of Exchange Online to its other interface: same mailboxes, no message read twice
+    Migrate(migrate::MigrateArguments),
     /// Remove a connection that no mailbox uses
     Remove {
         /// Its name
@@ -49,22 +53,30 @@ struct SaveArguments {
     /// exchange-online, exchange, imap or smtp
     #[arg(long)]
     kind: Option<ConnectionKind>,
-    /// Server address
+    /// By which interface Exchange Online is reached: graph or ews. Of a saved connection `connection migrate` switches it
+    #[arg(long, value_name = "INTERFACE")]
+    api: Option<ExchangeApi>,
+    /// Server address; for Exchange also the whole address of EWS
     #[arg(long)]
     server: Option<String>,
-    /// Port; 0 is the standard port
+    /// Port; 0 is the standard port of kind and TLS mode: IMAP 993 or 143, SMTP 465, 587 or 25, Exchange 443
     #[arg(long)]
     port: Option<u16>,
-    /// implicit, starttls or plain
-    #[arg(long)]
+    /// implicit (TLS from the first byte), starttls (required), starttls-if-offered (SMTP relays without a password) or
+    /// plain
+    #[arg(long, value_name = "MODE")]
     tls: Option<TlsMode>,
+    /// With --tls plain: let passwords and mail cross the network readable, to a server that is not this machine
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    accept_plain: Option<bool>,
     /// Directory (tenant) ID
     #[arg(long)]
     tenant_id: Option<String>,
     /// Application (client) ID
     #[arg(long)]
     application_id: Option<String>,
-    /// Authentication flow: client-secret, certificate, federated or password
+    /// Authentication flow: client-secret, certificate, federated or password. IMAP and SMTP sign in with a token under
+    /// the first three, Exchange knows password only
     #[arg(long)]
     flow: Option<AuthenticationFlow>,
     /// User name, for SMTP, IMAP and Exchange
@@ -91,6 +103,13 @@ struct SaveArguments {
     /// Address of Microsoft Graph, for a cloud of one's own such as the sandbox
     #[arg(long, requires = "authority")]
     graph: Option<Url>,
+    /// Address of Exchange, for a cloud of one's own such as the sandbox; EWS is at EWS/Exchange.asmx below it
+    #[arg(long, value_name = "URL", conflicts_with = "cloud")]
+    exchange: Option<Url>,
+    /// A message whose outcome nobody can tell (SMTP): at-most-once tells the sender, at-least-once sends it again, and
+    /// it may arrive twice
+    #[arg(long, value_name = "POLICY")]
+    when_unknown: Option<WhenUnknown>,
     /// Send through this connection by default
     #[arg(long)]
     outgoing: bool,
@@ -107,6 +126,7 @@ pub(crate) async fn run(app: &App, arguments: ConnectionArguments) -> anyhow::Re
     match arguments.command {
         ConnectionCommand::Save(save) => save_connection(app, *save).await?,
         ConnectionCommand::List { json } => list(app, json).await?,
+        ConnectionCommand::Migrate(migrate) => return migrate::run(app, migrate).await,
         ConnectionCommand::Remove { name } => {
             let connection = app.connection(Some(&name)).await?;
             app.store.remove_connection(connection.id, ACTOR).await?;
@@ -125,7 +145,11 @@ async fn save_connection(app: &App, mut save: SaveArguments) -> anyhow::Result<(
     let settings = merged(existing.as_ref(), save)?.trimmed();
     let stored = match &existing {
         Some(old) if settings.may_keep_secret_of(&old.settings) => {
-            app.store.credential_secret(old.id).await?.is_some()
+            let current = app.store.credential_secret(old.id).await?;
+            // A credential of another flow stays beside the one that is staged next; a password is never one of them.
+            let password = CredentialKind::Password;
+            let kind = settings.credential_kind();
+            current.is_some_and(|(known, _)| known.kind == kind || ![known.kind, kind].contains(&password))
         }
         _ => false,
     };
@@ -136,15 +160,17 @@ async fn save_connection(app: &App, mut save: SaveArguments) -> anyhow::Result<(
     };
     let mut problems = existing.as_ref().map(|old| settings.may_replace(&old.settings)).unwrap_or_default();
     problems.extend(settings.validate(field));
+    if let Some(old) = &existing {
+        warn_of_passwords(app, old, &settings, &mut problems).await?;
+    }
     saveable(&problems, "the connection is not saved")?;
-    let kind = settings.kind;
-    let flow = settings.flow;
+    let kind = settings.credential_kind();
     let connection = app
         .store
         .save_connection(SaveConnection {
             id: existing.map_or_else(|| app.env.new_id(), |connection| connection.id),
             settings,
-            credential: secret.map(|secret| credential(kind, flow, secret, expires_at)),
+            credential: secret.map(|secret| NewCredential { kind, secret, expires_at, key_id: None }),
             actor: ACTOR.to_owned(),
         })
         .await?;
@@ -166,9 +192,12 @@ fn merged(existing: Option<&Connection>, save: SaveArguments) -> anyhow::Result<
     };
     settings.name = save.name;
     settings.kind = save.kind.unwrap_or(settings.kind);
+    settings.api = save.api.unwrap_or(settings.api);
     settings.server = save.server.unwrap_or(settings.server);
     settings.port = save.port.unwrap_or(settings.port);
     settings.tls = save.tls.unwrap_or(settings.tls);
+    settings.accept_plain = save.accept_plain.unwrap_or(settings.accept_plain);
+    settings.when_unknown = save.when_unknown.unwrap_or(settings.when_unknown);
     settings.tenant_id = save.tenant_id.unwrap_or(settings.tenant_id);
     settings.application_id = save.application_id.unwrap_or(settings.application_id);
     settings.flow = save.flow.unwrap_or(settings.flow);
@@ -184,25 +213,43 @@ fn merged(existing: Option<&Connection>, save: SaveArguments) -> anyhow::Result<
         settings.cloud = cloud;
     }
     if let (Some(authority), Some(graph)) = (save.authority, save.graph) {
-        settings.cloud = Cloud::Custom(Endpoints { authority, graph, exchange: None });
+        let exchange = match settings.cloud {
+            Cloud::Custom(known) => known.exchange,
+            _ => None,
+        };
+        settings.cloud = Cloud::Custom(Endpoints { authority, graph, exchange });
+    }
+    match (&mut settings.cloud, save.exchange) {
+        (_, None) => {}
+        (Cloud::Custom(endpoints), exchange) => endpoints.exchange = exchange,
+        (_, Some(_)) => {
+            return Err(UsageError(
+                "--exchange belongs to a cloud of one's own: give --authority and --graph too".to_owned(),
+            )
+            .into());
+        }
     }
     Ok(settings)
 }
 
-/// The kind of credential that a flow of a kind of connection signs in with.
-pub(crate) fn credential(
-    kind: ConnectionKind,
-    flow: AuthenticationFlow,
-    secret: SecretString,
-    expires_at: Option<Timestamp>,
-) -> NewCredential {
-    let kind = match (kind, flow) {
-        (ConnectionKind::ExchangeOnline, AuthenticationFlow::ClientSecret) => CredentialKind::ClientSecret,
-        (ConnectionKind::ExchangeOnline, AuthenticationFlow::Certificate) => CredentialKind::Certificate,
-        (ConnectionKind::ExchangeOnline, AuthenticationFlow::Federated) => CredentialKind::FederatedToken,
-        _ => CredentialKind::Password,
-    };
-    NewCredential { kind, secret, expires_at, key_id: None }
+/// Mailboxes with passwords of their own lose them where the settings lead elsewhere.
+async fn warn_of_passwords(
+    app: &App,
+    old: &Connection,
+    settings: &ConnectionSettings,
+    problems: &mut Problems,
+) -> anyhow::Result<()> {
+    if settings.may_keep_secret_of(&old.settings) {
+        return Ok(());
+    }
+    let all = app.store.mailboxes().await?;
+    let count = all.iter().filter(|mailbox| mailbox.connection == old.id && mailbox.has_password).count();
+    if count > 0 {
+        problems
+            .warning("server", format!("The passwords of {count} mailboxes are forgotten: they were entered for another line or server"))
+            .hint("`postroom mailbox add ADDRESS --password-file FILE` stores one again.");
+    }
+    Ok(())
 }
 
 async fn use_for_sending(app: &App, connection: &Connection) -> anyhow::Result<()> {
@@ -245,7 +292,13 @@ async fn list(app: &App, json: bool) -> anyhow::Result<()> {
         let sends = if outgoing == Some(connection.id) { "sends by default" } else { "" };
         [
             settings.display_name().to_owned(),
-            settings.kind.as_str().to_owned(),
+            match settings.api {
+                ExchangeApi::Ews if settings.kind == ConnectionKind::ExchangeOnline => {
+                    "exchange-online (ews)"
+                }
+                _ => settings.kind.as_str(),
+            }
+            .to_owned(),
             format!("{}:{}", settings.server, settings.effective_port()),
             settings.flow.as_str().to_owned(),
             if settings.cloud == Cloud::Worldwide { "" } else { settings.cloud.as_str() }.to_owned(),

@@ -15,9 +15,10 @@ use postroom_model::connection::{AuthenticationFlow, Connection, SecretField};
 use postroom_model::credential::{Credential, CredentialState};
 use postroom_model::failure::Failure;
 use postroom_model::{CredentialId, EmailAddress, SecretString, Timestamp};
+use postroom_store::NewCredential;
 use serde::Serialize;
 
-use super::connection::{credential, show};
+use super::connection::show;
 use super::{ACTOR, read_secret};
 use crate::app::App;
 use crate::output::{self, hinted};
@@ -215,7 +216,8 @@ async fn stage_credential(app: &App, stage: StageArguments) -> anyhow::Result<()
     let problems = settings.validate(SecretField::Typed(&secret));
     show(&problems);
     problems.into_result().context("the credential is not staged")?;
-    let mut new = credential(settings.kind, settings.flow, secret, expires_at);
+    let kind = settings.credential_kind();
+    let mut new = NewCredential { kind, secret, expires_at, key_id: None };
     new.key_id = stage.key_id.map(|id| id.to_string());
     let staged = app.store.stage_credential(connection.id, new, ACTOR).await?;
     app.engine.nudge();

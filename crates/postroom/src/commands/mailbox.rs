@@ -1,5 +1,6 @@
 //! `postroom mailbox`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -9,7 +10,7 @@ use postroom_model::{EmailAddress, PollingInterval};
 use postroom_store::SaveMailbox;
 
 use super::connection::saveable;
-use super::{ACTOR, user};
+use super::{ACTOR, read_secret, user};
 use crate::app::App;
 use crate::output::{self, hinted};
 
@@ -22,6 +23,7 @@ pub(crate) struct MailboxArguments {
 #[derive(Debug, Subcommand)]
 enum MailboxCommand {
     /// Add a mailbox, or change the one of that address; what is not given stays as it is
+    #[command(visible_alias = "save")]
     Add(AddArguments),
     /// List mailboxes
     List {
@@ -48,6 +50,13 @@ struct AddArguments {
     /// Connection it is on; not needed when there is only one
     #[arg(long)]
     connection: Option<String>,
+    /// User name, where the mailbox signs in by itself (IMAP, Exchange); without one the connection's, or the address
+    #[arg(long)]
+    user_name: Option<String>,
+    /// File with the mailbox's own password, - for standard input; without one the connection's secret opens it. Never on
+    /// the command line, where others see it
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
     /// Type, such as customer-order; can be given several times; needed for a new mailbox
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<MailType>,
@@ -110,16 +119,23 @@ async fn add_mailbox(app: &App, add: AddArguments) -> anyhow::Result<()> {
     if !add.types.is_empty() {
         settings.types = add.types.iter().copied().collect();
     }
+    if let Some(user_name) = &add.user_name {
+        settings.user_name = user_name.trim().to_owned();
+    }
     if let Some(interval) = add.polling_interval {
         settings.polling_interval = interval;
     }
     if let Some(availability) = availability(app, &add).await? {
         settings.availability = availability;
     }
-    saveable(&settings.validate(), "the mailbox is not saved")?;
+    let password = add.password_file.as_deref().map(read_secret).transpose()?;
+    let mut problems = settings.validate();
+    if let Some(password) = &password {
+        problems.extend(MailboxSettings::validate_password(&connection.settings, password));
+    }
+    saveable(&problems, "the mailbox is not saved")?;
     let id = existing.map_or_else(|| app.env.new_id(), |mailbox| mailbox.id);
-    let save =
-        SaveMailbox { id, connection: connection.id, settings, password: None, actor: ACTOR.to_owned() };
+    let save = SaveMailbox { id, connection: connection.id, settings, password, actor: ACTOR.to_owned() };
     let mailbox = app.store.save_mailbox(save).await?;
     app.engine.nudge();
     output::talk(format!("saved {}", mailbox.address));

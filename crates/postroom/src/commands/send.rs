@@ -1,54 +1,26 @@
 //! `postroom send`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use postroom_engine::intake::{IntakeError, Submitter};
+use postroom_engine::intake::Submitter;
 use postroom_model::OutboxMessageId;
-use postroom_model::draft::{Attachment, Draft};
+use postroom_model::draft::Draft;
 use postroom_model::outbox::{IdempotencyKey, OutboxMessage, OutboxState};
 use postroom_store::Acceptance;
 use tokio_util::sync::CancellationToken;
 
 use super::ACTOR;
+use super::message::{MessageArguments, refused};
 use crate::app::{App, FolderLock};
 use crate::output::{self, hinted};
 
 #[derive(Debug, Args)]
 pub(crate) struct SendArguments {
-    /// Sender: a@b or "Name <a@b>"
-    #[arg(long)]
-    from: String,
-    /// Recipient; can be given several times
-    #[arg(long = "to", value_name = "ADDRESS")]
-    to: Vec<String>,
-    /// Copy; can be given several times
-    #[arg(long = "cc", value_name = "ADDRESS")]
-    cc: Vec<String>,
-    /// Blind copy; can be given several times
-    #[arg(long = "bcc", value_name = "ADDRESS")]
-    bcc: Vec<String>,
-    /// Where answers go
-    #[arg(long = "reply-to", value_name = "ADDRESS")]
-    reply_to: Vec<String>,
-    /// Subject
-    #[arg(long, default_value = "")]
-    subject: String,
-    /// Body as text
-    #[arg(long, conflicts_with = "text_file")]
-    text: Option<String>,
-    /// File with the body as text, - for standard input
-    #[arg(long, value_name = "FILE")]
-    text_file: Option<PathBuf>,
-    /// File with the body as HTML
-    #[arg(long, value_name = "FILE")]
-    html_file: Option<PathBuf>,
-    /// File to attach; can be given several times
-    #[arg(long = "attach", value_name = "FILE")]
-    attach: Vec<PathBuf>,
+    #[command(flatten)]
+    message: MessageArguments,
     /// Repeating the same command under the same key sends once
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<IdempotencyKey>,
@@ -66,7 +38,7 @@ pub(crate) struct SendArguments {
 pub(crate) async fn run(app: &App, arguments: SendArguments) -> anyhow::Result<ExitCode> {
     let (no_wait, wait, json) = (arguments.no_wait, arguments.wait, arguments.json);
     let key = arguments.idempotency_key.clone();
-    let draft = draft(arguments)?;
+    let draft = arguments.message.into_draft()?;
     let idempotency = key.map(|key| (key, fingerprint(&draft)));
     let submitter = Submitter { name: ACTOR.to_owned(), idempotency };
     let accepted = match app.engine.intake().submit_draft(draft, submitter).await {
@@ -75,11 +47,7 @@ pub(crate) async fn run(app: &App, arguments: SendArguments) -> anyhow::Result<E
             let message = format!("the idempotency key was used before, for another message ({first})");
             return Err(hinted(message, "choose a new key for a new message"));
         }
-        Err(IntakeError::Invalid(problems)) => {
-            super::connection::show(&problems);
-            anyhow::bail!("the message is not accepted");
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(refused(error, "the message is not accepted")),
     };
     output::talk(format!("accepted {} ({} bytes)", accepted.message_id, accepted.size));
     let last = if no_wait { accepted } else { outcome(app, accepted.id, Duration::from_secs(wait)).await? };
@@ -97,50 +65,6 @@ pub(crate) async fn run(app: &App, arguments: SendArguments) -> anyhow::Result<E
         _ if no_wait => ExitCode::SUCCESS,
         _ => ExitCode::from(3),
     })
-}
-
-fn draft(arguments: SendArguments) -> anyhow::Result<Draft> {
-    let text = match (arguments.text, arguments.text_file) {
-        (Some(text), _) => Some(text),
-        (None, Some(path)) if path.as_os_str() == "-" => {
-            Some(std::io::read_to_string(std::io::stdin()).context("read the body from standard input")?)
-        }
-        (None, Some(path)) => Some(read_text(&path)?),
-        (None, None) => None,
-    };
-    let html = arguments.html_file.as_deref().map(read_text).transpose()?;
-    let attachments = arguments.attach.iter().map(|path| attachment(path)).collect::<anyhow::Result<_>>()?;
-    Ok(Draft {
-        from: arguments.from,
-        to: arguments.to,
-        cc: arguments.cc,
-        bcc: arguments.bcc,
-        reply_to: arguments.reply_to,
-        subject: arguments.subject,
-        text,
-        html,
-        headers: Vec::new(),
-        attachments,
-    })
-}
-
-fn read_text(path: &std::path::Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("read the body from {}", path.display()))
-}
-
-fn attachment(path: &std::path::Path) -> anyhow::Result<Attachment> {
-    let content = std::fs::read(path).with_context(|| format!("read the attachment {}", path.display()))?;
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let content_type = match path.extension().and_then(|e| e.to_str()).unwrap_or_default() {
-        "pdf" => "application/pdf",
-        "xml" => "application/xml",
-        "txt" => "text/plain",
-        "csv" => "text/csv",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        _ => "application/octet-stream",
-    };
-    Ok(Attachment { name, content_type: content_type.to_owned(), content, content_id: None })
 }
 
 /// SHA-256 of everything that makes this message this message.

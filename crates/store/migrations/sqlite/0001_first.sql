@@ -179,9 +179,11 @@ CREATE TABLE provider_messages (
     message     INTEGER NOT NULL REFERENCES inbox (sequence) ON DELETE CASCADE,
     removed_at  INTEGER,
     refetch     INTEGER NOT NULL DEFAULT 0 CHECK (refetch IN (0, 1)), -- the next reading fetches it once more
+    former      INTEGER NOT NULL DEFAULT 0 CHECK (former IN (0, 1)), -- an id of the interface used before: another follows
     PRIMARY KEY (mailbox, provider_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX provider_messages_refetch ON provider_messages (mailbox) WHERE refetch = 1;
+CREATE INDEX provider_messages_former ON provider_messages (mailbox) WHERE former = 1;
 CREATE INDEX provider_messages_message ON provider_messages (message);
 
 -- Only the index, not the texts: they are in the raw message. rowid is inbox.sequence.

@@ -1,7 +1,7 @@
 //! Connections and the outgoing settings.
 
 use async_trait::async_trait;
-use postroom_model::connection::{Connection, OutgoingSettings};
+use postroom_model::connection::{Connection, ExchangeApi, OutgoingSettings};
 use postroom_model::event::{EventKind, Subject};
 use postroom_model::{ConnectionId, PollingInterval, Timestamp};
 use sqlx::SqliteConnection;
@@ -11,7 +11,8 @@ use super::SqliteStore;
 use super::events::append;
 use super::fault::{Fault, one_row};
 use super::rows::{Cells, key, micros, to_json};
-use crate::{ConnectionStore, SaveConnection, StoreError};
+use super::switch;
+use crate::{ConnectionStore, InterfaceSwitch, SaveConnection, StoreError};
 
 pub(super) fn connection(row: &SqliteRow) -> Result<Connection, Fault> {
     let cells = Cells::new("connections", row);
@@ -55,6 +56,9 @@ impl SqliteStore {
         })?;
         let saved = connection(&row)?;
         let interval = saved.settings.polling_interval;
+        if before.as_ref().is_some_and(|before| !saved.settings.may_keep_secret_of(&before.settings)) {
+            self.forget_secrets(&mut transaction, save.id).await?;
+        }
         if before.is_some_and(|before| before.settings.polling_interval != interval) {
             self.pace_mailboxes(&mut transaction, save.id, interval).await?;
         }
@@ -65,6 +69,18 @@ impl SqliteStore {
         }
         transaction.commit().await?;
         Ok(saved)
+    }
+
+    /// The secrets were entered for another server, another cloud or a protected line. What the caller stores with the
+    /// new settings comes after this.
+    async fn forget_secrets(&self, db: &mut SqliteConnection, id: ConnectionId) -> Result<(), Fault> {
+        self.retire(&mut *db, id, "current").await?;
+        self.retire(&mut *db, id, "next").await?;
+        sqlx::query("UPDATE mailboxes SET password = NULL WHERE connection = ? AND password IS NOT NULL")
+            .bind(key(id.as_uuid()))
+            .execute(db)
+            .await?;
+        Ok(())
     }
 
     /// Another polling interval of the connection, for its mailboxes that have none of their own: off ends their due
@@ -148,6 +164,20 @@ async fn outgoing(db: &mut SqliteConnection) -> Result<Option<OutgoingSettings>,
 impl ConnectionStore for SqliteStore {
     async fn save_connection(&self, save: SaveConnection) -> Result<Connection, StoreError> {
         self.tell("save a connection", self.write_connection(&save).await)
+    }
+
+    async fn plan_interface_switch(&self, id: ConnectionId) -> Result<InterfaceSwitch, StoreError> {
+        let work = async { switch::plan(&mut *self.readers.acquire().await?, id).await };
+        self.tell("plan the switch of an interface", work.await)
+    }
+
+    async fn switch_interface(
+        &self,
+        id: ConnectionId,
+        to: ExchangeApi,
+        actor: &str,
+    ) -> Result<InterfaceSwitch, StoreError> {
+        self.tell(switch::OPERATION, self.write_switch(id, to, actor).await)
     }
 
     async fn remove_connection(&self, id: ConnectionId, actor: &str) -> Result<(), StoreError> {

@@ -48,7 +48,7 @@ impl SqliteStore {
     }
 
     /// Retires what is in `state`, if anything is.
-    async fn retire(
+    pub(super) async fn retire(
         &self,
         db: &mut SqliteConnection,
         connection: ConnectionId,

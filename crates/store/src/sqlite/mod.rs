@@ -29,6 +29,7 @@ mod open;
 mod outbox;
 mod people;
 mod rows;
+mod switch;
 mod visible;
 
 use std::fmt;

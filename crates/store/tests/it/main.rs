@@ -12,6 +12,7 @@ mod inbox;
 mod outbox;
 mod settings;
 mod sqlite_folder;
+mod switching;
 
 /// One test per engine and function.
 macro_rules! on_every_engine {
@@ -87,7 +88,18 @@ on_every_engine! {
         a_removed_connection_leaves_the_mail_of_its_removed_mailboxes
         the_query_agrees_with_the_model
     }
+    switching {
+        what_was_collected_is_recognised_by_its_new_id_and_makes_no_event
+        the_same_message_written_otherwise_is_known_by_its_id_and_second
+        two_copies_of_one_mail_stay_two_and_a_new_one_is_new
+        there_and_back_the_first_ids_are_in_use_again
+        a_placeholder_gives_way_to_the_mail
+        a_reading_by_the_former_interface_commits_nothing
+        an_open_outcome_forbids_the_switch_and_a_draft_is_forgotten
+        only_exchange_online_has_another_interface
+    }
     settings {
+        secrets_do_not_follow_to_another_server
         a_connection_is_saved_changed_and_removed
         a_new_credential_retires_the_one_before
         a_next_credential_stands_beside_the_current_one_until_it_is_switched_to

@@ -8,7 +8,7 @@ use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::outbox::OutboxState;
 use postroom_model::people::{ApiKey, Group, Role};
 use postroom_model::{ConnectionId, ExposeSecret, SecretString, UserId};
-use postroom_store::{EventFilter, NewCredential, NewUser, SaveConnection, Session, StoreError};
+use postroom_store::{EventFilter, NewCredential, NewUser, SaveConnection, SaveMailbox, Session, StoreError};
 
 use crate::bench::{Bench, name};
 
@@ -59,6 +59,41 @@ pub(crate) async fn a_connection_is_saved_changed_and_removed(make: impl AsyncFn
         bench.timeline(Subject::Connection(first)).await,
         ["connection.saved", "connection.saved", "connection.removed"]
     );
+}
+
+pub(crate) async fn secrets_do_not_follow_to_another_server(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let id = bench.env.new_id();
+    let to = |server: &str| ConnectionSettings {
+        server: server.into(),
+        user_name: "erp".into(),
+        ..ConnectionSettings::new(ConnectionKind::Imap)
+    };
+    let password = || NewCredential {
+        kind: CredentialKind::Password,
+        secret: SecretString::from("of the server"),
+        expires_at: None,
+        key_id: None,
+    };
+    let save = async |settings: ConnectionSettings, credential: Option<NewCredential>| {
+        let save = SaveConnection { id, settings, credential, actor: "cli".into() };
+        bench.store.save_connection(save).await.unwrap();
+    };
+    save(to("mail.fabrikam.example"), Some(password())).await;
+    let mailbox = bench.env.new_id();
+    let settings = Bench::mailbox_settings("a@fabrikam.example", postroom_model::mailbox::Availability::All);
+    let own = Some(SecretString::from("of the mailbox"));
+    let with_password =
+        SaveMailbox { id: mailbox, connection: id, settings, password: own, actor: "cli".into() };
+    bench.store.save_mailbox(with_password).await.unwrap();
+    save(ConnectionSettings { port: 1993, ..to("mail.fabrikam.example") }, None).await;
+    assert!(bench.store.credential_secret(id).await.unwrap().is_some());
+    assert!(bench.store.mailbox_password(mailbox).await.unwrap().is_some());
+    save(ConnectionSettings { user_name: String::new(), ..to("mail.evil.example") }, None).await;
+    assert!(bench.store.credential_secret(id).await.unwrap().is_none(), "nobody gets it by a way around");
+    assert!(bench.store.mailbox_password(mailbox).await.unwrap().is_none());
+    save(to("mail.fabrikam.example"), Some(password())).await;
+    assert!(bench.store.credential_secret(id).await.unwrap().is_some(), "what is typed with it is kept");
 }
 
 pub(crate) async fn a_new_credential_retires_the_one_before(make: impl AsyncFn() -> Bench) {

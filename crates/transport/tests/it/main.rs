@@ -7,14 +7,13 @@
 mod certificate;
 #[path = "../servers/postfix.rs"]
 mod postfix;
-mod send;
-mod smtp;
 mod dovecot;
 mod imap;
 mod script;
 mod send;
 #[path = "../servers/dovecot.rs"]
 mod servers;
+mod smtp;
 mod source;
 #[path = "../../../entra/tests/it/stub.rs"]
 mod stub;

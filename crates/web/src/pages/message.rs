@@ -4,8 +4,8 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use postroom_mime::read::{AttachmentInfo, View};
+use postroom_mime::eml::content_disposition;
+use postroom_mime::read::View;
 use postroom_model::inbox::{InboxMessage, InboxState};
 use postroom_model::record::RecordRef;
 use postroom_model::{InboxMessageId, NamedAddress};
@@ -17,9 +17,6 @@ use crate::fields::Fields;
 use crate::session::SignedIn;
 use crate::templates::{render, shell};
 use crate::{App, shown};
-
-/// What RFC 8187 lets stand in an extended header value.
-const HEADER_SAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_');
 
 /// Runs work on a message's bytes off the request threads: large HTML takes long.
 pub(super) async fn blocking<T: Send + 'static>(
@@ -158,28 +155,14 @@ pub(super) async fn attachment(
     let raw = app.store.inbox_raw(&user.user.viewer(), id).await?.ok_or_else(PageError::not_found)?;
     let found = blocking(move || postroom_mime::read::attachment(&raw, index)).await?;
     let file = found.ok().flatten().ok_or_else(PageError::not_found)?;
-    let disposition = HeaderValue::try_from(disposition(&file.info)).map_err(|_| PageError::internal())?;
+    let disposition =
+        HeaderValue::try_from(content_disposition(&file.info.name)).map_err(|_| PageError::internal())?;
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
         (CONTENT_DISPOSITION, disposition),
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox")),
     ];
     Ok((headers, file.content).into_response())
-}
-
-/// `Content-Disposition` (RFC 6266): a plain name for old programs, the real one for all others.
-fn disposition(file: &AttachmentInfo) -> String {
-    let plain: String = file
-        .name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' })
-        .take(150)
-        .collect();
-    format!(
-        "attachment; filename=\"{}\"; filename*=UTF-8''{}",
-        plain.trim_start_matches('.'),
-        utf8_percent_encode(&file.name, HEADER_SAFE)
-    )
 }
 
 /// `POST /inbox/{id}/file`.

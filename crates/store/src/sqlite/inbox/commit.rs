@@ -1,4 +1,7 @@
 //! The commit of a reading: messages and cursor together, or nothing.
+//!
+//! After a connection was switched to another interface, the provider names what it named before by other ids. Such a
+//! message is recognised among those whose id is a *former* one, takes its new id, and is no arrival.
 
 use postroom_model::event::{EventKind, Subject};
 use postroom_model::inbox::InboxState;
@@ -38,8 +41,9 @@ impl SqliteStore {
                 .rows_affected();
         still_held(touched, "commit collected messages", || format!("mailbox {}", batch.mailbox))?;
         let mut report = CommitReport::default();
+        let switched = self.write_names(&mut transaction, batch).await?;
         for new in &batch.messages {
-            match self.write_arrival(&mut transaction, batch.mailbox, new).await? {
+            match self.write_arrival(&mut transaction, batch.mailbox, new, switched).await? {
                 Arrival::Stored => report.stored += 1,
                 Arrival::Delivered => report.delivered += 1,
                 Arrival::Repeated => report.repeated += 1,
@@ -58,6 +62,7 @@ impl SqliteStore {
         db: &mut SqliteConnection,
         mailbox: MailboxId,
         new: &NewInboxMessage,
+        switched: bool,
     ) -> Result<Arrival, Fault> {
         let known = sqlx::query(
             "SELECT message, refetch FROM provider_messages WHERE mailbox = ? AND provider_id = ?",
@@ -73,6 +78,9 @@ impl SqliteStore {
             }
             self.write_returns(db, mailbox, std::slice::from_ref(&new.provider_id)).await?;
             return Ok(Arrival::Repeated);
+        }
+        if switched && let Some(former) = find_former(db, mailbox, new).await? {
+            return self.write_new_name(db, mailbox, &former, new).await;
         }
         let (message, arrival, kind) = match find_same(&mut *db, new).await? {
             Some(message) => (message, Arrival::Delivered, EventKind::InboxDelivered),
@@ -152,6 +160,54 @@ impl SqliteStore {
         Ok(Arrival::Stored)
     }
 
+    /// Ids of the batch that are in use again after a switch there and back are former ones no more. Gives whether the
+    /// mailbox has former ids at all.
+    async fn write_names(&self, db: &mut SqliteConnection, batch: &CollectedBatch) -> Result<bool, Fault> {
+        let mailbox = key(batch.mailbox.as_uuid());
+        let switched: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM provider_messages WHERE mailbox = ? AND former = 1)",
+        )
+        .bind(&mailbox)
+        .fetch_one(&mut *db)
+        .await?;
+        if switched {
+            let fetched = batch.messages.iter().filter(|new| !new.placeholder).map(|new| &new.provider_id);
+            sqlx::query(
+                "UPDATE provider_messages SET former = 0
+                 WHERE mailbox = ? AND former = 1 AND provider_id IN (SELECT value FROM json_each(?))",
+            )
+            .bind(&mailbox)
+            .bind(text_list(batch.present.iter().chain(fetched).map(String::as_str)))
+            .execute(db)
+            .await?;
+        }
+        Ok(switched)
+    }
+
+    /// The same message under another id. Where our copy says only why it could not be fetched, the mail takes its
+    /// place.
+    async fn write_new_name(
+        &self,
+        db: &mut SqliteConnection,
+        mailbox: MailboxId,
+        former: &Former,
+        new: &NewInboxMessage,
+    ) -> Result<Arrival, Fault> {
+        sqlx::query(
+            "UPDATE provider_messages SET provider_id = ?, former = 0 WHERE mailbox = ? AND provider_id = ?",
+        )
+        .bind(&new.provider_id)
+        .bind(key(mailbox.as_uuid()))
+        .bind(&former.provider_id)
+        .execute(&mut *db)
+        .await?;
+        self.write_returns(db, mailbox, std::slice::from_ref(&new.provider_id)).await?;
+        if former.placeholder && !new.placeholder {
+            return self.write_refetched(db, mailbox, former.sequence, new).await;
+        }
+        Ok(Arrival::Repeated)
+    }
+
     /// Those of these ids that had left the folder are back.
     async fn write_returns(
         &self,
@@ -200,6 +256,64 @@ impl SqliteStore {
         let event = self.event(Subject::InboxMessage(id), EventKind::InboxRemoved);
         append(db, &event.words(format!("mailbox {mailbox}"))).await
     }
+}
+
+/// A message of this mailbox that is known by an id of the interface used before.
+struct Former {
+    provider_id: String,
+    sequence: i64,
+    placeholder: bool,
+}
+
+/// The message of a former id that this one is: same content, as for [`find_same`]; else same `Message-ID` and received
+/// in the same second, because the two interfaces need not write the same message by the same bytes. Each former id is
+/// found once, so of two mails with one `Message-ID` none is taken for the other.
+async fn find_former(
+    db: &mut SqliteConnection,
+    mailbox: MailboxId,
+    new: &NewInboxMessage,
+) -> Result<Option<Former>, Fault> {
+    const SECOND: i64 = 1_000_000;
+    let same_content = sqlx::query(
+        "SELECT p.provider_id, i.sequence, i.placeholder
+         FROM inbox i JOIN provider_messages p ON p.message = i.sequence
+         WHERE p.mailbox = ?1 AND p.former = 1
+           AND i.content = ?2 AND (?3 IS NULL OR i.message_id IS NULL OR i.message_id = ?3)
+         ORDER BY i.received_at <> ?4, p.provider_id LIMIT 1",
+    )
+    .bind(key(mailbox.as_uuid()))
+    .bind(new.content.as_slice())
+    .bind(&new.message_id)
+    .bind(micros(new.received_at))
+    .fetch_optional(&mut *db)
+    .await?;
+    let begin = micros(new.received_at).div_euclid(SECOND) * SECOND;
+    let found = match same_content {
+        Some(found) => Some(found),
+        None => {
+            sqlx::query(
+                "SELECT p.provider_id, i.sequence, i.placeholder
+                 FROM inbox_mailboxes m JOIN inbox i ON i.sequence = m.message
+                     JOIN provider_messages p ON p.message = i.sequence
+                 WHERE p.mailbox = ?1 AND p.former = 1
+                   AND m.mailbox = ?1 AND m.received_at BETWEEN ?2 AND ?3 AND i.message_id = ?4
+                 ORDER BY p.provider_id LIMIT 1",
+            )
+            .bind(key(mailbox.as_uuid()))
+            .bind(begin)
+            .bind(begin + SECOND - 1)
+            .bind(&new.message_id)
+            .fetch_optional(db)
+            .await?
+        }
+    };
+    let Some(row) = found else { return Ok(None) };
+    let cells = Cells::new("provider_messages", &row);
+    Ok(Some(Former {
+        provider_id: cells.text("provider_id")?,
+        sequence: cells.int("sequence")?,
+        placeholder: cells.int("placeholder")? == 1,
+    }))
 }
 
 /// The message that this one is a copy of: same `Message-ID` and same content; without one, same content.
