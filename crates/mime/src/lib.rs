@@ -9,6 +9,7 @@
 //! | module | what is inside |
 //! |---|---|
 //! | [`build`] | a valid draft to raw MIME |
+//! | [`lighten`] | a large message without its largest files, and the files to be added one by one |
 //! | [`submission`] | raw MIME handed in by a program: what it must have, what is added |
 //! | [`read`] | raw MIME to summary, text, attachments; never fails on bad MIME, refuses what would hurt |
 //! | [`check_message`] | the test message of a check: what is in it, and how it is known again |
@@ -29,6 +30,7 @@ pub mod check_message;
 mod decode;
 mod fields;
 pub mod html;
+pub mod lighten;
 mod origin;
 mod parts;
 pub mod read;
