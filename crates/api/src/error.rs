@@ -140,6 +140,7 @@ impl From<IntakeError> for ApiError {
         match error {
             IntakeError::Invalid(problems) => Self::invalid(&problems),
             IntakeError::TooLarge { limit, .. } => Self::too_large(error.to_string(), limit),
+            IntakeError::TooHeavy(heavy) => Self::too_large(error.to_string(), heavy.limit()),
             IntakeError::NoConnection(message) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_connection", message)
                     .hint("an administrator sets the way out on the page System settings - E-mail")

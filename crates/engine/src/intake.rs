@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use postroom_mime::lighten::TooHeavy;
 use postroom_mime::submission::Submission;
 use postroom_mime::{build, submission};
 use postroom_model::connection::{Connection, ConnectionKind, EmailMethod};
@@ -12,7 +13,7 @@ use postroom_model::outbox::{Envelope, IdempotencyKey};
 use postroom_model::{EmailAddress, Env, Problems};
 use postroom_store::{Acceptance, NewOutboxMessage, Store, StoreError};
 use postroom_transport::Transports;
-use postroom_transport::graph::MAX_MIME_BYTES;
+use postroom_transport::graph;
 
 use crate::Nudges;
 
@@ -39,6 +40,9 @@ pub enum IntakeError {
         /// Limit in bytes.
         limit: u64,
     },
+    /// Microsoft Graph takes files of any size, and what is left without them in one request only.
+    #[error("{0}, through Microsoft Graph")]
+    TooHeavy(TooHeavy),
     /// There is no connection to send it through.
     #[error("{0}")]
     NoConnection(String),
@@ -147,6 +151,7 @@ impl Intake {
     /// Blob first, then row, key and event in one transaction: yes means on disk.
     async fn accept(&self, ready: Ready, submitter: Submitter) -> Result<Acceptance, IntakeError> {
         check_size(ready.raw.len(), &ready.connection)?;
+        check_weight(&ready.raw, &ready.connection)?;
         let raw = self.store.put_blob(ready.raw).await?;
         let message = NewOutboxMessage {
             id: self.env.new_id(),
@@ -220,21 +225,19 @@ impl Intake {
     }
 }
 
-/// The largest raw message that is accepted for a connection, in bytes.
-///
-/// The transport's limit is asked by kind, and not from a sender: making one needs the credential, and a message must
-/// be accepted while the credential is missing or expired.
-fn limit(connection: &Connection) -> u64 {
-    let settings = &connection.settings;
-    match settings.kind {
-        ConnectionKind::ExchangeOnline => settings.max_size_bytes().min(MAX_MIME_BYTES),
-        ConnectionKind::Exchange | ConnectionKind::Imap | ConnectionKind::Smtp => settings.max_size_bytes(),
-    }
+/// The raw message against the connection's *Maximum size for files in e-mail*.
+fn check_size(size: usize, connection: &Connection) -> Result<(), IntakeError> {
+    let (size, limit) = (u64::try_from(size).unwrap_or(u64::MAX), connection.settings.max_size_bytes());
+    if size > limit { Err(IntakeError::TooLarge { size, limit }) } else { Ok(()) }
 }
 
-fn check_size(size: usize, connection: &Connection) -> Result<(), IntakeError> {
-    let (size, limit) = (u64::try_from(size).unwrap_or(u64::MAX), limit(connection));
-    if size > limit { Err(IntakeError::TooLarge { size, limit }) } else { Ok(()) }
+/// What the transport of this kind could never hand over. The kind is asked, and not a sender: making one needs the
+/// credential, and a message must be accepted while the credential is missing or expired.
+fn check_weight(raw: &[u8], connection: &Connection) -> Result<(), IntakeError> {
+    match connection.settings.kind {
+        ConnectionKind::ExchangeOnline => graph::check_size(raw).map_err(IntakeError::TooHeavy),
+        ConnectionKind::Exchange | ConnectionKind::Imap | ConnectionKind::Smtp => Ok(()),
+    }
 }
 
 fn each_once(envelope: Envelope) -> Envelope {

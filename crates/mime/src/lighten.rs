@@ -87,6 +87,15 @@ pub enum TooHeavy {
     },
 }
 
+impl TooHeavy {
+    /// Bytes that are possible.
+    pub fn limit(&self) -> u64 {
+        match self {
+            Self::Text { limit, .. } | Self::Sealed { limit, .. } => *limit,
+        }
+    }
+}
+
 /// Takes the largest files out of a message until at most `limit` bytes are left.
 ///
 /// # Errors
@@ -263,6 +272,13 @@ fn base64_content(raw: &[u8], body: Range<usize>) -> Option<(Content, u64)> {
 }
 
 impl File {
+    /// Where those bytes lie in the message, when they lie there as they are.
+    pub fn place(&self, from: u64, length: usize) -> Option<Range<usize>> {
+        let Content::Plain(body) = &self.content else { return None };
+        let start = body.start + usize::try_from(from).unwrap_or(usize::MAX).min(body.len());
+        Some(start..start.saturating_add(length).min(body.end))
+    }
+
     /// Up to `length` decoded bytes from `from` on; shorter at the end only. `raw` is the message the file is of.
     pub fn read<'a>(&'a self, raw: &'a [u8], from: u64, length: usize) -> Cow<'a, [u8]> {
         let length = usize::try_from(self.size.saturating_sub(from)).unwrap_or(usize::MAX).min(length);
