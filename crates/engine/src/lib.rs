@@ -222,6 +222,17 @@ impl Engine {
         collector::validate(self, mailbox, actor).await
     }
 
+    /// Reads a mailbox as soon as a hand is free: its provider says that there is something new. What is not polled
+    /// stays unread ([`postroom_store::MailboxStore::wake_mailbox`]).
+    ///
+    /// # Errors
+    /// The store's; the mailbox is then read at its own pace.
+    pub async fn wake(&self, mailbox: MailboxId) -> Result<(), StoreError> {
+        self.store.wake_mailbox(mailbox).await?;
+        self.nudges.collector.notify_waiters();
+        Ok(())
+    }
+
     /// Wakes the workers: something was accepted, saved or is due.
     pub fn nudge(&self) {
         self.nudges.outbox.notify_waiters();

@@ -148,6 +148,15 @@ pub trait MailboxStore: Send + Sync {
     /// [`StoreError::LeaseLost`].
     async fn finish_poll(&self, finish: PollFinish) -> Result<(), StoreError>;
 
+    /// Makes a mailbox due now, because its provider says that there is something new. One that is being read is due
+    /// again right after that reading, which may have looked too early. Does nothing where polling is off, where the
+    /// mailbox was removed or is not there; one that is failing keeps the time of its next reading, as its provider
+    /// may have asked for rest.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn wake_mailbox(&self, id: MailboxId) -> Result<(), StoreError>;
+
     /// When the next mailbox is due; none when there is none.
     ///
     /// # Errors

@@ -127,6 +127,7 @@ pass_on! {
         fn claim_mailboxes(owner: &NodeId, until: Timestamp, limit: u32) -> Vec<ClaimedMailbox>;
         fn claim_mailbox(id: MailboxId, owner: &NodeId, until: Timestamp) -> Option<ClaimedMailbox>;
         fn finish_poll(finish: PollFinish) -> ();
+        fn wake_mailbox(id: MailboxId) -> ();
         fn next_mailbox_due() -> Option<Timestamp>;
     }
     OutboxStore {

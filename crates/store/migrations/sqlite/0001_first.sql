@@ -53,6 +53,7 @@ CREATE TABLE mailboxes (
     last_success_at  INTEGER,
     next_due_at      INTEGER,
     validation       TEXT,
+    woken            INTEGER NOT NULL DEFAULT 0 CHECK (woken IN (0, 1)), -- since the last claim
     cursor           TEXT,
     lease_owner      TEXT,
     lease_until      INTEGER,

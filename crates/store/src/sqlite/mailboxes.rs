@@ -111,7 +111,7 @@ impl SqliteStore {
         until: Timestamp,
     ) -> Result<Option<ClaimedMailbox>, Fault> {
         let leased = sqlx::query(
-            "UPDATE mailboxes SET lease_owner = ?1, lease_until = ?2, fence = fence + 1
+            "UPDATE mailboxes SET lease_owner = ?1, lease_until = ?2, fence = fence + 1, woken = 0
              WHERE id = ?3 AND removed_at IS NULL AND (lease_until IS NULL OR lease_until <= ?4)
              RETURNING cursor, fence",
         )
@@ -166,15 +166,15 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// When a mailbox is read next, where its settings were changed during the reading: none while polling is off, and
-    /// never none while it is on.
+    /// When a mailbox is read next, where its settings were changed or it was woken during the reading: none while
+    /// polling is off, and never none while it is on.
     async fn next_due(
         &self,
         db: &mut SqliteConnection,
         finish: &PollFinish,
     ) -> Result<Option<Timestamp>, Fault> {
         let row = sqlx::query(
-            "SELECT b.id, b.polling_interval, c.settings FROM mailboxes b JOIN connections c ON c.id = b.connection
+            "SELECT b.id, b.polling_interval, b.woken, c.settings FROM mailboxes b JOIN connections c ON c.id = b.connection
              WHERE b.id = ?",
         )
         .bind(key(finish.mailbox.as_uuid()))
@@ -186,10 +186,11 @@ impl SqliteStore {
         let (Ok(own), Ok(settings)) = (own, cells.json::<ConnectionSettings>("settings")) else {
             return Ok(finish.next_due_at); // the next claim says what is wrong with the row
         };
-        Ok(own.resolve(settings.polling_interval).map(|interval| {
-            finish
-                .next_due_at
-                .unwrap_or_else(|| self.env.now().saturating_add(interval).unwrap_or(Timestamp::MAX))
+        let woken = cells.int("woken")? == 1 && finish.state == MailboxState::Running;
+        Ok(own.resolve(settings.polling_interval).map(|interval| match finish.next_due_at {
+            _ if woken => self.env.now(),
+            Some(due) => due,
+            None => self.env.now().saturating_add(interval).unwrap_or(Timestamp::MAX),
         }))
     }
 
@@ -359,6 +360,22 @@ impl MailboxStore for SqliteStore {
 
     async fn finish_poll(&self, finish: PollFinish) -> Result<(), StoreError> {
         self.tell("finish a reading", self.write_poll_finish(&finish).await)
+    }
+
+    async fn wake_mailbox(&self, id: MailboxId) -> Result<(), StoreError> {
+        let work = async {
+            sqlx::query(
+                "UPDATE mailboxes SET woken = 1, next_due_at = iif(state = ?1, next_due_at, min(next_due_at, ?2))
+                 WHERE id = ?3 AND removed_at IS NULL AND woken = 0 AND next_due_at IS NOT NULL",
+            )
+            .bind(MailboxState::Failing.as_str())
+            .bind(micros(self.env.now()))
+            .bind(key(id.as_uuid()))
+            .execute(&self.writer)
+            .await?;
+            Ok(())
+        };
+        self.tell("wake a mailbox", work.await)
     }
 
     async fn next_mailbox_due(&self) -> Result<Option<Timestamp>, StoreError> {

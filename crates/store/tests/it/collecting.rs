@@ -306,6 +306,73 @@ pub(crate) async fn polling_switched_off_or_on_during_a_reading_wins(make: impl 
     assert_eq!(due().await, Some(bench.after(300)));
 }
 
+pub(crate) async fn a_woken_mailbox_is_due_now_and_no_wake_is_lost_during_a_reading(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let id = bench.mailbox("orders@contoso.example").await;
+    let due = async || bench.store.mailbox(id).await.unwrap().unwrap().next_due_at;
+    let read = async || {
+        let claimed = bench.claim_mailbox(id).await;
+        bench.finish_poll(&claimed, Some(bench.after(120))).await;
+    };
+    read().await;
+    bench.pass(5);
+    bench.store.wake_mailbox(id).await.unwrap();
+    assert_eq!(due().await, Some(bench.env.now()));
+    // The reading that it asked for answers it.
+    read().await;
+    assert_eq!(due().await, Some(bench.after(120)));
+    let claimed = bench.claim_mailbox(id).await;
+    bench.store.wake_mailbox(id).await.unwrap();
+    assert!(bench.store.claim_mailboxes(&bench.node(), bench.after(60), 10).await.unwrap().is_empty());
+    bench.store.commit_batch(batch(&claimed, "further", vec![])).await.unwrap();
+    bench.finish_poll(&claimed, Some(bench.after(120))).await;
+    assert_eq!(due().await, Some(bench.env.now()), "that reading may have looked too early");
+    read().await;
+    assert_eq!(due().await, Some(bench.after(120)), "once");
+}
+
+pub(crate) async fn a_wake_changes_neither_what_is_off_nor_the_rest_of_what_fails(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let connection = bench.connection().await;
+    let id = bench.save_mailbox(bench.env.new_id(), connection, "a@contoso.example", Availability::All).await;
+    let due = async || bench.store.mailbox(id).await.unwrap().unwrap().next_due_at;
+    let rest = Some(bench.after(900));
+    let fail = async |claimed: ClaimedMailbox| {
+        let finish = PollFinish {
+            mailbox: id,
+            lease: claimed.lease,
+            state: MailboxState::Failing,
+            error: Some("429 Too Many Requests".into()),
+            failures: 1,
+            next_due_at: rest,
+            events: vec![],
+        };
+        bench.store.finish_poll(finish).await.unwrap();
+    };
+    let claimed = bench.claim_mailbox(id).await;
+    bench.store.wake_mailbox(id).await.unwrap();
+    fail(claimed).await;
+    assert_eq!(due().await, rest, "woken while the reading failed");
+    bench.store.wake_mailbox(id).await.unwrap();
+    assert_eq!(due().await, rest, "woken while it rests");
+    // A reading that ends the trouble is as good as any: what came during it is not lost.
+    let claimed = bench.claim_mailbox(id).await;
+    bench.store.wake_mailbox(id).await.unwrap();
+    bench.finish_poll(&claimed, Some(bench.after(120))).await;
+    assert_eq!(due().await, Some(bench.env.now()));
+    pace(&bench, connection, "0").await;
+    bench.store.wake_mailbox(id).await.unwrap();
+    assert_eq!(due().await, None, "off");
+    bench.store.remove_mailbox(id, "cli").await.unwrap();
+    bench.store.wake_mailbox(id).await.unwrap();
+    bench.store.wake_mailbox(bench.env.new_id()).await.unwrap();
+    assert_eq!(bench.store.next_mailbox_due().await.unwrap(), None);
+}
+
 pub(crate) async fn saving_a_mailbox_touches_no_other(make: impl AsyncFn() -> Bench) {
     let bench = make().await;
     let connection = bench.connection().await;

@@ -59,6 +59,8 @@ on_every_engine! {
         a_mailbox_with_mail_stays_the_account_it_is
         the_connections_interval_reaches_the_mailboxes_that_have_none
         polling_switched_off_or_on_during_a_reading_wins
+        a_woken_mailbox_is_due_now_and_no_wake_is_lost_during_a_reading
+        a_wake_changes_neither_what_is_off_nor_the_rest_of_what_fails
         saving_a_mailbox_touches_no_other
         blobs_are_kept_once_and_compared_with_their_name
     }
