@@ -145,6 +145,7 @@ impl From<IntakeError> for ApiError {
         match error {
             IntakeError::Invalid(problems) => Self::invalid(&problems),
             IntakeError::TooLarge { limit, .. } => Self::too_large(error.to_string(), limit).hint_of(&error),
+            IntakeError::TooHeavy(ref heavy) => Self::too_large(error.to_string(), heavy.limit()).hint_of(&error),
             IntakeError::NoConnection(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no_connection", error.to_string()).hint_of(&error)
             }

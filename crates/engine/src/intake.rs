@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use postroom_mime::lighten::TooHeavy;
 use postroom_mime::submission::Submission;
 use postroom_mime::{build, eml, submission};
 use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings, EmailMethod, ExchangeApi};
@@ -12,7 +13,7 @@ use postroom_model::outbox::{Envelope, IdempotencyKey};
 use postroom_model::{EmailAddress, Env, Problems};
 use postroom_store::{Acceptance, NewOutboxMessage, Store, StoreError};
 use postroom_transport::Transports;
-use postroom_transport::graph::MAX_MIME_BYTES;
+use postroom_transport::graph;
 
 use crate::Nudges;
 
@@ -39,6 +40,9 @@ pub enum IntakeError {
         /// Limit in bytes.
         limit: u64,
     },
+    /// Microsoft Graph takes files of any size, and what is left without them in one request only.
+    #[error("{0}, through Microsoft Graph")]
+    TooHeavy(TooHeavy),
     /// There is no connection to send it through.
     #[error("{0}")]
     NoConnection(String),
@@ -54,7 +58,7 @@ impl IntakeError {
     /// What to do about it, where that is the same for everybody.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::TooLarge { .. } => Some(
+            Self::TooLarge { .. } | Self::TooHeavy(_) => Some(
                 "files grow by more than a third when they are encoded: send fewer or smaller ones, or ask an administrator for a higher `Maximum size for files in e-mail`",
             ),
             Self::NoConnection(_) => {
@@ -133,7 +137,7 @@ impl Intake {
         let from = draft.from.address.clone();
         let connection = self.connection_for(&from).await?;
         // Files larger than the limit are refused before they are encoded, which would double them in memory.
-        check_size(build::encoded_size(&draft.attachments), limit(&connection))?;
+        check_size(build::encoded_size(&draft.attachments), connection.settings.max_size_bytes())?;
         let message_id = self.new_message_id(&from);
         let raw = build::build(&draft, &message_id, self.env.now(), &self.env.new_token(24));
         let envelope = Envelope { from, to: draft.recipients() };
@@ -178,7 +182,7 @@ impl Intake {
         let envelope = each_once(envelope);
         check_envelope(&envelope).into_result().map_err(IntakeError::Invalid)?;
         let connection = self.connection_for(&envelope.from).await?;
-        check_size(raw.len() as u64, limit(&connection))?;
+        check_size(raw.len() as u64, connection.settings.max_size_bytes())?;
         let fallback = self.new_message_id(&envelope.from);
         let read = submission::read(&raw, &fallback, self.env.now()).map_err(IntakeError::Invalid)?;
         if connection.settings.kind == ConnectionKind::ExchangeOnline {
@@ -203,7 +207,8 @@ impl Intake {
 
     /// Blob first, then row, key and event in one transaction: yes means on disk.
     async fn accept(&self, ready: Ready, submitter: Submitter) -> Result<Acceptance, IntakeError> {
-        check_size(ready.raw.len() as u64, limit(&ready.connection))?;
+        check_size(ready.raw.len() as u64, ready.connection.settings.max_size_bytes())?;
+        check_weight(&ready.raw, &ready.connection)?;
         let raw = self.store.put_blob(ready.raw).await?;
         let message = NewOutboxMessage {
             id: self.env.new_id(),
@@ -274,20 +279,20 @@ impl Intake {
     }
 }
 
-/// The largest raw message that is accepted for a connection, in bytes.
-///
-/// The transport's limit is asked by kind, and not from a sender: making one needs the credential, and a message must
-/// be accepted while the credential is missing or expired.
-fn limit(connection: &Connection) -> u64 {
-    let settings = &connection.settings;
-    match (settings.kind, settings.api) {
-        (ConnectionKind::ExchangeOnline, ExchangeApi::Graph) => settings.max_size_bytes().min(MAX_MIME_BYTES),
-        _ => settings.max_size_bytes(),
-    }
-}
-
+/// A size against a limit, both in bytes.
 fn check_size(size: u64, limit: u64) -> Result<(), IntakeError> {
     if size > limit { Err(IntakeError::TooLarge { size, limit }) } else { Ok(()) }
+}
+
+/// What the transport of this kind could never hand over. The kind is asked, and not a sender: making one needs the
+/// credential, and a message must be accepted while the credential is missing or expired.
+fn check_weight(raw: &[u8], connection: &Connection) -> Result<(), IntakeError> {
+    match (connection.settings.kind, connection.settings.api) {
+        (ConnectionKind::ExchangeOnline, ExchangeApi::Graph) => {
+            graph::check_size(raw).map_err(IntakeError::TooHeavy)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn each_once(envelope: Envelope) -> Envelope {

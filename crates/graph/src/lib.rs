@@ -19,5 +19,5 @@ pub mod client;
 pub mod error;
 pub mod wire;
 
-pub use client::{Accepted, DeltaPage, GraphClient, Upload};
+pub use client::{Accepted, Content, DeltaPage, Download, GraphClient, Upload};
 pub use error::{GraphError, Refused};

@@ -139,6 +139,44 @@ impl std::fmt::Debug for UploadSession {
     }
 }
 
+/// How far an upload session is. Quirk: the answers to the pieces begin their members with a capital letter and leave
+/// the dash out of their ranges.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct SessionState {
+    /// What is missing: `26-`, `26-99` or `26`.
+    #[serde(rename = "nextExpectedRanges", alias = "NextExpectedRanges")]
+    pub next_expected_ranges: Vec<String>,
+}
+
+impl SessionState {
+    /// The first byte that is missing.
+    pub fn next(&self) -> Option<u64> {
+        let first = |range: &String| range.split('-').next().and_then(|text| text.trim().parse().ok());
+        self.next_expected_ranges.iter().map(first).min().flatten()
+    }
+}
+
+/// An attachment without its bytes (<https://learn.microsoft.com/graph/api/resources/attachment>).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AttachmentInfo {
+    /// Id.
+    pub id: String,
+    /// File name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Media type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Size in bytes. Quirk: with what Exchange keeps beside the bytes, so often a little more than they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Whether it is shown within the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_inline: Option<bool>,
+}
+
 /// One page of a collection. A short or even empty page may still have a next one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collection<T> {

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`build`] | a valid draft to raw MIME |
 //! | [`eml`] | a valid draft to a file that the user's own mail program opens and sends |
+//! | [`lighten`] | a large message without its largest files, and the files to be added one by one |
 //! | [`submission`] | raw MIME handed in by a program: what it must have, what is added |
 //! | [`read`] | raw MIME to summary, text, attachments; never fails on bad MIME, refuses what would hurt |
 //! | [`content`] | the digest by which the same mail is known again in another mailbox |
@@ -33,6 +34,7 @@ mod decode;
 pub mod eml;
 mod fields;
 pub mod html;
+pub mod lighten;
 mod origin;
 mod parts;
 pub mod read;

@@ -42,6 +42,17 @@ pub(crate) struct Leaf<'a> {
     pub(crate) content_id: Option<String>,
     /// The body as it stands in the message.
     pub(crate) body: &'a [u8],
+    /// The whole part, header and body, without the line end that belongs to the next delimiter.
+    pub(crate) whole: &'a [u8],
+    /// Whether its disposition is `attachment`.
+    pub(crate) attached: bool,
+    /// Number of the multipart it stands in directly; none for a message without parts.
+    pub(crate) parent: Option<usize>,
+    /// How many parts that multipart has.
+    pub(crate) siblings: usize,
+    /// Whether the message keeps its sense without this part where it stands: not so for alternatives, and for
+    /// anything below a signature, an encryption or a report.
+    pub(crate) loose: bool,
 }
 
 impl<'a> Leaf<'a> {
@@ -136,25 +147,46 @@ struct Place {
     block: Option<usize>,
     /// First of its multipart, or the message itself: shown even when it has a file name.
     first: bool,
+    /// The multipart around it and how many parts that has.
+    parent: Option<usize>,
+    siblings: usize,
+    /// Whether something around it binds it.
+    bound: bool,
+    alternative: bool,
 }
 
+/// Multiparts whose parts say something together that none of them says alone.
+const BINDING: [&str; 3] = ["signed", "encrypted", "report"];
+
 /// All parts of a message that are no multiparts, in order, at most [`MAX_PARTS`].
-pub(crate) fn leaves(root: Split<'_>) -> Vec<Leaf<'_>> {
-    let mut walk = Walk { leaves: Vec::new(), blocks: 0 };
-    walk.part(root, Place { depth: 0, digest: false, block: None, first: true });
+pub(crate) fn leaves(raw: &[u8]) -> Vec<Leaf<'_>> {
+    let mut walk = Walk { leaves: Vec::new(), blocks: 0, multiparts: 0 };
+    let place = Place {
+        depth: 0,
+        digest: false,
+        block: None,
+        first: true,
+        parent: None,
+        siblings: 1,
+        bound: false,
+        alternative: false,
+    };
+    walk.part(raw, place);
     walk.leaves
 }
 
 struct Walk<'a> {
     leaves: Vec<Leaf<'a>>,
     blocks: usize,
+    multiparts: usize,
 }
 
 impl<'a> Walk<'a> {
-    fn part(&mut self, split: Split<'a>, place: Place) {
+    fn part(&mut self, whole: &'a [u8], place: Place) {
+        let split = fields::split(whole);
         let kind = Kind::read(split.header, if place.digest { "message/rfc822" } else { "text/plain" });
         let Some(subtype) = kind.content_type.strip_prefix("multipart/") else {
-            self.leaf(kind, split.body, place);
+            self.leaf(kind, whole, split, place);
             return;
         };
         let children = match &kind.boundary {
@@ -163,7 +195,7 @@ impl<'a> Walk<'a> {
         };
         if children.is_empty() {
             // Quirk: a multipart without parts. What is there is shown.
-            self.leaf(Kind { content_type: "text/plain".into(), ..kind }, split.body, place);
+            self.leaf(Kind { content_type: "text/plain".into(), ..kind }, whole, split, place);
             return;
         }
         let block = match subtype {
@@ -171,6 +203,8 @@ impl<'a> Walk<'a> {
             "related" => place.block,
             _ => None,
         };
+        self.multiparts += 1;
+        let (parent, siblings) = (Some(self.multiparts), children.len());
         for (index, child) in children.into_iter().enumerate() {
             if self.leaves.len() >= MAX_PARTS {
                 return;
@@ -181,8 +215,12 @@ impl<'a> Walk<'a> {
                 // Of related parts only the first is the text; the others serve it.
                 block: if subtype == "related" && index > 0 { None } else { block },
                 first: index == 0 || subtype == "alternative",
+                parent,
+                siblings,
+                bound: place.bound || BINDING.contains(&subtype),
+                alternative: subtype == "alternative",
             };
-            self.part(fields::split(child), place);
+            self.part(child, place);
         }
     }
 
@@ -191,7 +229,7 @@ impl<'a> Walk<'a> {
         self.blocks
     }
 
-    fn leaf(&mut self, kind: Kind, body: &'a [u8], place: Place) {
+    fn leaf(&mut self, kind: Kind, whole: &'a [u8], split: Split<'a>, place: Place) {
         let shown = kind.is_shown_text() && (place.first || kind.name.is_none());
         let role = match (shown, place.block) {
             (false, _) => Role::File,
@@ -205,7 +243,12 @@ impl<'a> Walk<'a> {
             encoding: kind.encoding,
             name: kind.name,
             content_id: kind.content_id,
-            body,
+            body: split.body,
+            whole,
+            attached: kind.attached,
+            parent: place.parent,
+            siblings: place.siblings,
+            loose: !place.bound && !place.alternative,
         });
     }
 }

@@ -178,7 +178,7 @@ impl<'a> Opened<'a> {
         if fields::fields(split.header).is_empty() {
             return Err(Unreadable::NoHeader);
         }
-        let leaves = parts::leaves(split);
+        let leaves = parts::leaves(raw);
         let mut opened = Self { split, leaves, shown: HashSet::new() };
         if opened.leaves.iter().any(|leaf| leaf.role == Role::File && leaf.content_id.is_some()) {
             let html = opened.html().unwrap_or_default();
@@ -331,7 +331,8 @@ fn preview(text: &str) -> String {
     line.chars().take(MAX_PREVIEW).collect::<String>().trim_end().to_owned()
 }
 
-fn file_name(index: usize, leaf: &Leaf<'_>) -> String {
+/// The name a file is shown under: as claimed, else made of what it is. `index` counts the files from 0.
+pub(crate) fn file_name(index: usize, leaf: &Leaf<'_>) -> String {
     let claimed = leaf.name.as_deref().map(safe_name).filter(|name| !name.is_empty());
     if leaf.content_type == "message/rfc822" || leaf.content_type == "message/global" {
         let name = claimed.or_else(|| {

@@ -159,6 +159,9 @@ const NAMES: &[&str] = &[
     "$value",
     "$count",
     "createUploadSession",
+    "subscriptions",
+    "reauthorize",
+    "$batch",
     "translateExchangeIds",
 ];
 

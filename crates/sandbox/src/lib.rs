@@ -10,14 +10,15 @@
 //! |---|---|
 //! | `line` | the listener, whose connections can be cut |
 //! | `server` | bounds, faults, the log of requests, and the way from a request to its area |
-//! | `limits` | requests and messages per application and mailbox |
+//! | `limits` | requests, uploaded bytes and messages per application and mailbox |
 //! | `faults` | what goes wrong on request |
 //! | `call`, `answer` | a request as the areas see it; answers and errors in Graph's shape |
 //! | `odata` | `$select`, `$filter`, `$top` and their kin |
 //! | `entra` | every grant of the token endpoint, log-on and consent pages, discovery, keys, checking of tokens |
 //! | `directory` | organization, applications and their credentials, service principals, role assignments, users |
 //! | `exchange` | scopes, role assignments and access policies, the PowerShell that changes them, the decision at a mailbox |
-//! | `mail` | messages, folders, sending, delivery, attachments and upload sessions, delta |
+//! | `batch` | several requests in one |
+//! | `mail` | messages, folders, sending, delivery, attachments and upload sessions, delta, change notifications |
 //! | `control` | the endpoints under `/_sandbox/`, the tenant's page, its policy for applications |
 //! | `state` | one SQLite database: schema, start content, settings; the tenant's clock |
 //!
@@ -29,6 +30,7 @@
 //! is a refusal. Paths arrive decoded, so an arm is written in plain words. Then a test in `tests/it/`.
 
 mod answer;
+mod batch;
 mod call;
 mod control;
 mod directory;
@@ -100,13 +102,20 @@ pub struct Limits {
     pub requests_per_ten_minutes: u32,
     /// Requests under way at the same time.
     pub parallel: u32,
+    /// Bytes of bodies in five minutes.
+    pub upload_per_five_minutes: u64,
     /// Messages a mailbox sends in a minute; the service's own is 30, off unless asked for.
     pub messages_per_minute: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { requests_per_ten_minutes: 10_000, parallel: 4, messages_per_minute: 0 }
+        Self {
+            requests_per_ten_minutes: 10_000,
+            parallel: 4,
+            upload_per_five_minutes: 150 * 1024 * 1024,
+            messages_per_minute: 0,
+        }
     }
 }
 
@@ -242,6 +251,7 @@ impl Sandbox {
         let ready = tenant.ready(&format!("{scheme}://{address}")).await?;
         let stop = CancellationToken::new();
         let served = tokio::spawn(server::serve(lines, Arc::clone(&tenant), stop.clone()));
+        tokio::spawn(mail::tell(Arc::clone(&tenant), stop.clone()));
         tracing::info!(%address, tenant = %ready.tenant_id, "sandbox is ready");
         Ok(Sandbox { ready, address, stop, served: Some(served), tenant })
     }

@@ -9,6 +9,8 @@ use crate::state::Tenant;
 
 /// Length of the window requests are counted in.
 const WINDOW: i64 = 600;
+/// Length of the window uploaded bytes are counted in.
+const UPLOAD: i64 = 300;
 /// Length of the window messages are counted in.
 const MINUTE: i64 = 60;
 /// Pairs of application and mailbox remembered before those of old windows are dropped.
@@ -19,25 +21,26 @@ const MOST: usize = 20_000;
 pub(crate) struct Meters {
     busy: HashMap<(String, String), u32>,
     asked: HashMap<(String, String), Window>,
+    uploaded: HashMap<(String, String), Window>,
     sent: HashMap<String, Window>,
 }
 
 #[derive(Default, Clone, Copy)]
 struct Window {
     since: i64,
-    count: u32,
+    count: u64,
 }
 
 impl Window {
-    /// Counts one more; the seconds to wait when the window is full.
-    fn count(&mut self, now: i64, length: i64, most: u32) -> Result<(), i64> {
+    /// Counts so many more; the seconds to wait when they do not fit into the window.
+    fn count(&mut self, now: i64, length: i64, more: u64, most: u64) -> Result<(), i64> {
         if now - self.since >= length || self.since > now {
             *self = Self { since: now, count: 0 };
         }
-        if self.count >= most {
+        if self.count.saturating_add(more) > most {
             return Err((self.since + length - now).max(1));
         }
-        self.count += 1;
+        self.count += more;
         Ok(())
     }
 }
@@ -68,7 +71,7 @@ impl<'a> Slot<'a> {
             }
             let window = meters.asked.entry(key.clone()).or_default();
             window
-                .count(now, WINDOW, limits.requests_per_ten_minutes)
+                .count(now, WINDOW, 1, u64::from(limits.requests_per_ten_minutes))
                 .map_err(|seconds| throttled("Application is over its RequestCount limit.", seconds))?;
         }
         *meters.busy.entry(key.clone()).or_default() += 1;
@@ -89,6 +92,24 @@ impl Drop for Slot<'_> {
     }
 }
 
+/// Counts what an application hands a mailbox, in bytes.
+pub(crate) fn uploading(tenant: &Tenant, app_id: &str, mailbox: &str, bytes: usize) -> Result<(), Refusal> {
+    let most = tenant.limits.upload_per_five_minutes;
+    if most == 0 || bytes == 0 {
+        return Ok(());
+    }
+    let now = tenant.now();
+    let mut meters = tenant.meters();
+    if meters.uploaded.len() >= MOST {
+        meters.uploaded.retain(|_, window| now - window.since < UPLOAD);
+    }
+    let window = meters.uploaded.entry((app_id.to_owned(), mailbox.to_owned())).or_default();
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    window
+        .count(now, UPLOAD, bytes, most)
+        .map_err(|seconds| throttled("Application is over its upload limit of the mailbox.", seconds))
+}
+
 /// Counts a message the mailbox sends.
 pub(crate) fn sending(tenant: &Tenant, mailbox: &str) -> Result<(), Refusal> {
     let most = tenant.limits.messages_per_minute;
@@ -102,6 +123,6 @@ pub(crate) fn sending(tenant: &Tenant, mailbox: &str) -> Result<(), Refusal> {
     }
     let window = meters.sent.entry(mailbox.to_owned()).or_default();
     window
-        .count(now, MINUTE, most)
+        .count(now, MINUTE, 1, u64::from(most))
         .map_err(|seconds| throttled("Application is over its MailboxMessageRate limit.", seconds))
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, HeaderValue, header, request::Parts};
+use axum::http::{HeaderName, HeaderValue, Method, header, request::Parts};
 use axum::response::Response;
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::faults::{self, Fault};
 use crate::limits::Slot;
 use crate::line::{Lines, Switch};
 use crate::state::{Tenant, random_guid};
-use crate::{control, directory, entra, mail};
+use crate::{batch, control, directory, entra, mail};
 
 /// Largest body read at all; the areas have lower bounds of their own.
 const MAX_BODY: usize = 64 * 1024 * 1024;
@@ -125,6 +126,18 @@ async fn graph(tenant: &Arc<Tenant>, call: &Call, rest: &[&str]) -> Answer {
     if call.body.len() > MAX_GRAPH_BODY {
         return Err(too_large_refusal());
     }
+    match rest {
+        ["$batch"] if call.method == Method::POST => {
+            return batch::answer(tenant, call).await;
+        }
+        // It calls the subscriber, which must not happen within a transaction.
+        ["subscriptions", path @ ..] => {
+            let response = Box::pin(mail::subscriptions(tenant, call, &caller, path)).await?;
+            call.wait().await;
+            return Ok(response);
+        }
+        _ => {}
+    }
     let mailbox = match rest {
         ["users", user, _, ..] => Some((*user).to_owned()),
         ["me", _, ..] => caller.user.clone(),
@@ -150,6 +163,28 @@ async fn graph(tenant: &Arc<Tenant>, call: &Call, rest: &[&str]) -> Answer {
     tx.commit().await?;
     call.wait().await;
     Ok(response)
+}
+
+/// One request of a batch, with the faults that meet it.
+pub(crate) fn one_of_batch<'a>(tenant: &'a Arc<Tenant>, call: &'a Call) -> BoxFuture<'a, Response> {
+    Box::pin(answer_in_batch(tenant, call))
+}
+
+async fn answer_in_batch(tenant: &Arc<Tenant>, call: &Call) -> Response {
+    let path = format!("/{}", call.path.join("/"));
+    let mut response = match faults::take(tenant, call.method.as_str(), &path) {
+        Some(fault) => in_place(tenant, call, &fault, fault.status.unwrap_or(500)),
+        None => match call.segments().as_slice() {
+            [_, "$batch", ..] => Refusal::no_route(call).into_response(tenant, call),
+            [_, rest @ ..] => {
+                let answer = Box::pin(graph(tenant, call, rest)).await;
+                answer.unwrap_or_else(|refusal| refusal.into_response(tenant, call))
+            }
+            [] => Refusal::no_route(call).into_response(tenant, call),
+        },
+    };
+    mark(call, &mut response);
+    response
 }
 
 fn too_large_refusal() -> Refusal {

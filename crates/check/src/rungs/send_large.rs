@@ -35,10 +35,13 @@ pub(crate) async fn probe(
         Ok(draft) => draft.id,
         Err(error) => return denied(Finding::refused(did, &error.failure("make a draft"), &ids)).into(),
     };
+    let content = Bytes::from(vec![0x2e; SIZE]);
     let file = Upload {
         name: "postroom-check.bin",
         content_type: "application/octet-stream",
-        content: Bytes::from(vec![0x2e; SIZE]),
+        content_id: None,
+        inline: false,
+        content: &content,
     };
     let sent = client.graph.upload_attachment(user, &draft, &file).await;
     let removed = client.graph.purge_message(user, &draft).await;

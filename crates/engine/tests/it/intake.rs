@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use postroom_engine::intake::{IntakeError, Submitter};
+use postroom_mime::lighten::TooHeavy;
 use postroom_model::EmailAddress;
 use postroom_model::connection::{ConnectionKind, ConnectionSettings, EmailMethod, OutgoingSettings};
 use postroom_model::draft::Attachment;
@@ -77,17 +78,28 @@ async fn wrong_fields_are_named_and_nothing_is_kept() {
 #[tokio::test]
 async fn what_graph_cannot_take_is_refused_at_the_door() {
     let house = House::new().await;
-    let mut large = draft(ORDERS);
-    large.attachments.push(Attachment {
+    let file = |size| Attachment {
         name: "drawing.pdf".into(),
         content_type: "application/pdf".into(),
-        content: vec![7; 2_500_000], // larger than 3,000,000 only once it is encoded
+        content: vec![7; size],
         content_id: None,
-    });
+    };
+    let mut text = draft(ORDERS);
+    text.text = Some("x ".repeat(1_600_000));
+    text.attachments.push(file(1_000));
+    let error = house.engine().intake().submit_draft(text, submitter()).await.unwrap_err();
+    let IntakeError::TooHeavy(TooHeavy::Text { size, limit: 3_000_000 }) = error else { panic!("{error}") };
+    assert!(size > 3_200_000, "{size}");
+    let mut large = draft(ORDERS);
+    large.attachments.push(file(7_500_000)); // larger than 10 MB only once it is encoded
     let error = house.engine().intake().submit_draft(large, submitter()).await.unwrap_err();
     let IntakeError::TooLarge { size, limit } = error else { panic!("{error}") };
-    assert!(size > 3_300_000 && limit == 3_000_000, "{size} {limit}");
+    assert!(size > 10_200_000 && limit == 10_000_000, "{size} {limit}");
     assert!(is_empty(&house).await);
+    let mut allowed = draft(ORDERS);
+    allowed.attachments.push(file(6_000_000));
+    let accepted = house.engine().intake().submit_draft(allowed, submitter()).await.unwrap();
+    assert!(matches!(accepted, Acceptance::Accepted(_)));
 }
 
 #[tokio::test]

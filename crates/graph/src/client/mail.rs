@@ -7,7 +7,7 @@ use postroom_entra::http;
 use reqwest::Method;
 use serde_json::json;
 
-use super::call::{Body, Call, read, request_id};
+use super::call::{Body, Call, request_id};
 use super::{GraphClient, MESSAGE_TIMEOUT};
 use crate::error::GraphError;
 use crate::wire::{Collection, DeltaEntry, Folder, Message};
@@ -40,6 +40,40 @@ pub struct DeltaPage {
     pub cursor: String,
     /// Whether the next page waits already.
     pub more: bool,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+pub struct Download {
+    operation: String,
+    response: reqwest::Response,
+    limit: u64,
+    size: u64,
+}
+
+impl Download {
+    /// The next bytes; none at the end. A line that breaks before the announced length is reached, or before the last
+    /// chunk, is an error and no end.
+    ///
+    /// # Errors
+    /// [`GraphError::Network`], or `TooLarge` when there is more than the limit.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, GraphError> {
+        let chunk = self.response.chunk().await.map_err(|source| GraphError::Network {
+            operation: self.operation.clone(),
+            handed_over: true,
+            source: source.without_url(),
+        })?;
+        self.size = self.size.saturating_add(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+        if self.size > self.limit {
+            return Err(GraphError::TooLarge { operation: self.operation.clone(), limit: self.limit });
+        }
+        Ok(chunk)
+    }
+
+    /// Bytes so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
 }
 
 impl GraphClient {
@@ -106,16 +140,32 @@ impl GraphClient {
         Ok(DeltaPage { entries: page.value, cursor: link, more })
     }
 
-    /// The message as MIME, as Exchange makes it from its store; at most `limit` bytes.
+    /// The message as MIME, as Exchange makes it from its store, piece by piece as it comes; at most `limit` bytes.
     ///
     /// # Errors
     /// [`GraphError`]; `TooLarge` as soon as that is known.
-    pub async fn message_mime(&self, user: &str, id: &str, limit: u64) -> Result<Bytes, GraphError> {
+    pub async fn download(&self, user: &str, id: &str, limit: u64) -> Result<Download, GraphError> {
         let operation = format!("fetch a message of {user}");
         let address = self.address(&operation, user, &["messages", id, "$value"])?;
         let call = Call { timeout: Some(MESSAGE_TIMEOUT), ..Self::get(operation, user, address) };
         let response = self.send(&call).await?;
-        read(&call.operation, response, limit).await.map(Bytes::from)
+        if response.content_length().is_some_and(|length| length > limit) {
+            return Err(GraphError::TooLarge { operation: call.operation, limit });
+        }
+        Ok(Download { operation: call.operation, response, limit, size: 0 })
+    }
+
+    /// The same as a whole, for small ones.
+    ///
+    /// # Errors
+    /// As for [`GraphClient::download`].
+    pub async fn message_mime(&self, user: &str, id: &str, limit: u64) -> Result<Bytes, GraphError> {
+        let mut download = self.download(user, id, limit).await?;
+        let mut whole = Vec::new();
+        while let Some(chunk) = download.chunk().await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.into())
     }
 
     /// Makes a draft from raw MIME, recipients from its headers, `Bcc` included. The request holds it as base64 and

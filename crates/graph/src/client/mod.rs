@@ -14,8 +14,8 @@ use postroom_entra::{AccessToken, Ids, TokenClient, TokenRequest};
 use postroom_model::Env;
 use url::Url;
 
-pub use mail::{Accepted, DeltaPage};
-pub use upload::{PIECE, Upload};
+pub use mail::{Accepted, DeltaPage, Download};
+pub use upload::{Content, MAX_FILE, PIECE, SESSION_FROM, Upload};
 
 use crate::error::GraphError;
 

@@ -8,6 +8,7 @@
 //! | `GET requests` | the last 500 requests: method, path, status |
 //! | `POST faults` | a fault for the next requests to a path: status, code, delay, or a cut line |
 //! | `DELETE faults` | forgets all faults |
+//! | `POST lifecycle {"event": E}` | tells every subscription `reauthorizationRequired`, `subscriptionRemoved` or `missed` |
 //! | `POST expire-deltas` | every delta token given so far answers 410 |
 //! | `GET snapshot` | directory and Exchange as JSON, object by object, to compare before and after |
 //! | `POST clock {"advance_seconds": N}` | moves the tenant's clock forward; answers the new time |
@@ -57,6 +58,7 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
             tenant.faults().clear();
             Ok(empty_answer(204))
         }
+        (&Method::POST, ["lifecycle"]) => mail::lifecycle(tenant, call).await,
         (&Method::POST, ["expire-deltas"]) => expire(tenant).await,
         (&Method::POST, ["clock"]) => clock(tenant, call).await,
         (&Method::GET, ["snapshot"]) => snapshot::answer(tenant).await,

@@ -11,6 +11,7 @@ mod messages;
 mod mime;
 mod send;
 mod store;
+mod subscriptions;
 mod upload;
 mod view;
 
@@ -27,6 +28,7 @@ use crate::state::Tenant;
 
 pub(crate) use deliver::drop_in;
 pub(crate) use store::mailbox;
+pub(crate) use subscriptions::{answer as subscriptions, lifecycle, tell};
 pub(crate) use upload::answer as upload;
 
 use store::Mailbox;
@@ -42,6 +44,8 @@ struct Desk<'a> {
     call: &'a Call,
     mailbox: Mailbox,
     immutable: bool,
+    /// The application that calls.
+    app_id: &'a str,
 }
 
 /// Answers everything below a mailbox.
@@ -73,7 +77,9 @@ pub(crate) async fn answer(
         }
     }
     let prefer = call.prefer();
-    let mut desk = Desk { tenant, db, call, mailbox, immutable: prefer.immutable };
+    crate::limits::uploading(tenant, &caller.app_id, &mailbox.id, call.body.len())?;
+    let (immutable, app_id) = (prefer.immutable, caller.app_id.as_str());
+    let mut desk = Desk { tenant, db, call, mailbox, immutable, app_id };
     let mut response = route(&mut desk, path).await?;
     if let Some(applied) = prefer.applied().and_then(|text| HeaderValue::from_str(&text).ok()) {
         response.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);

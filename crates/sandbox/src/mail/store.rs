@@ -174,8 +174,9 @@ pub(super) async fn insert(
     .bind(stored.facts.to_string())
     .bind(stored.marks.to_string())
     .bind(&stored.raw)
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await?;
+    super::subscriptions::arrived(tenant, db, &stored).await?;
     Ok(stored)
 }
 
@@ -220,14 +221,16 @@ pub(super) async fn relocate(
     stored: &mut Stored,
     folder: &str,
 ) -> Result<(), Refusal> {
-    if stored.folder != folder {
+    let moved = stored.folder != folder;
+    if moved {
         note_removal(db, stored).await?;
         folder.clone_into(&mut stored.folder);
         stored.ordinary_id = ids::ordinary(&tenant.env);
         // The change that follows is the one that brings it in.
         stored.entered = crate::state::counter(db, "change").await? + 1;
     }
-    update(tenant, db, stored).await
+    update(tenant, db, stored).await?;
+    if moved { super::subscriptions::arrived(tenant, db, stored).await } else { Ok(()) }
 }
 
 /// Removes a message for good.

@@ -2,6 +2,7 @@
 //! (<https://learn.microsoft.com/graph/outlook-large-attachments>).
 
 use axum::http::header;
+use mail_builder::headers::content_type::ContentType;
 use mail_builder::mime::MimePart;
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
@@ -63,14 +64,21 @@ fn wrapped(raw: &[u8], item: attachments::Item, boundary: &str) -> Vec<u8> {
     out.extend_from_slice(format!("--{boundary}\r\n{inner}").as_bytes());
     out.extend_from_slice(body);
     out.extend_from_slice(format!("\r\n--{boundary}\r\n").as_bytes());
-    let part = MimePart::new(item.kind, item.bytes);
-    let part = match item.cid {
-        Some(cid) => part.inline().cid(cid),
-        None => part.attachment(item.name),
-    };
-    part.write_part(&mut out);
+    part(item).write_part(&mut out);
     out.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
     out
+}
+
+/// The attachment as a part of a message.
+fn part(item: attachments::Item) -> MimePart<'static> {
+    match item.cid {
+        Some(cid) => {
+            let kind = ContentType::new(item.kind).attribute("name", item.name.clone());
+            let inline = ContentType::new("inline").attribute("filename", item.name);
+            MimePart::new(kind, item.bytes).header("Content-Disposition", inline).cid(cid)
+        }
+        None => MimePart::new(item.kind, item.bytes).attachment(item.name),
+    }
 }
 
 /// `POST messages/{id}/attachments/createUploadSession`.
@@ -86,6 +94,9 @@ pub(super) async fn open(desk: &mut Desk<'_>, id: &str) -> Answer {
     let mut checked = item.clone();
     checked["contentBytes"] = json!("");
     attachments::Item::read(&checked)?;
+    // The address carries no token: whose upload it is stands with it.
+    checked["@app"] = json!(desk.app_id);
+    checked["@mailbox"] = json!(desk.mailbox.id);
     // What was never finished goes when the next one begins.
     sqlx::query("DELETE FROM upload WHERE expires_at <= ?")
         .bind(desk.tenant.now())
@@ -149,6 +160,9 @@ pub(crate) async fn answer(tenant: &Tenant, db: &mut SqliteConnection, call: &Ca
         "PUT" => {
             let size: i64 = row.get("size");
             let length = i64::try_from(call.body.len()).unwrap_or(i64::MAX);
+            let item: Value = serde_json::from_str(row.get("item")).unwrap_or_default();
+            let whose = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
+            crate::limits::uploading(tenant, &whose("@app"), &whose("@mailbox"), call.body.len())?;
             let fits = range(call).is_some_and(|(first, last, total)| {
                 first == have && total == size && last - first + 1 == length && last < size
             });

@@ -50,6 +50,8 @@ pub(crate) struct Tenant {
     meters: Mutex<Meters>,
     pending: Mutex<Pending>,
     policy: Mutex<Policy>,
+    /// Something is to be told to subscribers.
+    pub(crate) news: tokio::sync::Notify,
 }
 
 impl std::fmt::Debug for Tenant {
@@ -124,6 +126,7 @@ impl Tenant {
             meters: Mutex::default(),
             pending: Mutex::default(),
             policy: Mutex::default(),
+            news: tokio::sync::Notify::new(),
         })
     }
 

@@ -96,6 +96,23 @@ CREATE TABLE IF NOT EXISTS upload_chunk (
   bytes BLOB NOT NULL,
   PRIMARY KEY (upload, start)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS subscription (
+  id TEXT PRIMARY KEY,
+  app_id TEXT NOT NULL,
+  mailbox TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  folder TEXT, -- none: the whole mailbox
+  resource TEXT NOT NULL,
+  change_type TEXT NOT NULL,
+  url TEXT NOT NULL,
+  lifecycle_url TEXT,
+  client_state TEXT NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS notice (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  url TEXT NOT NULL,
+  body TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS arriving (
   id TEXT PRIMARY KEY, -- of whatever is made and not effective yet
   at INTEGER NOT NULL

@@ -1,4 +1,4 @@
-//! Sending: draft, note, send; and finding out what became of it.
+//! Sending: draft, note, complete, send; and finding out what became of it. A draft that is not whole is never sent.
 
 use async_trait::async_trait;
 use postroom_graph::wire::Message;
@@ -8,12 +8,8 @@ use postroom_mime::submission::header_recipients;
 use postroom_model::EmailAddress;
 use postroom_model::failure::{Decision, Failure, Origin};
 
+use super::large::{Draft, Large, PARTS};
 use crate::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome, Sender};
-
-/// The largest raw message sent as MIME, in bytes. A request to Graph may have 4 MB, and the message stands in it as
-/// base64, four bytes for three. Larger ones need an upload session, which takes attachments and not MIME.
-/// Source: <https://learn.microsoft.com/graph/outlook-send-mime-message>.
-pub const MAX_MIME_BYTES: u64 = 3_000_000;
 
 /// Header with the job's id. Graph keeps header fields whose name begins with `x-`.
 const MARK: &str = "X-Postroom-Id";
@@ -30,22 +26,40 @@ impl GraphSender {
         Self { client }
     }
 
-    /// Makes the draft and gives its id.
+    /// The id of a draft that is whole: the one of an earlier attempt, completed where it was cut off, or a new one.
+    async fn ready_draft(&self, job: &SendJob, notes: &dyn SendNotes) -> Result<String, SendOutcome> {
+        let large = Large::of(&job.raw).await.map_err(|error| {
+            let words = format!("{error}, through Microsoft Graph");
+            SendOutcome::NotSent(Failure::new(operation(job), Origin::Ourselves, words, Decision::Hold))
+        })?;
+        let draft = Draft { client: &self.client, job, operation: operation(job) };
+        if let Some(id) = &job.provider_id {
+            let Some(large) = &large else { return Ok(id.clone()) };
+            if draft.take_up(id, large).await? {
+                return Ok(id.clone());
+            }
+            draft.discard(id).await?;
+        }
+        let id = self.make_draft(job, large.as_ref()).await?;
+        notes.draft_created(&id).await.map_err(SendOutcome::NotSent)?;
+        if let Some(large) = &large {
+            draft.fill(&id, large).await?;
+        }
+        Ok(id)
+    }
+
+    /// Makes the draft and gives its id; of a large message without its large files.
     ///
     /// An error that may have happened all the same is an unknown outcome: the draft may exist, and is found by its
     /// `Message-ID` before another is made.
-    async fn make_draft(&self, job: &SendJob) -> Result<String, SendOutcome> {
+    async fn make_draft(&self, job: &SendJob, large: Option<&Large>) -> Result<String, SendOutcome> {
         let operation = operation(job);
-        if job.raw.len() as u64 > MAX_MIME_BYTES {
-            let words = format!(
-                "the message has {} bytes; at most {MAX_MIME_BYTES} can be sent through Microsoft Graph in this version",
-                job.raw.len()
-            );
-            let failure = Failure::new(operation, Origin::Ourselves, words, Decision::Hold);
-            return Err(SendOutcome::NotSent(failure));
-        }
         let blind = blind_copies(job).map_err(SendOutcome::NotSent)?;
-        let raw = with_mark(&with_bcc(&job.raw, &blind), MARK, &job.id.to_string());
+        let mut raw = with_bcc(large.map_or(&job.raw, Large::frame), &blind);
+        if let Some(large) = large {
+            raw = with_mark(&raw, PARTS, &large.count().to_string());
+        }
+        let raw = with_mark(&raw, MARK, &job.id.to_string());
         let user = job.envelope.from.as_str();
         match self.client.create_draft_mime(user, &raw).await {
             Ok(draft) => Ok(draft.id),
@@ -110,18 +124,9 @@ impl GraphSender {
 #[async_trait]
 impl Sender for GraphSender {
     async fn send(&self, job: &SendJob, notes: &dyn SendNotes) -> SendOutcome {
-        let draft = match &job.provider_id {
-            Some(id) => id.clone(),
-            None => {
-                let id = match self.make_draft(job).await {
-                    Ok(id) => id,
-                    Err(outcome) => return outcome,
-                };
-                if let Err(failure) = notes.draft_created(&id).await {
-                    return SendOutcome::NotSent(failure);
-                }
-                id
-            }
+        let draft = match self.ready_draft(job, notes).await {
+            Ok(draft) => draft,
+            Err(outcome) => return outcome,
         };
         match self.client.send_draft(job.envelope.from.as_str(), &draft).await {
             Ok(accepted) => SendOutcome::Sent(Receipt {
@@ -201,11 +206,11 @@ fn operation(job: &SendJob) -> String {
     format!("send {} from {}", job.message_id, job.envelope.from)
 }
 
-fn receipt(provider_id: String, words: &str) -> Receipt {
+pub(super) fn receipt(provider_id: String, words: &str) -> Receipt {
     Receipt { provider_id: Some(provider_id), words: words.to_owned(), ..Receipt::default() }
 }
 
-fn unknown(error: &GraphError, operation: &str) -> SendOutcome {
+pub(super) fn unknown(error: &GraphError, operation: &str) -> SendOutcome {
     SendOutcome::Unknown(error.failure_with(operation, Decision::Reconcile))
 }
 

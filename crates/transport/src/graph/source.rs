@@ -100,15 +100,15 @@ impl Source for GraphSource {
         limit: u64,
         sink: &mut dyn MessageSink,
     ) -> Result<Option<u64>, Failure> {
-        match self.client.message_mime(self.mailbox.as_str(), provider_id, limit).await {
-            Ok(raw) => {
-                let size = raw.len() as u64;
-                sink.write(raw).await?;
-                Ok(Some(size))
-            }
-            Err(error) if error.is_item_not_found() => Ok(None),
-            Err(error) => Err(self.failure(&error)),
+        let mut download = match self.client.download(self.mailbox.as_str(), provider_id, limit).await {
+            Ok(download) => download,
+            Err(error) if error.is_item_not_found() => return Ok(None),
+            Err(error) => return Err(self.failure(&error)),
+        };
+        while let Some(chunk) = download.chunk().await.map_err(|error| self.failure(&error))? {
+            sink.write(chunk).await?;
         }
+        Ok(Some(download.size()))
     }
 
     async fn probe(&self) -> Result<String, Failure> {
