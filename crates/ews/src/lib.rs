@@ -8,6 +8,8 @@
 //!
 //! | module | what is inside |
 //! |---|---|
+//! | [`client`] | the calls, over HTTP |
+//! | [`EwsError`] | what goes wrong, and what it means: again, never again, or somebody has to act |
 //! | [`wire`] | every request and answer as a type; for clients and servers alike |
 //!
 //! # What is supported
@@ -17,6 +19,13 @@
 //! - The level of the schema that is written is Exchange 2013 SP1; answers of later servers are read, what is unknown in
 //!   them is passed over.
 //!
-//! An operation is added in [`wire`]; its head says how.
+//! - Sign-in with a token of Microsoft Entra or with Basic; not with NTLM or Kerberos.
+//!
+//! An operation is added in [`wire`], a call in [`client`]; their heads say how.
 
+pub mod client;
+mod error;
 pub mod wire;
+
+pub use client::{Autodiscover, EwsClient, SignIn};
+pub use error::{EwsError, Refused};

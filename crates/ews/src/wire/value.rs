@@ -257,15 +257,29 @@ pub(super) const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-text_value!(Bytes, |bytes| STANDARD.encode(bytes).into(), |text| {
-    let decoded = if text.bytes().any(|byte| byte.is_ascii_whitespace()) {
-        let dense: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        LENIENT.decode(dense)
-    } else {
-        LENIENT.decode(text)
-    };
-    decoded.map(Bytes::from).map_err(|error| format!("is not base64: {error}"))
-});
+impl Value for Bytes {
+    fn write(&self, writer: &mut Writer) {
+        writer.base64(self);
+    }
+
+    fn read(node: &Node<'_, '_>) -> Result<Self, ReadError> {
+        Self::from_text(node.text()).map_err(|what| node.error(what))
+    }
+
+    fn to_text(&self) -> Option<Cow<'_, str>> {
+        Some(STANDARD.encode(self).into())
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let decoded = if text.bytes().any(|byte| byte.is_ascii_whitespace()) {
+            let dense: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+            LENIENT.decode(dense)
+        } else {
+            LENIENT.decode(text)
+        };
+        decoded.map(Self::from).map_err(|error| format!("is not base64: {error}"))
+    }
+}
 
 /// A struct whose fields are named with their [`Member`] place, in the order of the schema.
 macro_rules! record {

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 /// A document that grows. A start tag stays open until its first content, so that attributes can be added.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -56,6 +59,15 @@ impl Writer {
         }
         self.end_tag();
         self.escape(text, false);
+    }
+
+    /// Adds bytes as base64, straight into the document: a message may be large.
+    pub(super) fn base64(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.end_tag();
+        STANDARD.encode_string(bytes, &mut self.out);
     }
 
     /// An element with nothing but text.
