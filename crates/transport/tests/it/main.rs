@@ -3,6 +3,7 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
+mod ews;
 mod send;
 mod source;
 #[path = "../../../entra/tests/it/stub.rs"]
