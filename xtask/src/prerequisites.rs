@@ -43,6 +43,11 @@ const NEEDS: &[Need] = &[
         packages: &["openssl"],
     },
     Need {
+        what: "xmllint, which compares what is written for Exchange with Microsoft's schema",
+        probe: &["xmllint", "--version"],
+        packages: &["libxml2-utils"],
+    },
+    Need {
         what: "unshare and mount, for the test with a full disk",
         probe: &["sh", "-c", "command -v unshare && command -v mount"],
         packages: &["util-linux", "mount"],

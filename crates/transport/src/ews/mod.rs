@@ -1,5 +1,19 @@
-//! Exchange Web Services.
+//! Exchange Web Services: Exchange on premises, and Exchange Online for as long as it answers.
+//!
+//! Sending makes a draft first, whose id is written down, and then sends that draft. Other than in Microsoft Graph
+//! an id does not last: the copy in Sent Items has another one, so what was sent is found there by its `Message-ID` and
+//! this job's own mark. Reading synchronises the inbox and changes nothing; a message that leaves the inbox and
+//! comes back has a new id, too, and is known by its content.
 
+mod sender;
+mod source;
+
+pub use sender::EwsSender;
+pub use source::EwsSource;
+
+use std::sync::Arc;
+
+use postroom_ews::{EwsClient, SignIn};
 use postroom_model::SecretString;
 use postroom_model::connection::ConnectionSettings;
 use postroom_model::failure::Failure;
@@ -7,21 +21,72 @@ use postroom_model::failure::Failure;
 use crate::wire::{Wire, hold};
 use crate::{Account, Sender, Source};
 
-/// A sender.
+/// A sender. On premises it signs in with the connection's user name and password, who may send as each sender.
 pub(crate) fn sender(
-    _wire: &Wire,
+    wire: &Wire,
     settings: &ConnectionSettings,
-    _secret: Option<SecretString>,
+    secret: Option<SecretString>,
 ) -> Result<Box<dyn Sender>, Failure> {
-    Err(hold(settings, "Exchange Web Services is not available yet in this version"))
+    let sign_in = if settings.uses_entra() {
+        token(wire, settings, secret)?
+    } else {
+        let secret = wire.valid(settings, secret)?;
+        basic(settings, settings.user_name.trim(), secret)?
+    };
+    Ok(Box::new(EwsSender::new(client(wire, settings, sign_in)?)))
 }
 
-/// A source.
+/// A source. On premises the mailbox's own user name and password come before those of the connection.
 pub(crate) fn source(
-    _wire: &Wire,
+    wire: &Wire,
     settings: &ConnectionSettings,
-    _secret: Option<SecretString>,
-    _account: &Account,
+    secret: Option<SecretString>,
+    account: &Account,
 ) -> Result<Box<dyn Source>, Failure> {
-    Err(hold(settings, "Exchange Web Services is not available yet in this version"))
+    let sign_in = if settings.uses_entra() {
+        token(wire, settings, secret)?
+    } else {
+        let connection = settings.user_name.trim();
+        let user = match (account.user_name.trim(), connection) {
+            ("", "") => account.address.as_str(),
+            ("", connection) => connection,
+            (own, _) => own,
+        };
+        let password = account.password.clone();
+        // What the connection has is not asked for where the mailbox has its own.
+        let secret = match password {
+            Some(password) => wire.valid(settings, Some(password))?,
+            None => wire.valid(settings, secret)?,
+        };
+        basic(settings, user, secret)?
+    };
+    let client = client(wire, settings, sign_in)?;
+    Ok(Box::new(EwsSource::new(client, account.address.clone(), wire.env.clone())))
+}
+
+fn client(wire: &Wire, settings: &ConnectionSettings, sign_in: SignIn) -> Result<EwsClient, Failure> {
+    let url = settings.ews_url().map_err(|words| hold(settings, words))?;
+    let client = EwsClient::new(wire.http.clone(), sign_in, url, settings.display_name(), wire.env.clone());
+    Ok(client.accepting_plain(settings.accept_plain))
+}
+
+fn token(
+    wire: &Wire,
+    settings: &ConnectionSettings,
+    secret: Option<SecretString>,
+) -> Result<SignIn, Failure> {
+    let request = Arc::new(wire.token_request(settings, secret)?);
+    Ok(SignIn::Token { tokens: Arc::clone(&wire.tokens), request })
+}
+
+fn basic(
+    settings: &ConnectionSettings,
+    user: &str,
+    password: Option<SecretString>,
+) -> Result<SignIn, Failure> {
+    if user.is_empty() {
+        return Err(hold(settings, "User name is missing"));
+    }
+    let password = password.ok_or_else(|| hold(settings, "Password is missing"))?;
+    Ok(SignIn::Basic { user: user.to_owned(), password })
 }

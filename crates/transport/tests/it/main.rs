@@ -10,6 +10,7 @@ mod postfix;
 mod dovecot;
 mod imap;
 mod script;
+mod ews;
 mod send;
 #[path = "../servers/dovecot.rs"]
 mod servers;
