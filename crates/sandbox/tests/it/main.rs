@@ -9,10 +9,16 @@ mod directory;
 #[cfg(test)]
 mod entra;
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod imap;
+#[cfg(test)]
 mod mail;
+#[cfg(test)]
+mod smtp;
 #[cfg(test)]
 mod support;
