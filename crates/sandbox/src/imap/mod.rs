@@ -358,7 +358,29 @@ fn shown(command: &[u8], name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_command_is_read_or_refused(
+            words in proptest::collection::vec(0..18usize, 0..10),
+            noise in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let known: [&[u8]; 18] = [
+                b"a1 ", b"UID ", b"FETCH ", b"1:*,3 ", b"(FLAGS BODY[", b"HEADER.FIELDS (A)]<0.1>)", b"SEARCH ", b"OR ", b"NOT ",
+                b"(", b") ", b"APPEND ", b"{3}\r\nabc", b"\"q\\\"\" ", b"AUTHENTICATE XOAUTH2 ", b"STORE 1 +FLAGS (\\Seen)",
+                b"LIST \"\" *", b"SINCE 1-Jan-2020 ",
+            ];
+            let mut line: Vec<u8> = words.iter().flat_map(|at| known[*at].to_vec()).collect();
+            line.extend(noise);
+            line.extend(b"\r\n");
+            let read = CommandCodec::default().decode(&line).is_ok();
+            prop_assert!(!read || !tag(&line).is_empty());
+            let _ = shown(&line, &name_of(&line));
+        }
+    }
 
     #[test]
     fn secrets_are_not_shown() {

@@ -111,11 +111,7 @@ fn addresses(field: Option<&Address<'_>>) -> Vec<u8> {
 
 /// The envelope of a message.
 pub(super) fn envelope(raw: &[u8]) -> Vec<u8> {
-    let Some(message) = parse(raw) else { return envelope_of(raw, &Message::default()) };
-    envelope_of(raw, &message)
-}
-
-fn envelope_of(raw: &[u8], message: &Message<'_>) -> Vec<u8> {
+    let Some(message) = parse(raw) else { return format!("({})", ["NIL"; 10].join(" ")).into_bytes() };
     let header = split(raw).0;
     let field = |name: &str| text(header_value(header, name).as_deref());
     let from = addresses(message.from());

@@ -80,6 +80,10 @@ pub(crate) async fn serve(mut socket: Socket, tenant: &Arc<Tenant>, tls: Option<
             if matches!(after, After::Silence) {
                 continue;
             }
+            if matches!(after, After::Close(_)) {
+                // Whoever reads the farewell may come again at once.
+                session.opened = None;
+            }
             doors::remember(tenant, Door::Smtp, &shown, after.reply());
             socket.write(format!("{}\r\n", after.reply()).as_bytes()).await?;
             match after {

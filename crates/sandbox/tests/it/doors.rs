@@ -119,7 +119,13 @@ impl Line {
 pub(crate) async fn python(program: &'static str, arguments: &[&str]) -> Value {
     let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
     let run = move || {
-        Command::new("python3").arg("-c").arg(program).args(arguments).stderr(Stdio::piped()).output().unwrap()
+        Command::new("python3")
+            .arg("-c")
+            .arg(program)
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap()
     };
     let output = tokio::task::spawn_blocking(run).await.unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -91,7 +91,10 @@ async fn a_foreign_client_works_in_the_mailbox_that_graph_sees() {
     assert!(out["flags"].as_str().unwrap().contains("FLAGS ()"), "{}", out["flags"]);
     assert!(out["raw"].as_str().unwrap().ends_with(RAW));
     let envelope = out["envelope"].to_string();
-    assert!(envelope.contains("=?utf-8?B?SsO2cmc=?=") && envelope.contains("<one@fabrikam.example>"), "{envelope}");
+    assert!(
+        envelope.contains("=?utf-8?B?SsO2cmc=?=") && envelope.contains("<one@fabrikam.example>"),
+        "{envelope}"
+    );
     let structure = out["structure"].to_string();
     assert!(structure.contains("PDF") && structure.contains("MIXED"), "{structure}");
     assert_eq!(out["header"], "Subject: Order 4711\r\n\r\n");
@@ -105,7 +108,8 @@ async fn a_foreign_client_works_in_the_mailbox_that_graph_sees() {
     let token = world.app_token(&app).await;
     assert_eq!(graph(&world, &token, "mailFolders/inbox").await["totalItemCount"], 0);
     assert_eq!(graph(&world, &token, "mailFolders/archive").await["totalItemCount"], 0);
-    let folders = graph(&world, &token, "mailFolders?$filter=displayName%20eq%20'Erledigt%20%C3%BCber%202026'").await;
+    let folders =
+        graph(&world, &token, "mailFolders?$filter=displayName%20eq%20'Erledigt%20%C3%BCber%202026'").await;
     let path = format!("mailFolders/{}/childFolders", encoded(&folders["value"][0]["id"]));
     let inner = graph(&world, &token, &path).await;
     assert_eq!(inner["value"][0]["displayName"], "\u{c4}");
@@ -114,7 +118,10 @@ async fn a_foreign_client_works_in_the_mailbox_that_graph_sees() {
     assert_eq!((&moved["isRead"], &moved["flag"]["flagStatus"]), (&json!(true), &json!("flagged")));
     assert_eq!(moved["internetMessageId"], "<one@fabrikam.example>");
     let draft = &graph(&world, &token, "mailFolders/drafts/messages").await["value"][0];
-    assert_eq!((&draft["isDraft"], &draft["receivedDateTime"]), (&json!(true), &json!("2026-09-21T14:13:20Z")));
+    assert_eq!(
+        (&draft["isDraft"], &draft["receivedDateTime"]),
+        (&json!(true), &json!("2026-09-21T14:13:20Z"))
+    );
 }
 
 #[tokio::test]
@@ -160,7 +167,10 @@ async fn numbers_are_stable_until_the_folder_is_numbered_anew() {
     assert_eq!(line.ask("a5 UID SEARCH ALL").await[0], uids[0]);
     // Moved out and back: new numbers.
     let moved = line.ask(&format!("a6 UID MOVE {} Archive", list[0])).await;
-    assert!(moved[0].contains(&format!("[COPYUID {} {} ", validity - 3, list[0])) || moved[0].contains("COPYUID"));
+    assert!(
+        moved[0].starts_with("* OK [COPYUID ") && moved[0].contains(&format!(" {} ", list[0])),
+        "{moved:?}"
+    );
     assert_eq!(moved[1], "* 1 EXPUNGE");
     line.ask("a7 SELECT Archive").await;
     line.ask("a8 MOVE 1 INBOX").await;
@@ -224,7 +234,7 @@ async fn a_mailbox_that_does_not_open_is_not_connected() {
     doors::permit(&world, &app, ORDERS).await;
     let mut line = Line::imap(&world, ORDERS, &token).await;
     assert!(line.ask("a2 SELECT INBOX").await.last().unwrap().starts_with("a2 OK"));
-    world.script(&format!("Set-CASMailbox {ORDERS} -ImapEnabled $false")).await;
+    world.script(&format!("Set-CASMailbox -Identity {ORDERS} -ImapEnabled $false")).await;
     let mut line = Line::imap(&world, ORDERS, &token).await;
     assert_eq!(line.ask("a2 SELECT INBOX").await, refused);
 }

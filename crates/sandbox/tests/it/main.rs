@@ -7,9 +7,9 @@ mod delta;
 #[cfg(test)]
 mod directory;
 #[cfg(test)]
-mod entra;
-#[cfg(test)]
 mod doors;
+#[cfg(test)]
+mod entra;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]

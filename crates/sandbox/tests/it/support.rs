@@ -165,7 +165,8 @@ impl World {
 
     /// The tenant's dials: a POST with a JSON body.
     pub(crate) async fn dial(&self, name: &str, body: Value) -> Value {
-        let (status, body) = answer(self.client.post(self.url(&format!("/_sandbox/{name}"))).json(&body)).await;
+        let (status, body) =
+            answer(self.client.post(self.url(&format!("/_sandbox/{name}"))).json(&body)).await;
         assert!(status < 300, "{body}");
         body
     }
