@@ -1,7 +1,9 @@
-//! Faults on request: a status, a delay or a cut line for the next requests to a path.
+//! Faults on request: a status, a delay or a cut line for the next requests to a path, or the next steps at one of the
+//! mail doors.
 
 use serde::Deserialize;
 
+use crate::doors::Door;
 use crate::state::Tenant;
 
 /// Most faults that can wait at the same time.
@@ -11,6 +13,18 @@ pub(crate) const MAX_FAULTS: usize = 100;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
+    /// The mail door it waits at; without it the HTTP listener.
+    #[serde(default)]
+    pub(crate) door: Option<Door>,
+    /// At SMTP: the step it meets, such as `RCPT`, `DATA-END` or `CONNECT`; none meets every step.
+    #[serde(default)]
+    pub(crate) at: Option<String>,
+    /// At IMAP: the command it meets, such as `FETCH` or `UID FETCH`; `CONNECT` is the greeting; none meets all.
+    #[serde(default)]
+    pub(crate) command: Option<String>,
+    /// At a mail door: what is answered; at IMAP without the tag.
+    #[serde(default)]
+    pub(crate) reply: Option<String>,
     /// Text the decoded path must hold; empty meets every request.
     #[serde(default)]
     pub(crate) path_contains: String,
@@ -61,11 +75,26 @@ fn once() -> u32 {
 
 /// The fault that meets this request, used up by one.
 pub(crate) fn take(tenant: &Tenant, method: &str, path: &str) -> Option<Fault> {
-    let mut faults = tenant.faults();
-    let meets = |fault: &Fault| {
-        path.contains(&fault.path_contains)
+    first(tenant, |fault| {
+        fault.door.is_none()
+            && path.contains(&fault.path_contains)
             && fault.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
-    };
+    })
+}
+
+/// The fault that meets this step at a mail door, used up by one.
+pub(crate) fn take_at(tenant: &Tenant, door: Door, step: &str) -> Option<Fault> {
+    first(tenant, |fault| {
+        let wanted = fault.at.as_deref().or(fault.command.as_deref());
+        let bare = step.strip_prefix("UID ").unwrap_or(step);
+        fault.door == Some(door)
+            && wanted
+                .is_none_or(|wanted| wanted.eq_ignore_ascii_case(step) || wanted.eq_ignore_ascii_case(bare))
+    })
+}
+
+fn first(tenant: &Tenant, meets: impl Fn(&Fault) -> bool) -> Option<Fault> {
+    let mut faults = tenant.faults();
     let index = faults.iter().position(meets)?;
     if faults[index].skip > 0 {
         faults[index].skip -= 1;
@@ -103,6 +132,18 @@ impl Fault {
     /// The number of `AADSTS7000222`.
     pub(crate) fn number(&self) -> Option<u32> {
         self.code.as_deref()?.strip_prefix("AADSTS")?.parse().ok()
+    }
+
+    /// Whether what it says at a mail door could be said there: one line, and at SMTP a reply code.
+    pub(crate) fn speaks(&self) -> bool {
+        let Some(reply) = &self.reply else { return self.at.is_none() || self.door.is_some() };
+        let code = |text: &str| text.len() >= 3 && text.as_bytes()[..3].iter().all(u8::is_ascii_digit);
+        let fits = reply.len() <= 500 && reply.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        fits && match self.door {
+            None => false,
+            Some(Door::Imap) => !reply.is_empty(),
+            Some(Door::Smtp) => code(reply),
+        }
     }
 
     /// Whether it names a code that nothing here would answer with.

@@ -1,5 +1,5 @@
-//! A Microsoft 365 tenant on your own machine: Entra and Microsoft Graph on one HTTP listener, with the real
-//! paths, shapes and refusals, so that every command of Postroom works with no network, no tenant and no account.
+//! A Microsoft 365 tenant on your own machine: Entra and Microsoft Graph on one HTTP listener, IMAP and SMTP
+//! submission beside it, with the real paths, shapes and refusals, so that every command of Postroom works with no network, no tenant and no account.
 //!
 //! It is a counterpart to test against, not a mail server: passwords are kept readable, TLS is absent, and
 //! `/_sandbox/` lets a test drop mail into a mailbox or break the next answer. Listen on loopback.
@@ -18,6 +18,9 @@
 //! | `directory` | organization, applications and their credentials, service principals, role assignments, users |
 //! | `exchange` | scopes, role assignments and access policies, the PowerShell that changes them, the decision at a mailbox |
 //! | `batch` | several requests in one |
+//! | `doors` | listeners of the mail protocols: connections, sign-in with XOAUTH2, log |
+//! | `imap` | IMAP4rev1 as Exchange Online speaks it |
+//! | `smtp` | SMTP submission as Exchange Online speaks it |
 //! | `mail` | messages, folders, sending, delivery, attachments and upload sessions, delta, change notifications |
 //! | `control` | the endpoints under `/_sandbox/`, the tenant's page, its policy for applications |
 //! | `state` | one SQLite database: schema, start content, settings; the tenant's clock |
@@ -34,14 +37,17 @@ mod batch;
 mod call;
 mod control;
 mod directory;
+mod doors;
 mod entra;
 mod exchange;
 mod faults;
+mod imap;
 mod limits;
 mod line;
 mod mail;
 mod odata;
 mod server;
+mod smtp;
 mod state;
 mod tls;
 
@@ -65,6 +71,10 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 pub struct SandboxOptions {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where IMAP listens; without it the address of `listen` and a free port.
+    pub listen_imap: Option<SocketAddr>,
+    /// Where SMTP submission listens; without it the address of `listen` and a free port.
+    pub listen_smtp: Option<SocketAddr>,
     /// Folder of its data, made when missing; none keeps everything in memory.
     pub data: Option<PathBuf>,
     /// Clock and chance.
@@ -75,7 +85,8 @@ pub struct SandboxOptions {
     pub limits: Limits,
     /// How often a device code may be asked about.
     pub device_interval: Duration,
-    /// Serve over TLS, with a certificate made at the start and written to this file for clients to trust.
+    /// Serve over TLS, with a certificate made at the start and written to this file for clients to trust: HTTP and
+    /// IMAP from the first byte, SMTP by STARTTLS. Without it nothing is protected.
     pub tls_certificate: Option<PathBuf>,
 }
 
@@ -84,6 +95,8 @@ impl SandboxOptions {
     pub fn new(listen: SocketAddr, env: Env) -> Self {
         Self {
             listen,
+            listen_imap: None,
+            listen_smtp: None,
             data: None,
             env,
             propagation: Duration::ZERO,
@@ -106,6 +119,10 @@ pub struct Limits {
     pub upload_per_five_minutes: u64,
     /// Messages a mailbox sends in a minute; the service's own is 30, off unless asked for.
     pub messages_per_minute: u32,
+    /// Connections of SMTP submission a mailbox may have at a time.
+    pub submissions: u32,
+    /// Bytes of the largest message SMTP takes; also the largest one IMAP appends. Never without limit.
+    pub message_bytes: usize,
 }
 
 impl Default for Limits {
@@ -115,6 +132,8 @@ impl Default for Limits {
             parallel: 4,
             upload_per_five_minutes: 150 * 1024 * 1024,
             messages_per_minute: 0,
+            submissions: 3,
+            message_bytes: 35 * 1024 * 1024,
         }
     }
 }
@@ -174,6 +193,12 @@ pub struct Ready {
     pub domain: String,
     /// Page that shows the tenant; served on loopback only.
     pub portal: String,
+    /// Address of Exchange Web Services.
+    pub ews: String,
+    /// Host and port of IMAP: TLS from the first byte when the sandbox serves TLS.
+    pub imap: String,
+    /// Host and port of SMTP submission: STARTTLS when the sandbox serves TLS.
+    pub smtp: String,
 }
 
 /// The administrator's sign-in. Made for this sandbox, so it may be shown.
@@ -207,6 +232,9 @@ impl fmt::Debug for Ready {
             .field("users", &addresses)
             .field("domain", &self.domain)
             .field("portal", &self.portal)
+            .field("ews", &self.ews)
+            .field("imap", &self.imap)
+            .field("smtp", &self.smtp)
             .finish()
     }
 }
@@ -240,17 +268,25 @@ impl Sandbox {
     /// [`SandboxError`] when the address is taken, or the data cannot be opened.
     pub async fn start(options: SandboxOptions) -> Result<Sandbox, SandboxError> {
         let listen = options.listen;
-        let refuse = |source| SandboxError::Listen { address: listen, source };
-        let listener = tokio::net::TcpListener::bind(listen).await.map_err(refuse)?;
-        let address = listener.local_addr().map_err(refuse)?;
+        let (listener, address) = bind(listen).await?;
+        let beside = |chosen: Option<SocketAddr>| chosen.unwrap_or(SocketAddr::new(listen.ip(), 0));
+        let (imap, imap_address) = bind(beside(options.listen_imap)).await?;
+        let (smtp, smtp_address) = bind(beside(options.listen_smtp)).await?;
         let control = address.ip().is_loopback();
         let tls = options.tls_certificate.as_ref().map(tls::Tls::new).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let lines = line::Lines::new(listener, tls).map_err(refuse)?;
+        let lines = line::Lines::new(listener, tls.clone())
+            .map_err(|source| SandboxError::Listen { address, source })?;
         let tenant = Arc::new(state::Tenant::open(options, control).await?);
-        let ready = tenant.ready(&format!("{scheme}://{address}")).await?;
+        let ready = tenant.ready(&format!("{scheme}://{address}"), imap_address, smtp_address).await?;
         let stop = CancellationToken::new();
-        let served = tokio::spawn(server::serve(lines, Arc::clone(&tenant), stop.clone()));
+        let door =
+            |door, listener| doors::serve(door, listener, Arc::clone(&tenant), tls.clone(), stop.clone());
+        let (imap, smtp) = (door(doors::Door::Imap, imap), door(doors::Door::Smtp, smtp));
+        let http = server::serve(lines, Arc::clone(&tenant), stop.clone());
+        let served = tokio::spawn(async move {
+            tokio::join!(http, imap, smtp);
+        });
         tokio::spawn(mail::tell(Arc::clone(&tenant), stop.clone()));
         tracing::info!(%address, tenant = %ready.tenant_id, "sandbox is ready");
         Ok(Sandbox { ready, address, stop, served: Some(served), tenant })
@@ -277,6 +313,14 @@ impl Sandbox {
         }
         self.tenant.close().await;
     }
+}
+
+/// A listener, and where it really listens.
+async fn bind(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), SandboxError> {
+    let refuse = |source| SandboxError::Listen { address, source };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(refuse)?;
+    let bound = listener.local_addr().map_err(refuse)?;
+    Ok((listener, bound))
 }
 
 impl Drop for Sandbox {

@@ -1,6 +1,7 @@
 //! How much an application may ask of a mailbox (<https://learn.microsoft.com/graph/throttling-limits>).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::http::header;
 
@@ -23,6 +24,7 @@ pub(crate) struct Meters {
     asked: HashMap<(String, String), Window>,
     uploaded: HashMap<(String, String), Window>,
     sent: HashMap<String, Window>,
+    submitting: HashMap<String, u32>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -108,6 +110,40 @@ pub(crate) fn uploading(tenant: &Tenant, app_id: &str, mailbox: &str, bytes: usi
     window
         .count(now, UPLOAD, bytes, most)
         .map_err(|seconds| throttled("Application is over its upload limit of the mailbox.", seconds))
+}
+
+/// One of the few connections a mailbox may have for submission
+/// (<https://learn.microsoft.com/troubleshoot/exchange/email-delivery/smtp-submission-improvements>).
+pub(crate) struct Submission {
+    tenant: Arc<Tenant>,
+    mailbox: String,
+}
+
+impl Submission {
+    /// Takes one; none when the mailbox, given by its id, has them all.
+    pub(crate) fn take(tenant: &Arc<Tenant>, mailbox: &str) -> Option<Self> {
+        let most = tenant.limits.submissions;
+        let mut meters = tenant.meters();
+        let count = meters.submitting.entry(mailbox.to_owned()).or_default();
+        if most > 0 && *count >= most {
+            return None;
+        }
+        *count += 1;
+        drop(meters);
+        Some(Self { tenant: Arc::clone(tenant), mailbox: mailbox.to_owned() })
+    }
+}
+
+impl Drop for Submission {
+    fn drop(&mut self) {
+        let mut meters = self.tenant.meters();
+        if let Some(count) = meters.submitting.get_mut(&self.mailbox) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                meters.submitting.remove(&self.mailbox);
+            }
+        }
+    }
 }
 
 /// Counts a message the mailbox sends.

@@ -28,8 +28,6 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 const MAX_GRAPH_BODY: usize = 4 * 1024 * 1024;
 /// Longest wait a fault can ask for.
 const MAX_DELAY: Duration = Duration::from_secs(60);
-/// Requests remembered for `/_sandbox/requests`.
-const LOG_LENGTH: usize = 500;
 
 /// Serves until `stop` is cancelled.
 pub(crate) async fn serve(lines: Lines, tenant: Arc<Tenant>, stop: CancellationToken) {
@@ -61,6 +59,9 @@ async fn answer(
         None => Box::pin(dispatch(&tenant, &call)).await,
     };
     mark(&call, &mut response);
+    if call.method != Method::GET {
+        tenant.nudge();
+    }
     if !inner {
         remember(&tenant, &call, &path, response.status().as_u16());
     }
@@ -257,9 +258,5 @@ fn mark(call: &Call, response: &mut Response) {
 
 fn remember(tenant: &Tenant, call: &Call, path: &str, status: u16) {
     let path: String = path.chars().take(1000).collect();
-    let mut log = tenant.log();
-    if log.len() >= LOG_LENGTH {
-        log.pop_front();
-    }
-    log.push_back(json!({"method": call.method.as_str(), "path": path, "status": status}));
+    tenant.remember(json!({"method": call.method.as_str(), "path": path, "status": status}));
 }

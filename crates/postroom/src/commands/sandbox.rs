@@ -22,6 +22,12 @@ pub(crate) struct SandboxArguments {
     /// Address and port; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8365")]
     listen: SocketAddr,
+    /// Port of IMAP at the same address; 0 takes a free one
+    #[arg(long, default_value_t = 8366, value_name = "PORT")]
+    imap_port: u16,
+    /// Port of SMTP submission at the same address; 0 takes a free one
+    #[arg(long, default_value_t = 8367, value_name = "PORT")]
+    smtp_port: u16,
     /// File that gets one JSON object once the tenant listens
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -89,6 +95,9 @@ pub(crate) async fn run(
         }
         None => {
             let mut options = SandboxOptions::new(arguments.listen, env);
+            let ip = arguments.listen.ip();
+            options.listen_imap = Some(SocketAddr::new(ip, arguments.imap_port));
+            options.listen_smtp = Some(SocketAddr::new(ip, arguments.smtp_port));
             options.data = data;
             options.propagation = arguments.propagation;
             options.limits.messages_per_minute = arguments.messages_per_minute;
@@ -125,7 +134,10 @@ async fn serve(options: SandboxOptions, ready_file: Option<PathBuf>) -> anyhow::
     let listen = options.listen;
     let sandbox = Sandbox::start(options).await.with_context(|| format!("start the tenant on {listen}"))?;
     let ready = sandbox.ready();
-    output::talk(format!("a Microsoft 365 tenant listens on {}", ready.authority));
+    output::talk(format!(
+        "a Microsoft 365 tenant listens on {}, IMAP on {}, SMTP on {}",
+        ready.authority, ready.imap, ready.smtp
+    ));
     match ready_file {
         Some(path) => write_ready_file(&path, ready)?,
         None => output::json(ready)?,

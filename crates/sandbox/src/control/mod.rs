@@ -5,11 +5,12 @@
 //! | `GET` | the tenant on one page |
 //! | `POST deliver?to=ADDRESS` | drops the body, a raw message, into that mailbox's inbox |
 //! | `GET outside` | mails that left the tenant, with envelope |
-//! | `GET requests` | the last 500 requests: method, path, status |
-//! | `POST faults` | a fault for the next requests to a path: status, code, delay, or a cut line |
+//! | `GET requests` | the last 500 requests: method, path, status; of the mail doors: door, command, reply |
+//! | `POST faults` | a fault for the next requests to a path, or steps at a mail door: see [`Fault`] |
 //! | `DELETE faults` | forgets all faults |
 //! | `POST lifecycle {"event": E}` | tells every subscription `reauthorizationRequired`, `subscriptionRemoved` or `missed` |
 //! | `POST expire-deltas` | every delta token given so far answers 410 |
+//! | `POST uidvalidity {"mailbox", "folder"}` | numbers a folder anew for IMAP: answers the new UIDVALIDITY |
 //! | `GET snapshot` | directory and Exchange as JSON, object by object, to compare before and after |
 //! | `POST clock {"advance_seconds": N}` | moves the tenant's clock forward; answers the new time |
 //! | `GET policy`, `POST policy {…}` | what the tenant allows applications: see [`Policy`] |
@@ -60,6 +61,7 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
         }
         (&Method::POST, ["lifecycle"]) => mail::lifecycle(tenant, call).await,
         (&Method::POST, ["expire-deltas"]) => expire(tenant).await,
+        (&Method::POST, ["uidvalidity"]) => renumber(tenant, call).await,
         (&Method::POST, ["clock"]) => clock(tenant, call).await,
         (&Method::GET, ["snapshot"]) => snapshot::answer(tenant).await,
         (&Method::POST, ["exchange"]) => exchange::run(tenant, call).await,
@@ -117,12 +119,29 @@ fn add_fault(tenant: &Tenant, call: &Call) -> Answer {
     if fault.names_nothing() {
         return Err(Refusal::bad_request("A fault's code is one of Graph's, or AADSTS with a number."));
     }
+    if !fault.speaks() {
+        return Err(Refusal::bad_request(
+            "A reply is one line at the door smtp or imap; at smtp it begins with three digits.",
+        ));
+    }
     let mut faults = tenant.faults();
     if faults.len() >= MAX_FAULTS {
         return Err(Refusal::bad_request("Too many faults are waiting; DELETE faults forgets them."));
     }
     faults.push(fault);
     Ok(empty_answer(204))
+}
+
+async fn renumber(tenant: &Tenant, call: &Call) -> Answer {
+    let json = call.json()?;
+    let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut tx = tenant.begin().await?;
+    let address = text("mailbox");
+    let mailbox =
+        mail::mailbox(&mut tx, address).await?.ok_or_else(|| Refusal::resource_not_found(address))?;
+    let validity = mail::numbered::renumber(&mut tx, &mailbox, text("folder")).await?;
+    tx.commit().await?;
+    Ok(json_answer(200, &json!({"uidValidity": validity})))
 }
 
 async fn clock(tenant: &Tenant, call: &Call) -> Answer {

@@ -56,6 +56,11 @@ const PARTS: &[(&str, &str)] = &[
          WHERE until IS NULL ORDER BY app_id, scope, access_right",
     ),
     (
+        "clientAccess",
+        "SELECT json_object('mailbox', mailbox, 'imapOff', imap_off, 'smtpOff', smtp_off) FROM client_access
+         WHERE imap_off OR smtp_off ORDER BY mailbox",
+    ),
+    (
         "mailboxPermissions",
         "SELECT json_object('mailbox', mailbox, 'trustee', trustee, 'rights', rights) FROM mailbox_permission
          ORDER BY mailbox, trustee, rights",

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 /// Application id of Microsoft Graph.
 pub(crate) const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
 
+/// Application id of Exchange Online: IMAP, POP, SMTP and EWS.
+pub(crate) const EXCHANGE: &str = "00000002-0000-0ff1-ce00-000000000000";
+
 /// A resource that tokens are made for.
 pub(crate) struct Resource {
     pub(crate) app_id: &'static str,
@@ -50,7 +53,7 @@ pub(crate) const RESOURCES: &[Resource] = &[
         ],
     },
     Resource {
-        app_id: "00000002-0000-0ff1-ce00-000000000000",
+        app_id: EXCHANGE,
         name: "Office 365 Exchange Online",
         uris: &["https://outlook.office365.com", "https://outlook.office.com"],
         roles: &[

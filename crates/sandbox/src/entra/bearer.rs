@@ -1,4 +1,4 @@
-//! Checks the bearer token of a Graph request: signature, audience, expiry, and what it allows.
+//! Checks a bearer token: signature, audience, expiry, and what it allows.
 
 use axum::http::header;
 use jsonwebtoken::{Algorithm, Validation};
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::token::GLOBAL_ADMINISTRATOR;
 use crate::answer::Refusal;
 use crate::call::Call;
-use crate::directory::catalogue::{GRAPH, RESOURCES};
+use crate::directory::catalogue::{self, GRAPH};
 use crate::state::Tenant;
 
 /// Who sent a request, and what the token allows.
@@ -17,6 +17,8 @@ pub(crate) struct Caller {
     pub(crate) app_id: String,
     /// Object id of the user; none for an application on its own.
     pub(crate) user: Option<String>,
+    /// The second from which on the token opens nothing.
+    pub(crate) expires_at: i64,
     /// Whether the user is a Global Administrator.
     admin: bool,
     /// Application roles, or delegated scopes.
@@ -35,7 +37,7 @@ impl Caller {
     }
 }
 
-/// The caller of this request.
+/// The caller of this Graph request.
 pub(crate) fn check(tenant: &Tenant, call: &Call) -> Result<Caller, Refusal> {
     let token = call
         .header(header::AUTHORIZATION)
@@ -43,6 +45,12 @@ pub(crate) fn check(tenant: &Tenant, call: &Call) -> Result<Caller, Refusal> {
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .ok_or_else(|| refuse(call, "Access token is empty."))?;
+    verify(tenant, token, GRAPH).map_err(|why| refuse(call, why))
+}
+
+/// Whom a token names, when it stands now and was made for `resource`, an application id of the catalogue. The error
+/// is the sentence that Graph would answer with.
+pub(crate) fn verify(tenant: &Tenant, token: &str, resource: &str) -> Result<Caller, &'static str> {
     let mut rules = Validation::new(Algorithm::RS256);
     // Audience and times are checked below: the clock is the sandbox's, the audience may end in a slash.
     rules.validate_exp = false;
@@ -50,22 +58,21 @@ pub(crate) fn check(tenant: &Tenant, call: &Call) -> Result<Caller, Refusal> {
     rules.validate_aud = false;
     rules.required_spec_claims.clear();
     let claims = jsonwebtoken::decode::<Value>(token, &tenant.keys.verifier, &rules)
-        .map_err(|_| refuse(call, "IDX10511: Signature validation failed or the token is malformed."))?
+        .map_err(|_| "IDX10511: Signature validation failed or the token is malformed.")?
         .claims;
     let audience = claims["aud"].as_str().unwrap_or_default().trim_end_matches('/');
-    let graph = RESOURCES.iter().find(|resource| resource.app_id == GRAPH);
-    let ours = graph.is_some_and(|graph| {
-        graph.app_id.eq_ignore_ascii_case(audience)
-            || graph.uris.iter().any(|uri| uri.eq_ignore_ascii_case(audience))
+    let ours = catalogue::resource(resource).is_some_and(|known| {
+        known.app_id.eq_ignore_ascii_case(audience)
+            || known.uris.iter().any(|uri| uri.eq_ignore_ascii_case(audience))
     });
     if !ours {
-        return Err(refuse(call, "Access token validation failure. Invalid audience."));
+        return Err("Access token validation failure. Invalid audience.");
     }
     let now = tenant.now();
     let within = claims["nbf"].as_i64().is_some_and(|start| start <= now)
         && claims["exp"].as_i64().is_some_and(|end| now < end);
     if !within || claims["tid"] != tenant.tenant_id.as_str() {
-        return Err(refuse(call, "Lifetime validation failed, the token is expired."));
+        return Err("Lifetime validation failed, the token is expired.");
     }
     let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();
     let roles = claims["roles"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
@@ -73,6 +80,7 @@ pub(crate) fn check(tenant: &Tenant, call: &Call) -> Result<Caller, Refusal> {
     let wids = claims["wids"].as_array().into_iter().flatten();
     Ok(Caller {
         app_id: text("appid"),
+        expires_at: claims["exp"].as_i64().unwrap_or(0),
         user: (claims["idtyp"] == "user").then(|| text("oid")),
         admin: wids.into_iter().any(|wid| *wid == GLOBAL_ADMINISTRATOR),
         permissions: roles.chain(scopes).collect(),

@@ -66,6 +66,18 @@ pub(crate) async fn check(
     }
 }
 
+/// Whether a role of Exchange gives `wanted` at a mailbox, whatever the token says.
+pub(crate) async fn assigned(
+    tenant: &Tenant,
+    db: &mut SqliteConnection,
+    app_id: &str,
+    wanted: &str,
+    target: Target<'_>,
+) -> sqlx::Result<bool> {
+    let grants = assignments(db, app_id, target, Some(tenant.now())).await?;
+    Ok(grants.iter().any(|grant| grant.in_scope && gives(&grant.role).contains(&wanted)))
+}
+
 /// A denial wins; then a restriction that meets grants; a restriction that does not meet denies; nothing grants.
 pub(super) async fn policies(
     db: &mut SqliteConnection,

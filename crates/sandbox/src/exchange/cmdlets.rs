@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
 
 use super::script::{Command, Filled};
-use super::{access, policies, roles};
+use super::{access, policies, rights, roles};
 use crate::directory::users;
 use crate::state::{DOMAIN, Tenant, random_guid, setting};
 
@@ -85,6 +85,14 @@ const CMDLETS: &[Known] = &[
         &["EwsEnabled", "EwsAllowedAppIDs", "EwsApplicationAccessPolicy", "EwsAllowList"],
     ),
     cmdlet("Get-OrganizationConfig", &[], &[]),
+    cmdlet(
+        "Set-CASMailbox",
+        &["Identity"],
+        &["ImapEnabled", "PopEnabled", "SmtpClientAuthenticationDisabled"],
+    ),
+    cmdlet("Get-CASMailbox", &["Identity"], &[]),
+    cmdlet("Set-TransportConfig", &[], &["SmtpClientAuthenticationDisabled"]),
+    cmdlet("Get-TransportConfig", &[], &[]),
 ];
 
 /// Parameters every cmdlet takes and nothing depends on.
@@ -142,6 +150,9 @@ pub(super) async fn run(tenant: &Tenant, db: &mut SqliteConnection, command: &Fi
         "remove-mailboxpermission" => forbid(db, command).await,
         "set-organizationconfig" => configure(db, command).await,
         "get-organizationconfig" => Ok(vec![configuration(db).await?]),
+        name if name.contains("casmailbox") || name.contains("transportconfig") => {
+            rights::run(db, command).await
+        }
         name if name.contains("applicationaccesspolicy") => policies::run(tenant, db, command).await,
         _ => roles::run(tenant, db, command).await,
     }

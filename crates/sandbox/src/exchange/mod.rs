@@ -6,6 +6,7 @@ pub(crate) mod access;
 mod cmdlets;
 mod filter;
 mod policies;
+pub(crate) mod rights;
 mod roles;
 mod script;
 

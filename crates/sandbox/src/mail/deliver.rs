@@ -14,8 +14,8 @@ const MAX_RECIPIENTS: usize = 500;
 
 /// Who sends, and to whom.
 pub(super) struct Envelope {
-    from: String,
-    to: Vec<String>,
+    pub(super) from: String,
+    pub(super) to: Vec<String>,
 }
 
 impl Envelope {

@@ -37,7 +37,7 @@ pub(super) fn has(raw: &[u8], name: &str) -> bool {
 }
 
 /// The first value of a field, unfolded and trimmed.
-pub(super) fn value(raw: &[u8], name: &str) -> Option<String> {
+pub(crate) fn value(raw: &[u8], name: &str) -> Option<String> {
     let (fields, _) = fields(raw);
     let field = fields.into_iter().find(|field| is_named(field, name))?;
     let colon = field.iter().position(|byte| *byte == b':')?;

@@ -22,7 +22,7 @@ const MAX_RECIPIENTS: usize = 1000;
 const PREVIEW: usize = 255;
 
 /// Parses within bounds.
-pub(super) fn parse(raw: &[u8]) -> Option<Message<'_>> {
+pub(crate) fn parse(raw: &[u8]) -> Option<Message<'_>> {
     let needle = b"message/";
     let nested = raw.windows(needle.len()).filter(|window| window.eq_ignore_ascii_case(needle)).count();
     let parser = MessageParser::default();

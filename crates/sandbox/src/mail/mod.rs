@@ -9,8 +9,10 @@ mod headers;
 pub(crate) mod ids;
 mod messages;
 mod mime;
+pub(crate) mod numbered;
 mod send;
 mod store;
+pub(crate) mod submission;
 mod subscriptions;
 mod upload;
 mod view;
@@ -27,11 +29,11 @@ use crate::exchange::access::{self, Target};
 use crate::state::Tenant;
 
 pub(crate) use deliver::drop_in;
-pub(crate) use store::mailbox;
+pub(crate) use headers::value as header_value;
+pub(crate) use mime::parse;
+pub(crate) use store::{Mailbox, mailbox};
 pub(crate) use subscriptions::{answer as subscriptions, lifecycle, tell};
 pub(crate) use upload::answer as upload;
-
-use store::Mailbox;
 
 const READ: &[&str] = &["Mail.Read", "Mail.ReadWrite"];
 const CHANGE: &[&str] = &["Mail.ReadWrite"];

@@ -7,6 +7,7 @@ mod clock;
 mod seed;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,7 @@ use postroom_model::Env;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use tokio::sync::watch;
 
 use crate::control::Policy;
 use crate::entra::keys::{Seal, SigningKey};
@@ -24,6 +26,9 @@ use crate::{Admin, Limits, Ready, SandboxError, SandboxOptions, SandboxUser};
 
 use clock::Shifted;
 pub(crate) use seed::{DOMAIN, add_mailbox, random_guid};
+
+/// Requests remembered for `/_sandbox/requests`.
+const LOG_LENGTH: usize = 500;
 
 /// Counter that holds how far the clock was moved.
 const CLOCK: &str = "clock";
@@ -51,7 +56,9 @@ pub(crate) struct Tenant {
     pending: Mutex<Pending>,
     policy: Mutex<Policy>,
     /// Something is to be told to subscribers.
-    pub(crate) news: tokio::sync::Notify,
+    pub(crate) notices: tokio::sync::Notify,
+    /// A mailbox changed: sessions that wait look again.
+    news: watch::Sender<()>,
 }
 
 impl std::fmt::Debug for Tenant {
@@ -126,7 +133,8 @@ impl Tenant {
             meters: Mutex::default(),
             pending: Mutex::default(),
             policy: Mutex::default(),
-            news: tokio::sync::Notify::new(),
+            notices: tokio::sync::Notify::new(),
+            news: watch::Sender::new(()),
         })
     }
 
@@ -151,6 +159,25 @@ impl Tenant {
 
     pub(crate) fn log(&self) -> MutexGuard<'_, VecDeque<Value>> {
         lock(&self.log)
+    }
+
+    /// Notes a request for `/_sandbox/requests`; the oldest goes when there are too many.
+    pub(crate) fn remember(&self, request: Value) {
+        let mut log = self.log();
+        if log.len() >= LOG_LENGTH {
+            log.pop_front();
+        }
+        log.push_back(request);
+    }
+
+    /// Says that something was changed, to whoever waits for mail.
+    pub(crate) fn nudge(&self) {
+        self.news.send_replace(());
+    }
+
+    /// Wakes after each change from now on.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
     }
 
     /// Requests by application and mailbox.
@@ -211,8 +238,13 @@ impl Tenant {
         Ok(late.is_none())
     }
 
-    /// What a client needs, with `base` as address.
-    pub(crate) async fn ready(&self, base: &str) -> Result<Ready, SandboxError> {
+    /// What a client needs, with `base` as address of the HTTP listener.
+    pub(crate) async fn ready(
+        &self,
+        base: &str,
+        imap: SocketAddr,
+        smtp: SocketAddr,
+    ) -> Result<Ready, SandboxError> {
         let rows =
             sqlx::query("SELECT address, display_name, password, admin FROM user ORDER BY created_at, rowid")
                 .fetch_all(&self.db)
@@ -240,6 +272,9 @@ impl Tenant {
             users,
             domain: DOMAIN.to_owned(),
             portal: format!("{base}/_sandbox/"),
+            ews: format!("{base}/EWS/Exchange.asmx"),
+            imap: imap.to_string(),
+            smtp: smtp.to_string(),
         })
     }
 }

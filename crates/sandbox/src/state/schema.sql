@@ -68,6 +68,20 @@ CREATE TABLE IF NOT EXISTS message (
 CREATE INDEX IF NOT EXISTS message_by_change ON message (folder, change);
 CREATE INDEX IF NOT EXISTS message_by_receipt ON message (mailbox, received_at);
 CREATE INDEX IF NOT EXISTS message_by_internet_id ON message (mailbox, internet_message_id);
+CREATE TABLE IF NOT EXISTS numbering (
+  folder TEXT PRIMARY KEY REFERENCES folder (id) ON DELETE CASCADE,
+  validity INTEGER, -- UIDVALIDITY when it was changed; none: the folder's own number
+  shift INTEGER NOT NULL DEFAULT 0, -- a UID is the number of the change that brought the message in, less this
+  last INTEGER NOT NULL DEFAULT 0 -- the highest such number the folder has seen
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS message_enters AFTER INSERT ON message BEGIN
+  INSERT INTO numbering (folder, last) VALUES (NEW.folder, NEW.entered)
+    ON CONFLICT (folder) DO UPDATE SET last = max(last, excluded.last);
+END;
+CREATE TRIGGER IF NOT EXISTS message_moves AFTER UPDATE OF entered ON message BEGIN
+  INSERT INTO numbering (folder, last) VALUES (NEW.folder, NEW.entered)
+    ON CONFLICT (folder) DO UPDATE SET last = max(last, excluded.last);
+END;
 CREATE TABLE IF NOT EXISTS removal (
   folder TEXT NOT NULL REFERENCES folder (id) ON DELETE CASCADE,
   change INTEGER NOT NULL,
@@ -167,6 +181,11 @@ CREATE TABLE IF NOT EXISTS access_policy (
   description TEXT NOT NULL,
   since INTEGER NOT NULL,
   until INTEGER
+) STRICT;
+CREATE TABLE IF NOT EXISTS client_access (
+  mailbox TEXT PRIMARY KEY REFERENCES user (id) ON DELETE CASCADE,
+  imap_off INTEGER NOT NULL DEFAULT 0,
+  smtp_off INTEGER -- none: as the organisation says
 ) STRICT;
 CREATE TABLE IF NOT EXISTS mailbox_permission (
   mailbox TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,

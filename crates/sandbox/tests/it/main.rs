@@ -7,12 +7,18 @@ mod delta;
 #[cfg(test)]
 mod directory;
 #[cfg(test)]
+mod doors;
+#[cfg(test)]
 mod entra;
 #[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod imap;
+#[cfg(test)]
 mod mail;
+#[cfg(test)]
+mod smtp;
 #[cfg(test)]
 mod support;

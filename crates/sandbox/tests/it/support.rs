@@ -9,6 +9,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 pub(crate) const TOOLS: &str = "14d82eec-204b-4c2f-b7e8-296a70dab67e";
+pub(crate) const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
 pub(crate) const GRAPH_SCOPE: &str = "https://graph.microsoft.com/.default";
 
 pub(crate) struct World {
@@ -46,8 +47,14 @@ impl World {
         let mut options = SandboxOptions::new(listen, env);
         options.data = data;
         change(&mut options);
+        let trusted = options.tls_certificate.clone();
         let sandbox = Sandbox::start(options).await.unwrap();
-        let client = Client::builder().no_proxy().build().unwrap();
+        let mut client = Client::builder().no_proxy();
+        if let Some(file) = &trusted {
+            let authority = reqwest::Certificate::from_pem(&std::fs::read(file).unwrap()).unwrap();
+            client = client.add_root_certificate(authority);
+        }
+        let client = client.build().unwrap();
         let mut world = Self { sandbox, clock, client, admin: String::new() };
         let admin = world.sandbox.ready().admin.clone();
         world.admin = world.user_token(TOOLS, &admin.user, &admin.password).await;
@@ -83,11 +90,15 @@ impl World {
     }
 
     pub(crate) async fn app_token(&self, app: &App) -> String {
+        self.app_token_for(app, GRAPH_SCOPE).await
+    }
+
+    pub(crate) async fn app_token_for(&self, app: &App, scope: &str) -> String {
         let form = [
             ("grant_type", "client_credentials"),
             ("client_id", &app.id),
             ("client_secret", &app.secret),
-            ("scope", GRAPH_SCOPE),
+            ("scope", scope),
         ];
         let (status, body) = self.ask(self.tenant(), &form).await;
         assert_eq!(status, 200, "{body}");
@@ -124,18 +135,40 @@ impl World {
         let object = text(&application["id"]);
         let id = text(&application["appId"]);
         let principal = text(&post("/v1.0/servicePrincipals", json!({"appId": id})).await["id"]);
-        let graph = self
-            .get(&self.admin, "/v1.0/servicePrincipals(appId='00000003-0000-0000-c000-000000000000')")
-            .await;
+        let secret = post(&format!("/v1.0/applications/{object}/addPassword"), Value::Null).await;
+        let app = App { id, object, principal, secret: text(&secret["secretText"]) };
+        self.grant(&app, GRAPH, roles).await;
+        app
+    }
+
+    /// Grants an application these roles of a resource, as the administrator.
+    pub(crate) async fn grant(&self, app: &App, resource: &str, roles: &[&str]) {
+        let owner = self.get(&self.admin, &format!("/v1.0/servicePrincipals(appId='{resource}')")).await;
         for wanted in roles {
             let known =
-                graph["appRoles"].as_array().unwrap().iter().find(|role| role["value"] == *wanted).unwrap();
+                owner["appRoles"].as_array().unwrap().iter().find(|role| role["value"] == *wanted).unwrap();
             let grant =
-                json!({"principalId": principal, "resourceId": graph["id"], "appRoleId": known["id"]});
-            post(&format!("/v1.0/servicePrincipals/{principal}/appRoleAssignments"), grant).await;
+                json!({"principalId": app.principal, "resourceId": owner["id"], "appRoleId": known["id"]});
+            let path = format!("/v1.0/servicePrincipals/{}/appRoleAssignments", app.principal);
+            let (status, body) = self.call(&self.admin, Method::POST, &path, grant).await;
+            assert_eq!(status, 201, "{body}");
         }
-        let secret = post(&format!("/v1.0/applications/{object}/addPassword"), Value::Null).await;
-        App { id, object, principal, secret: text(&secret["secretText"]) }
+    }
+
+    /// Runs a script of Exchange.
+    pub(crate) async fn script(&self, text: &str) -> Value {
+        let request = self.client.post(self.url("/_sandbox/exchange")).body(text.to_owned());
+        let (status, body) = answer(request).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// The tenant's dials: a POST with a JSON body.
+    pub(crate) async fn dial(&self, name: &str, body: Value) -> Value {
+        let (status, body) =
+            answer(self.client.post(self.url(&format!("/_sandbox/{name}"))).json(&body)).await;
+        assert!(status < 300, "{body}");
+        body
     }
 
     /// The token of a fresh application with these roles.

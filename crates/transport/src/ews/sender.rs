@@ -150,6 +150,7 @@ impl Sender for EwsSender {
                 provider_id: Some(draft.id),
                 words: "200 NoError".to_owned(),
                 request_id,
+                ..Receipt::default()
             }),
             Err(error) if may_be_sent(&error) => unknown(&error, &operation(job)),
             Err(error) => SendOutcome::NotSent(error.failure(&operation(job))),
@@ -214,7 +215,7 @@ fn operation(job: &SendJob) -> String {
 }
 
 fn receipt(provider_id: String, words: &str) -> Receipt {
-    Receipt { provider_id: Some(provider_id), words: words.to_owned(), request_id: None }
+    Receipt { provider_id: Some(provider_id), words: words.to_owned(), ..Receipt::default() }
 }
 
 fn doubt(job: &SendJob, words: &str, decision: Decision) -> Failure {

@@ -5,12 +5,12 @@
 
 #[path = "../servers/certificate.rs"]
 mod certificate;
+mod dovecot;
+mod ews;
+mod imap;
 #[path = "../servers/postfix.rs"]
 mod postfix;
-mod dovecot;
-mod imap;
 mod script;
-mod ews;
 mod send;
 #[path = "../servers/dovecot.rs"]
 mod servers;
