@@ -12,6 +12,7 @@
 //! | `secrets` | what a run leaves behind holds none of the secrets that went in |
 //! | `check` | the ladder of checks: all rungs well, and each common mistake named |
 //! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
+//! | `handed_over` | a set-up that another administrator runs: not proved until it works, replaced, and its list changed |
 //! | `federated` | another identity provider's token |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
@@ -23,6 +24,7 @@ mod crash;
 mod credential;
 mod federated;
 mod foreign;
+mod handed_over;
 mod harness;
 mod msal;
 mod secrets;

@@ -132,9 +132,9 @@ pub async fn apply(
         KeyKind::Secret => secret(&mut journal, registrar, means, tell).await?,
     };
     let mut outcome = outcome(&journal);
-    if plan.needs_exchange() && journal.applied.as_ref() != Some(&plan.mailboxes) {
+    if journal.exchange_left() {
         let names = Names::known(&outcome.application_id, &outcome.principal_id);
-        tell(Progress::Exchange(limits::lines(&plan, &names, journal.applied.as_deref(), None)));
+        tell(Progress::Exchange(limits::lines(&plan, &names, journal.told(), None)));
     }
     if let Some(principal) = journal.principal() {
         let all = registrar.all_grants(&principal).await.map_err(|source| refused(&journal, source))?;
@@ -157,6 +157,7 @@ pub(crate) async fn seen(
     if outcome.waiting.is_empty() && journal.plan.api.usable() {
         journal.ready_at.get_or_insert(means.env.now());
         journal.applied = Some(journal.plan.mailboxes.clone());
+        journal.superseded.clear();
     } else {
         journal.ready_at = None;
     }
@@ -218,7 +219,7 @@ pub(crate) async fn begin(plan: &Plan, means: &Means<'_>) -> Result<Journal, Set
         .into_result()
         .map_err(|problems| SetupError::Plan { connection: plan.connection.clone(), problems })?;
     let mut journal = old.unwrap_or_else(|| Journal::new(plan.clone(), means.env.now()));
-    journal.plan = plan;
+    journal.replan(plan);
     journal.save(means.store).await?;
     Ok(journal)
 }
@@ -279,6 +280,9 @@ async fn application(
         // Somebody removed it, and everything that hung on it went with it.
         (journal.application, journal.principal_id, journal.key_id) = (None, None, None);
         journal.granted.clear();
+        // In Exchange the scope may stand, and nothing that pointed to the application does.
+        journal.superseded = journal.left_in_exchange().mailboxes;
+        journal.applied = None;
         journal.save(means.store).await?;
     }
     let plan = registration(&journal.plan);

@@ -14,7 +14,7 @@ use postroom_model::connection::{Cloud, Endpoints, UnknownWord};
 use postroom_model::mailbox::MailType;
 use postroom_model::{EmailAddress, ExposeSecret};
 use postroom_setup::handover::Certificate;
-use postroom_setup::limits::{self, Names};
+use postroom_setup::limits::{self, Names, Told};
 use postroom_setup::{
     Accounts, Api, Ask, Journal, KeyKind, Limit, Line, Means, Patience, Plan, Prepared, Purpose, SetupError,
     Shell, Undone,
@@ -329,17 +329,18 @@ async fn take_back(app: &App, means: &Means<'_>, undo: UndoArguments) -> anyhow:
 
 async fn print_script(app: &App, means: &Means<'_>, arguments: ScriptArguments) -> anyhow::Result<ExitCode> {
     // What is taken back was planned before; nothing new is prepared for it.
-    let (plan, certificate) = if arguments.undo {
-        (postroom_setup::undo::journal_of(&arguments.plan.connection, means).await?.plan, None)
+    let (journal, certificate) = if arguments.undo {
+        (postroom_setup::undo::journal_of(&arguments.plan.connection, means).await?, None)
     } else {
         let plan = arguments.plan.plan(app);
         usable(&plan, arguments.plan.grant_unused)?;
-        let Prepared { plan, certificate } = postroom_setup::prepare(&plan, means).await?;
-        (plan, certificate)
+        let Prepared { journal, certificate } = postroom_setup::prepare(&plan, means).await?;
+        (journal, certificate)
     };
+    let plan = if arguments.undo { journal.left_in_exchange() } else { journal.plan.clone() };
     let der = certificate.as_ref().map(|certificate| certificate.certificate_der());
     let purpose = if arguments.undo { Purpose::Undo } else { Purpose::Make };
-    let ask = Ask { shell: arguments.shell, purpose, certificate: der, unlisted: None };
+    let ask = Ask { shell: arguments.shell, purpose, certificate: der, unlisted: None, told: journal.told() };
     output::data(postroom_setup::script(&plan, &app.env, ask)?.trim_end());
     Ok(ExitCode::SUCCESS)
 }
@@ -359,13 +360,13 @@ async fn import(means: &Means<'_>, line: String, replace: bool) -> anyhow::Resul
 async fn hand_over(app: &App, means: &Means<'_>, arguments: HandoverArguments) -> anyhow::Result<ExitCode> {
     let plan = arguments.plan.plan(app);
     usable(&plan, arguments.plan.grant_unused)?;
-    let Prepared { plan, certificate } = postroom_setup::prepare(&plan, means).await?;
+    let Prepared { journal, certificate } = postroom_setup::prepare(&plan, means).await?;
     let pem = certificate.as_ref().map(|certificate| certificate.certificate_pem());
     let halves = certificate
         .as_ref()
         .zip(pem.as_deref())
         .map(|(certificate, pem)| Certificate { der: certificate.certificate_der(), pem });
-    let page = postroom_setup::handover(&plan, &app.env, halves)?;
+    let page = postroom_setup::handover(&journal.plan, journal.told(), &app.env, halves)?;
     match arguments.out {
         Some(path) => {
             std::fs::write(&path, page).with_context(|| format!("write {}", path.display()))?;
@@ -385,19 +386,20 @@ async fn scope_script(app: &App, arguments: ScopeArguments) -> anyhow::Result<Ex
     let names = given
         .or_else(|| journal.as_ref().and_then(Journal::names))
         .ok_or_else(|| SetupError::Unknown { name: fresh.connection.clone() })?;
-    let (plan, applied, began) = match journal {
+    let told = journal.as_ref().map_or(Told::Nothing, Journal::told);
+    let (plan, began) = match &journal {
         Some(journal) => {
-            let plan = if arguments.undo { journal.left_in_exchange() } else { journal.plan };
-            (arguments.plan.over(plan), journal.applied, journal.began_at)
+            let plan = if arguments.undo { journal.left_in_exchange() } else { journal.plan.clone() };
+            (arguments.plan.over(plan), journal.began_at)
         }
-        None => (fresh, None, app.env.now()),
+        None => (fresh, app.env.now()),
     };
     plan.validate(began)
         .into_result()
         .map_err(|problems| SetupError::Plan { connection: plan.connection.clone(), problems })?;
     let lines = match arguments.undo {
         true => limits::undo(&plan, &names),
-        false => limits::lines(&plan, &names, applied.as_deref(), arguments.unlisted.as_ref()),
+        false => limits::lines(&plan, &names, told, arguments.unlisted.as_ref()),
     };
     for line in lines {
         output::data(line);

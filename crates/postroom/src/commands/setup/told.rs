@@ -4,7 +4,6 @@ use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use jiff::SignedDuration;
-use postroom_model::EmailAddress;
 use postroom_setup::{Journal, Outcome, Plan, Progress};
 
 use crate::app::App;
@@ -68,7 +67,7 @@ fn span(time: SignedDuration) -> String {
 /// What an earlier run has made, and what it has left to do.
 pub(super) fn earlier(journal: Option<&Journal>, plan: &Plan) {
     let Some(journal) = journal else { return };
-    let now = Journal { plan: plan.clone(), ..journal.clone() };
+    let now = journal.planned_as(plan);
     for (head, all) in [("there already:", now.exists()), ("left to do:", now.left())] {
         if !all.is_empty() {
             output::talk(head);
@@ -77,8 +76,7 @@ pub(super) fn earlier(journal: Option<&Journal>, plan: &Plan) {
             output::talk(format!("  {what}"));
         }
     }
-    let stays = |one: &&EmailAddress| plan.mailboxes.contains(one);
-    for leaves in journal.applied.iter().flatten().filter(|one| !stays(one)) {
+    for leaves in now.leaving() {
         output::talk(format!("leaves: mailbox {leaves}"));
     }
 }
