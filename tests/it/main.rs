@@ -10,6 +10,8 @@
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
 //! | `msal` | Microsoft's own libraries, unchanged |
 //! | `secrets` | what a run leaves behind holds none of the secrets that went in |
+//! | `secrets_setup` | the same for a set-up and for renewals, with every secret that was on the wire |
+//! | `wiretap` | writes down every byte between Postroom and the tenant |
 //! | `check` | the ladder of checks: all rungs well, and each common mistake named |
 //! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
 //! | `handed_over` | a set-up that another administrator runs: not proved until it works, replaced, and its list changed |
@@ -28,5 +30,7 @@ mod handed_over;
 mod harness;
 mod msal;
 mod secrets;
+mod secrets_setup;
 mod setup;
 mod story;
+mod wiretap;
