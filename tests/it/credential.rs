@@ -35,7 +35,13 @@ pub(crate) async fn graph(world: &World, token: &str, path: &str, body: Option<V
     call(world, token, method, path, body).await
 }
 
-async fn call(world: &World, token: &str, method: Method, path: &str, body: Option<Value>) -> Value {
+pub(crate) async fn call(
+    world: &World,
+    token: &str,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> Value {
     let address = format!("{}/v1.0/{path}", world.ready["graph"].as_str().unwrap());
     let mut request = world.http.request(method, address);
     if let Some(body) = &body {
@@ -196,7 +202,7 @@ async fn a_certificate_does_not_fit_a_connection_with_a_secret() {
 }
 
 /// The first object of a kind with this application id.
-async fn by_app_id(world: &World, token: &str, kind: &str, app_id: &str) -> Value {
+pub(crate) async fn by_app_id(world: &World, token: &str, kind: &str, app_id: &str) -> Value {
     let path = format!("{kind}?$filter=appId%20eq%20'{app_id}'");
     graph(world, token, &path, None).await["value"][0].clone()
 }

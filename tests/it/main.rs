@@ -3,6 +3,7 @@
 //!
 //! | module | what it shows |
 //! |---|---|
+//! | `closed` | the limit of an application proved by a mailbox that stays closed, and told when it is defeated |
 //! | `harness` | starts and stops the processes; everything waits for facts, on port 0, in folders that vanish |
 //! | `story` | the demonstration, and the same way by command line and API |
 //! | `crash` | SIGKILL at the worst moments: nothing lost, nothing doubled |
@@ -22,6 +23,7 @@
 
 mod bad_input;
 mod check;
+mod closed;
 mod crash;
 mod credential;
 mod federated;

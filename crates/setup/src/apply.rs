@@ -100,6 +100,11 @@ pub struct Outcome {
     pub waiting: Vec<Waiting>,
     /// Tenant-wide grants that defeat the limit.
     pub leftover: Vec<Leftover>,
+    /// Mailboxes that must stay closed.
+    pub must_not_open: Vec<EmailAddress>,
+    /// What is to be watched for a limited application: the rights for the whole tenant that it may have.
+    #[serde(skip)]
+    pub limited_to: Option<Vec<String>>,
 }
 
 /// A mailbox that does not open yet.
@@ -134,7 +139,7 @@ pub async fn apply(
     let mut outcome = outcome(&journal);
     if journal.exchange_left() {
         let names = Names::known(&outcome.application_id, &outcome.principal_id);
-        tell(Progress::Exchange(limits::lines(&plan, &names, journal.told(), None)));
+        tell(Progress::Exchange(limits::lines(&plan, &names, journal.told(), plan.must_not_open.first())));
     }
     if let Some(principal) = journal.principal() {
         let all = registrar.all_grants(&principal).await.map_err(|source| refused(&journal, source))?;
@@ -186,6 +191,11 @@ pub async fn reconcile(plan: &Plan, store: &dyn Store) -> Result<(Plan, Option<J
     plan.application.clone_from(&old.plan.application);
     plan.mark.clone_from(&old.plan.mark);
     plan.key.clone_from(&old.plan.key);
+    if plan.must_not_open.is_empty() {
+        plan.must_not_open.clone_from(&old.plan.must_not_open);
+        let open = plan.mailboxes.clone();
+        plan.must_not_open.retain(|one| !open.contains(one));
+    }
     Ok((plan, Some(old)))
 }
 
@@ -440,5 +450,7 @@ pub(crate) fn outcome(journal: &Journal) -> Outcome {
         api: journal.plan.api,
         waiting: Vec::new(),
         leftover: Vec::new(),
+        must_not_open: journal.plan.must_not_open.clone(),
+        limited_to: journal.plan.limited_to(),
     }
 }

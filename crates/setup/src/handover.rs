@@ -30,7 +30,13 @@ pub fn handover(
     certificate: Option<Certificate<'_>>,
 ) -> Result<String, SetupError> {
     let made = |shell, purpose| {
-        let ask = Ask { shell, purpose, certificate: certificate.map(|one| one.der), unlisted: None, told };
+        let ask = Ask {
+            shell,
+            purpose,
+            certificate: certificate.map(|one| one.der),
+            unlisted: plan.must_not_open.first(),
+            told,
+        };
         script(plan, env, ask)
     };
     let warnings: Vec<_> = plan
@@ -54,7 +60,7 @@ pub fn handover(
             "api": if plan.api == Api::Graph { "Microsoft Graph" } else { "APIs my organization uses, Office 365 Exchange Online" },
             "secret": plan.key.kind == KeyKind::Secret,
             "certificate_pem": certificate.filter(|_| plan.key.kind == KeyKind::Certificate).map(|one| one.pem),
-            "exchange": limits::lines(plan, &names, told, None),
+            "exchange": limits::lines(plan, &names, told, plan.must_not_open.first()),
             "consent": consent_url(plan, None),
             "consent_known": false,
             "opens_all": plan.limit == Limit::None && plan.api != Api::ImapSmtp,

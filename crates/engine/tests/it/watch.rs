@@ -388,6 +388,35 @@ async fn a_mailbox_that_must_be_refused_is_told_when_it_opens_and_when_it_is_ref
 }
 
 #[tokio::test]
+async fn a_right_for_the_whole_tenant_that_defeats_the_limit_is_told_once_and_when_it_is_gone() {
+    let watched = Watched::new(CredentialKind::ClientSecret, Some(300)).await;
+    let engine = watched.engine();
+    let connection = watched.house.connection;
+    let look = async |wide: &[&str]| {
+        watched.office.state().wide = wide.iter().map(|value| (*value).to_owned()).collect();
+        watched.pass(61);
+        engine.watch_scope().await.unwrap();
+        engine.scope_watch(connection).await.unwrap().held()
+    };
+    assert_eq!(look(&["Mail.Read"]).await, None, "nothing says that the application is limited");
+    engine.watch_limit(connection, Some(vec!["Mail.Send".into()])).await.unwrap();
+    assert_eq!(look(&["Mail.Send"]).await, Some(true));
+    for _ in 0..2 {
+        assert_eq!(look(&["Mail.Send", "Mail.Read"]).await, Some(false));
+    }
+    assert_eq!(look(&[]).await, Some(true));
+    let told = watched.told(EventKind::ScopeExceeded).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("Mail.Read (to read every mailbox)") && told[0].contains("Next step"),
+        "{told:?}"
+    );
+    assert_eq!(watched.told(EventKind::ScopeHeld).await.len(), 1);
+    engine.watch_limit(connection, None).await.unwrap();
+    assert_eq!(look(&["Mail.Read"]).await, None);
+}
+
+#[tokio::test]
 async fn a_mailbox_that_does_not_exist_proves_nothing() {
     let watched = Watched::new(CredentialKind::ClientSecret, Some(300)).await;
     let engine = watched.engine();

@@ -1,6 +1,7 @@
 //! `postroom setup`: a connection from nothing, by plan. The engine is in `postroom-setup`; here are its words.
 
 mod administrator;
+mod closed;
 mod told;
 
 use std::path::PathBuf;
@@ -91,6 +92,10 @@ struct PlanArguments {
     /// A mailbox the application may open; can be given several times
     #[arg(long = "mailbox", value_name = "ADDRESS")]
     mailboxes: Vec<EmailAddress>,
+    /// A mailbox that must stay closed to the application: tried at the end and every hour from then on; can be given
+    /// several times
+    #[arg(long, value_name = "ADDRESS")]
+    must_not_open: Vec<EmailAddress>,
     /// Add the mailboxes with this type, such as customer-order; can be given several times
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<MailType>,
@@ -191,7 +196,7 @@ pub(crate) async fn run(app: &App, arguments: SetupArguments) -> anyhow::Result<
         None => set_up(app, &means, arguments).await,
         Some(SetupCommand::Undo(undo)) => take_back(app, &means, *undo).await,
         Some(SetupCommand::Script(script)) => print_script(app, &means, *script).await,
-        Some(SetupCommand::Import { line, replace }) => import(&means, line, replace).await,
+        Some(SetupCommand::Import { line, replace }) => import(app, &means, line, replace).await,
         Some(SetupCommand::Handover(handover)) => hand_over(app, &means, *handover).await,
         Some(SetupCommand::ScopeScript(scope)) => scope_script(app, *scope).await,
     }
@@ -243,6 +248,7 @@ impl PlanArguments {
         plan.limit = self.limit.unwrap_or_else(|| plan.api.default_limit());
         plan.accounts = self.accounts.unwrap_or_default();
         plan.redirect_uris.clone_from(&self.redirect_uris);
+        plan.must_not_open.clone_from(&self.must_not_open);
         plan.types = self.types.iter().copied().collect();
         plan.tenant.clone_from(&self.tenant);
         let kind = if self.secret { KeyKind::Secret } else { KeyKind::Certificate };
@@ -263,7 +269,11 @@ impl PlanArguments {
 }
 
 async fn set_up(app: &App, means: &Means<'_>, arguments: SetupArguments) -> anyhow::Result<ExitCode> {
-    let (plan, earlier) = postroom_setup::reconcile(&arguments.plan.plan(app), app.store.as_ref()).await?;
+    let (mut plan, earlier) =
+        postroom_setup::reconcile(&arguments.plan.plan(app), app.store.as_ref()).await?;
+    if plan.limit != Limit::None && plan.must_not_open.is_empty() && !arguments.yes && !arguments.dry_run {
+        plan.must_not_open.extend(told::closed_mailbox()?);
+    }
     let problems = plan.validate(earlier.as_ref().map_or(app.env.now(), |earlier| earlier.began_at));
     super::connection::show(&problems);
     if problems.blocks() {
@@ -299,7 +309,8 @@ async fn set_up(app: &App, means: &Means<'_>, arguments: SetupArguments) -> anyh
         }
     };
     app.engine.nudge();
-    told::outcome(&outcome, arguments.json)
+    let ended = told::outcome(&outcome, arguments.json)?;
+    closed::watch(app, &outcome, ended).await
 }
 
 async fn take_back(app: &App, means: &Means<'_>, undo: UndoArguments) -> anyhow::Result<ExitCode> {
@@ -345,7 +356,7 @@ async fn print_script(app: &App, means: &Means<'_>, arguments: ScriptArguments) 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn import(means: &Means<'_>, line: String, replace: bool) -> anyhow::Result<ExitCode> {
+async fn import(app: &App, means: &Means<'_>, line: String, replace: bool) -> anyhow::Result<ExitCode> {
     let typed = line != "-";
     let line = if typed { line.into() } else { read_secret(std::path::Path::new("-"))? };
     let line = Line::parse(line.expose_secret())?;
@@ -354,7 +365,8 @@ async fn import(means: &Means<'_>, line: String, replace: bool) -> anyhow::Resul
         return Err(UsageError(words.to_owned()).into());
     }
     let outcome = postroom_setup::import(&line, replace, means, &mut told::progress(false)).await?;
-    told::outcome(&outcome, false)
+    let ended = told::outcome(&outcome, false)?;
+    closed::watch(app, &outcome, ended).await
 }
 
 async fn hand_over(app: &App, means: &Means<'_>, arguments: HandoverArguments) -> anyhow::Result<ExitCode> {
@@ -399,7 +411,10 @@ async fn scope_script(app: &App, arguments: ScopeArguments) -> anyhow::Result<Ex
         .map_err(|problems| SetupError::Plan { connection: plan.connection.clone(), problems })?;
     let lines = match arguments.undo {
         true => limits::undo(&plan, &names),
-        false => limits::lines(&plan, &names, told, arguments.unlisted.as_ref()),
+        false => {
+            let unlisted = arguments.unlisted.as_ref().or(plan.must_not_open.first());
+            limits::lines(&plan, &names, told, unlisted)
+        }
     };
     for line in lines {
         output::data(line);

@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use jiff::SignedDuration;
+use postroom_model::EmailAddress;
 use postroom_setup::{Journal, Outcome, Plan, Progress};
 
 use crate::app::App;
@@ -28,6 +29,23 @@ pub(super) fn confirm(yes: bool) -> anyhow::Result<()> {
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;
     if answer.trim() == "yes" { Ok(()) } else { Err(UsageError("nothing was changed".to_owned()).into()) }
+}
+
+/// Asks for a mailbox that must stay closed. Without a terminal nobody can answer, and none is named.
+pub(super) fn closed_mailbox() -> anyhow::Result<Option<EmailAddress>> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Ok(None);
+    }
+    output::talk(
+        "Name a mailbox that must stay closed to the application, to prove the limit (Enter: none):",
+    );
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    match answer.trim() {
+        "" => Ok(None),
+        named => Ok(Some(named.parse().map_err(|error| UsageError(format!("{named}: {error}")))?)),
+    }
 }
 
 /// Tells each step. Lines for Exchange are data, unless the data is JSON.
