@@ -3,6 +3,7 @@
 //!
 //! | module | what it shows |
 //! |---|---|
+//! | `alerts` | warnings by mail arrive, each once |
 //! | `closed` | the limit of an application proved by a mailbox that stays closed, and told when it is defeated |
 //! | `harness` | starts and stops the processes; everything waits for facts, on port 0, in folders that vanish |
 //! | `story` | the demonstration, and the same way by command line and API |
@@ -21,6 +22,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
 
+mod alerts;
 mod bad_input;
 mod check;
 mod closed;

@@ -7,6 +7,7 @@ mod faults;
 mod faulty;
 mod house;
 mod intake;
+mod notices;
 mod office;
 mod outbox;
 mod provider;
