@@ -15,7 +15,7 @@ const CONNECTION: &str = "Contoso 365";
 const RENEWED_WITHIN: Duration = Duration::from_secs(180);
 
 /// The token of the tenant's administrator.
-async fn administrator(world: &World) -> String {
+pub(crate) async fn administrator(world: &World) -> String {
     let tenant = world.ready["tenant_id"].as_str().unwrap();
     let address = format!("{}/{tenant}/oauth2/v2.0/token", world.ready["authority"].as_str().unwrap());
     let form = [
@@ -30,12 +30,18 @@ async fn administrator(world: &World) -> String {
 }
 
 /// What the administrator's call to Microsoft Graph gives.
-async fn graph(world: &World, token: &str, path: &str, body: Option<Value>) -> Value {
+pub(crate) async fn graph(world: &World, token: &str, path: &str, body: Option<Value>) -> Value {
     let method = if body.is_some() { Method::POST } else { Method::GET };
     call(world, token, method, path, body).await
 }
 
-async fn call(world: &World, token: &str, method: Method, path: &str, body: Option<Value>) -> Value {
+pub(crate) async fn call(
+    world: &World,
+    token: &str,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> Value {
     let address = format!("{}/v1.0/{path}", world.ready["graph"].as_str().unwrap());
     let mut request = world.http.request(method, address);
     if let Some(body) = &body {
@@ -49,12 +55,12 @@ async fn call(world: &World, token: &str, method: Method, path: &str, body: Opti
 }
 
 /// The object id of the application.
-async fn object_id(world: &World, token: &str) -> String {
+pub(crate) async fn object_id(world: &World, token: &str) -> String {
     let path = format!("applications?$filter=appId%20eq%20'{}'", world.application_id);
     graph(world, token, &path, None).await["value"][0]["id"].as_str().unwrap().to_owned()
 }
 
-async fn credentials(world: &World) -> Vec<Value> {
+pub(crate) async fn credentials(world: &World) -> Vec<Value> {
     serde_json::from_str(&world.ok(&["credential", "list", "--json"]).await).unwrap()
 }
 
@@ -196,13 +202,13 @@ async fn a_certificate_does_not_fit_a_connection_with_a_secret() {
 }
 
 /// The first object of a kind with this application id.
-async fn by_app_id(world: &World, token: &str, kind: &str, app_id: &str) -> Value {
+pub(crate) async fn by_app_id(world: &World, token: &str, kind: &str, app_id: &str) -> Value {
     let path = format!("{kind}?$filter=appId%20eq%20'{app_id}'");
     graph(world, token, &path, None).await["value"][0].clone()
 }
 
 /// Grants the application a permission of Microsoft Graph.
-async fn grant(world: &World, token: &str, permission: &str) {
+pub(crate) async fn grant(world: &World, token: &str, permission: &str) {
     let principal = by_app_id(world, token, "servicePrincipals", &world.application_id).await;
     let resource = by_app_id(world, token, "servicePrincipals", "00000003-0000-0000-c000-000000000000").await;
     let roles = resource["appRoles"].as_array().unwrap();
@@ -214,7 +220,7 @@ async fn grant(world: &World, token: &str, permission: &str) {
 }
 
 /// A certificate that ends in 20 days, registered at the tenant. Gives its PEM.
-async fn short_certificate(world: &World, token: &str, object: &str) -> String {
+pub(crate) async fn short_certificate(world: &World, token: &str, object: &str) -> String {
     let path = format!("applications/{object}/addPassword");
     let made = graph(world, token, &path, Some(json!({"passwordCredential": {}}))).await;
     let now: Timestamp = made["startDateTime"].as_str().unwrap().parse().unwrap();

@@ -3,6 +3,8 @@
 //!
 //! | module | what it shows |
 //! |---|---|
+//! | `alerts` | warnings by mail arrive, each once |
+//! | `closed` | the limit of an application proved by a mailbox that stays closed, and told when it is defeated |
 //! | `harness` | starts and stops the processes; everything waits for facts, on port 0, in folders that vanish |
 //! | `story` | the demonstration, and the same way by command line and API |
 //! | `crash` | SIGKILL at the worst moments: nothing lost, nothing doubled |
@@ -10,23 +12,31 @@
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
 //! | `msal` | Microsoft's own libraries, unchanged |
 //! | `secrets` | what a run leaves behind holds none of the secrets that went in |
+//! | `secrets_setup` | the same for a set-up and for renewals, with every secret that was on the wire |
+//! | `wiretap` | writes down every byte between Postroom and the tenant |
 //! | `check` | the ladder of checks: all rungs well, and each common mistake named |
 //! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
+//! | `handed_over` | a set-up that another administrator runs: not proved until it works, replaced, and its list changed |
 //! | `federated` | another identity provider's token |
 //! | `ways` | the ways in and out by command line: flags, drafts, a connection switched between its interfaces |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
 
+mod alerts;
 mod bad_input;
 mod check;
+mod closed;
 mod crash;
 mod credential;
 mod federated;
 mod foreign;
+mod handed_over;
 mod harness;
 mod msal;
 mod secrets;
+mod secrets_setup;
 mod setup;
 mod story;
 mod ways;
+mod wiretap;

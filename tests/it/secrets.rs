@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{World, confirmation};
+use crate::harness::{Server, World, confirmation};
 
 /// Every file below a folder with its content.
-fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
+pub(crate) fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -19,12 +19,12 @@ fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     }
 }
 
-fn holds(content: &[u8], value: &[u8]) -> bool {
+pub(crate) fn holds(content: &[u8], value: &[u8]) -> bool {
     content.windows(value.len()).any(|window| window == value)
 }
 
 /// Whether something of the shape of a signed token is in it: two base64url parts that begin with `{"` and a dot.
-fn holds_token(content: &[u8]) -> bool {
+pub(crate) fn holds_token(content: &[u8]) -> bool {
     let text = String::from_utf8_lossy(content);
     let starts = text.match_indices("eyJ").map(|(at, _)| at);
     starts.into_iter().any(|at| {
@@ -41,25 +41,27 @@ fn holds_token(content: &[u8]) -> bool {
     })
 }
 
+/// Adds an administrator of Postroom and logs on; gives the session's cookie.
+pub(crate) async fn log_on(world: &World, server: &Server, password: &str) -> String {
+    let file = world.path("password.txt");
+    std::fs::write(&file, password).unwrap();
+    let file = file.to_str().unwrap();
+    world.ok(&["user", "add", "orderdesk", "--role", "administrator", "--password-file", file]).await;
+    let login = world
+        .http
+        .post(format!("{}/login", server.url))
+        .header("origin", &server.url)
+        .header("sec-fetch-site", "same-origin");
+    let answer = login.form(&[("name", "orderdesk"), ("password", password)]).send().await.unwrap();
+    answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn what_a_run_leaves_behind_holds_none_of_the_secrets_that_went_in() {
     let mut world = World::new().await;
     world.connect().await;
     let right = world.secret.clone();
     let password = "a password of this test, 4711";
-    let password_file = world.path("password.txt");
-    std::fs::write(&password_file, password).unwrap();
-    world
-        .ok(&[
-            "user",
-            "add",
-            "orderdesk",
-            "--role",
-            "administrator",
-            "--password-file",
-            password_file.to_str().unwrap(),
-        ])
-        .await;
     world.ok(&["mailbox", "add", "orders@contoso.example", "--type", "customer-order"]).await;
     let key = world.api_key("erp").await;
     let mut told: Vec<(String, Vec<u8>)> = Vec::new();
@@ -68,14 +70,7 @@ async fn what_a_run_leaves_behind_holds_none_of_the_secrets_that_went_in() {
     let mut command = world.command();
     command.env("POSTROOM_LOG_LEVEL", "trace");
     let mut server = world.serve_with(command).await;
-    let form = [("name", "orderdesk"), ("password", password)];
-    let login = world
-        .http
-        .post(format!("{}/login", server.url))
-        .header("origin", &server.url)
-        .header("sec-fetch-site", "same-origin");
-    let answer = login.form(&form).send().await.unwrap();
-    let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let cookie = log_on(&world, &server, password).await;
     for page in ["/", "/settings/email", "/settings/incoming", "/inbox", "/outbox"] {
         let answer =
             world.http.get(format!("{}{page}", server.url)).header("cookie", &cookie).send().await.unwrap();

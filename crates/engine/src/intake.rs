@@ -130,12 +130,34 @@ impl Intake {
     /// # Errors
     /// [`IntakeError`].
     pub async fn submit_draft(&self, draft: Draft, submitter: Submitter) -> Result<Acceptance, IntakeError> {
+        self.submit(draft, None, submitter).await
+    }
+
+    /// The same through this connection, whoever the sender is.
+    pub(crate) async fn submit_draft_through(
+        &self,
+        draft: Draft,
+        connection: Connection,
+        submitter: Submitter,
+    ) -> Result<Acceptance, IntakeError> {
+        self.submit(draft, Some(connection), submitter).await
+    }
+
+    async fn submit(
+        &self,
+        draft: Draft,
+        through: Option<Connection>,
+        submitter: Submitter,
+    ) -> Result<Acceptance, IntakeError> {
         if let Some(known) = self.known(&submitter).await? {
             return Ok(known);
         }
         let draft = draft.validate().map_err(IntakeError::Invalid)?;
         let from = draft.from.address.clone();
-        let connection = self.connection_for(&from).await?;
+        let connection = match through {
+            Some(connection) => connection,
+            None => self.connection_for(&from).await?,
+        };
         // Files larger than the limit are refused before they are encoded, which would double them in memory.
         check_size(build::encoded_size(&draft.attachments), connection.settings.max_size_bytes())?;
         let message_id = self.new_message_id(&from);
@@ -243,6 +265,11 @@ impl Intake {
             IntakeError::NoConnection(format!("the connection `{name}` cannot send: {why}"))
         })?;
         Ok(connection)
+    }
+
+    /// Whether messages can leave by this connection at all.
+    pub(crate) fn can_send(&self, connection: &Connection) -> bool {
+        connection.settings.kind.sends() && self.transports.can_send(&connection.settings).is_ok()
     }
 
     async fn chosen_for(&self, from: &EmailAddress) -> Result<Connection, IntakeError> {

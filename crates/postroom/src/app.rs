@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use postroom_engine::Engine;
+use postroom_engine::watch::mail::MailNotifier;
 use postroom_entra::http::HttpSettings;
 use postroom_entra::token::TokenClient;
 use postroom_model::connection::Connection;
@@ -49,7 +50,11 @@ impl App {
         let credentials = Arc::new(StoredCredentials(store.clone()));
         let wire = Arc::new(Wire::new(http, tokens, credentials, env.clone()));
         let engine = Engine::new(store.clone(), wire.clone(), env.clone(), config.engine_settings());
-        let engine = engine.with_office(wire.clone());
+        let mut engine = engine.with_office(wire.clone());
+        if let Some(mail) = config.mail_alerts() {
+            let notifier = MailNotifier::new(engine.intake(), store.clone(), env.clone(), mail);
+            engine = engine.with_notifier(Arc::new(notifier));
+        }
         Ok(Self { config, env, store, engine, wire })
     }
 

@@ -30,6 +30,10 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
 
+    /// Log to standard error from this level on, such as debug [default: as configured for serve, warn for the others]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<String>,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -87,8 +91,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(folder) = arguments.data {
         config.data_dir = folder;
     }
-    let serving = matches!(arguments.command, Command::Serve(_));
-    start_log(&config, serving)?;
+    // The server logs as configured; other commands only warn, because their words are their output.
+    let usual =
+        if matches!(arguments.command, Command::Serve(_)) { config.log.level.as_str() } else { "warn" };
+    start_log(arguments.log.as_deref().unwrap_or(usual), config.log.format)?;
     let app = App::open(config, env).await?;
     match arguments.command {
         Command::Serve(serve) => commands::serve::run(app, serve).await,
@@ -107,12 +113,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The server logs as configured; other commands only warn, because their words are their output.
-fn start_log(config: &Config, serving: bool) -> anyhow::Result<()> {
-    let level = if serving { config.log.level.as_str() } else { "warn" };
-    let filter: EnvFilter = level.parse()?;
+fn start_log(level: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter: EnvFilter = level.parse().map_err(|_| {
+        UsageError(format!("{level} is no level of the log: say error, warn, info, debug or trace"))
+    })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match config.log.format {
+    let started = match format {
         LogFormat::Json => builder.json().try_init(),
         LogFormat::Text => {
             builder.with_ansi(std::env::var_os("NO_COLOR").is_none() && is_terminal()).try_init()

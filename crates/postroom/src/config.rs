@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use postroom_engine::EngineSettings;
 use postroom_engine::watch::WatchSettings;
+use postroom_engine::watch::mail::MailSettings;
+use postroom_model::EmailAddress;
 use serde::Deserialize;
 
 /// The file as it is documented: every key with its default.
@@ -25,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) engine: Engine,
     pub(crate) credentials: Credentials,
+    pub(crate) alerts: Alerts,
 }
 
 impl Default for Config {
@@ -38,6 +41,7 @@ impl Default for Config {
             limits: Limits::default(),
             engine: Engine::default(),
             credentials: Credentials::default(),
+            alerts: Alerts::default(),
         }
     }
 }
@@ -111,6 +115,15 @@ impl Default for Credentials {
         let WatchSettings { renew, renew_days_before, scope_minutes } = WatchSettings::default();
         Self { renew, renew_days_before, scope_minutes }
     }
+}
+
+/// Warnings by mail; none without `mail_to`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Alerts {
+    pub(crate) mail_to: Option<EmailAddress>,
+    pub(crate) mail_from: Option<EmailAddress>,
+    pub(crate) connection: Option<String>,
 }
 
 /// Why the configuration is not accepted.
@@ -201,6 +214,9 @@ impl Config {
                 "CREDENTIALS_SCOPE_MINUTES" => {
                     self.credentials.scope_minutes = parse(&value).map_err(fail)?
                 }
+                "ALERTS_MAIL_TO" => self.alerts.mail_to = Some(parse(&value).map_err(fail)?),
+                "ALERTS_MAIL_FROM" => self.alerts.mail_from = Some(parse(&value).map_err(fail)?),
+                "ALERTS_CONNECTION" => self.alerts.connection = Some(value),
                 // Names the file itself; read by the command line.
                 "CONFIG" => {}
                 _ => {
@@ -238,6 +254,14 @@ impl Config {
                 return Err(wrong(section, key, format!("{value} is outside {least} to {most}")));
             }
         }
+        let half = match (&self.alerts.mail_to, &self.alerts.mail_from) {
+            (Some(_), None) => Some(("mail_to", "mail_from")),
+            (None, Some(_)) => Some(("mail_from", "mail_to")),
+            _ => None,
+        };
+        if let Some((key, missing)) = half {
+            return Err(wrong("alerts", key, format!("{missing} is missing: a mail needs both")));
+        }
         if self.log.level.parse::<tracing_subscriber::EnvFilter>().is_err() {
             let message = format!("`{}` is not a log filter such as info or postroom=debug", self.log.level);
             return Err(wrong("log", "level", message));
@@ -248,6 +272,12 @@ impl Config {
     /// Where the key is: as configured, else in the data folder.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.key_file.clone().unwrap_or_else(|| self.data_dir.join("postroom.key"))
+    }
+
+    /// Where warnings are mailed to, if anywhere.
+    pub(crate) fn mail_alerts(&self) -> Option<MailSettings> {
+        let Alerts { mail_to, mail_from, connection } = self.alerts.clone();
+        Some(MailSettings { to: mail_to?, from: mail_from?, connection })
     }
 
     pub(crate) fn engine_settings(&self) -> EngineSettings {

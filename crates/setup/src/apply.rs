@@ -100,6 +100,11 @@ pub struct Outcome {
     pub waiting: Vec<Waiting>,
     /// Tenant-wide grants that defeat the limit.
     pub leftover: Vec<Leftover>,
+    /// Mailboxes that must stay closed.
+    pub must_not_open: Vec<EmailAddress>,
+    /// What is to be watched for a limited application: the rights for the whole tenant that it may have.
+    #[serde(skip)]
+    pub limited_to: Option<Vec<String>>,
 }
 
 /// A mailbox that does not open yet.
@@ -132,9 +137,9 @@ pub async fn apply(
         KeyKind::Secret => secret(&mut journal, registrar, means, tell).await?,
     };
     let mut outcome = outcome(&journal);
-    if plan.needs_exchange() && journal.applied.as_ref() != Some(&plan.mailboxes) {
+    if journal.exchange_left() {
         let names = Names::known(&outcome.application_id, &outcome.principal_id);
-        tell(Progress::Exchange(limits::lines(&plan, &names, journal.applied.as_deref(), None)));
+        tell(Progress::Exchange(limits::lines(&plan, &names, journal.told(), plan.must_not_open.first())));
     }
     if let Some(principal) = journal.principal() {
         let all = registrar.all_grants(&principal).await.map_err(|source| refused(&journal, source))?;
@@ -157,6 +162,7 @@ pub(crate) async fn seen(
     if outcome.waiting.is_empty() && journal.plan.api.usable() {
         journal.ready_at.get_or_insert(means.env.now());
         journal.applied = Some(journal.plan.mailboxes.clone());
+        journal.superseded.clear();
     } else {
         journal.ready_at = None;
     }
@@ -185,6 +191,11 @@ pub async fn reconcile(plan: &Plan, store: &dyn Store) -> Result<(Plan, Option<J
     plan.application.clone_from(&old.plan.application);
     plan.mark.clone_from(&old.plan.mark);
     plan.key.clone_from(&old.plan.key);
+    if plan.must_not_open.is_empty() {
+        plan.must_not_open.clone_from(&old.plan.must_not_open);
+        let open = plan.mailboxes.clone();
+        plan.must_not_open.retain(|one| !open.contains(one));
+    }
     Ok((plan, Some(old)))
 }
 
@@ -218,7 +229,7 @@ pub(crate) async fn begin(plan: &Plan, means: &Means<'_>) -> Result<Journal, Set
         .into_result()
         .map_err(|problems| SetupError::Plan { connection: plan.connection.clone(), problems })?;
     let mut journal = old.unwrap_or_else(|| Journal::new(plan.clone(), means.env.now()));
-    journal.plan = plan;
+    journal.replan(plan);
     journal.save(means.store).await?;
     Ok(journal)
 }
@@ -279,6 +290,9 @@ async fn application(
         // Somebody removed it, and everything that hung on it went with it.
         (journal.application, journal.principal_id, journal.key_id) = (None, None, None);
         journal.granted.clear();
+        // In Exchange the scope may stand, and nothing that pointed to the application does.
+        journal.superseded = journal.left_in_exchange().mailboxes;
+        journal.applied = None;
         journal.save(means.store).await?;
     }
     let plan = registration(&journal.plan);
@@ -436,5 +450,7 @@ pub(crate) fn outcome(journal: &Journal) -> Outcome {
         api: journal.plan.api,
         waiting: Vec::new(),
         leftover: Vec::new(),
+        must_not_open: journal.plan.must_not_open.clone(),
+        limited_to: journal.plan.limited_to(),
     }
 }

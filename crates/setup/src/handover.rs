@@ -5,7 +5,7 @@ use postroom_model::Env;
 use serde_json::json;
 
 use crate::error::SetupError;
-use crate::limits::{self, Names};
+use crate::limits::{self, Names, Told};
 use crate::plan::{Api, KeyKind, Limit, Plan};
 use crate::script::{Ask, Purpose, Shell, script};
 use crate::templates;
@@ -19,13 +19,24 @@ pub struct Certificate<'a> {
     pub pem: &'a str,
 }
 
-/// The page.
+/// The page. `told` is what Exchange was told before.
 ///
 /// # Errors
 /// As [`script`].
-pub fn handover(plan: &Plan, env: &Env, certificate: Option<Certificate<'_>>) -> Result<String, SetupError> {
+pub fn handover(
+    plan: &Plan,
+    told: Told<'_>,
+    env: &Env,
+    certificate: Option<Certificate<'_>>,
+) -> Result<String, SetupError> {
     let made = |shell, purpose| {
-        let ask = Ask { shell, purpose, certificate: certificate.map(|one| one.der), unlisted: None };
+        let ask = Ask {
+            shell,
+            purpose,
+            certificate: certificate.map(|one| one.der),
+            unlisted: plan.must_not_open.first(),
+            told,
+        };
         script(plan, env, ask)
     };
     let warnings: Vec<_> = plan
@@ -49,7 +60,7 @@ pub fn handover(plan: &Plan, env: &Env, certificate: Option<Certificate<'_>>) ->
             "api": if plan.api == Api::Graph { "Microsoft Graph" } else { "APIs my organization uses, Office 365 Exchange Online" },
             "secret": plan.key.kind == KeyKind::Secret,
             "certificate_pem": certificate.filter(|_| plan.key.kind == KeyKind::Certificate).map(|one| one.pem),
-            "exchange": limits::script(plan, &names, None),
+            "exchange": limits::lines(plan, &names, told, plan.must_not_open.first()),
             "consent": consent_url(plan, None),
             "consent_known": false,
             "opens_all": plan.limit == Limit::None && plan.api != Api::ImapSmtp,
@@ -90,7 +101,7 @@ mod tests {
         plan.application = "</pre><script>alert(1)</script>'&\"".to_owned();
         plan.limit = Limit::None;
         let certificate = Certificate { der: b"certificate", pem: "-----BEGIN CERTIFICATE-----\nAA==\n" };
-        let page = handover(&plan, &env, Some(certificate)).unwrap();
+        let page = handover(&plan, Told::Nothing, &env, Some(certificate)).unwrap();
         assert!(!page.contains("<script"), "a script got into the page");
         for outside in ["src=", "<link", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
@@ -100,7 +111,7 @@ mod tests {
             assert!(page.contains(words), "{words} is missing");
         }
         plan.limit = Limit::Rbac;
-        let page = handover(&plan, &env, Some(certificate)).unwrap();
+        let page = handover(&plan, Told::Nothing, &env, Some(certificate)).unwrap();
         assert!(page.contains("New-ManagementScope") && page.contains("Grant nothing here"));
     }
 

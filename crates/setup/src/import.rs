@@ -12,8 +12,9 @@ use crate::wait;
 
 /// What a script or a hand-over page is made of.
 pub struct Prepared {
-    /// The plan, with the mark of an earlier preparation where there was one.
-    pub plan: Plan,
+    /// What is remembered: the plan, with the mark of an earlier preparation where there was one, and what Exchange
+    /// was told before.
+    pub journal: Journal,
     /// The certificate; its private key is sealed in the connection already.
     pub certificate: Option<CertificateCredential>,
 }
@@ -31,7 +32,7 @@ pub async fn prepare(plan: &Plan, means: &Means<'_>) -> Result<Prepared, SetupEr
         }
         KeyKind::Secret => None,
     };
-    Ok(Prepared { plan: journal.plan, certificate })
+    Ok(Prepared { journal, certificate })
 }
 
 /// Takes in what a script has made: settings, credential and mailboxes. Then it signs in and opens the mailboxes, once;
@@ -81,7 +82,9 @@ pub async fn import(
     journal.principal_id = Some(line.principal_id.clone());
     journal.granted = journal.plan.permissions().into_iter().map(Granted::from).collect();
     journal.key_id = Some(line.key_id.clone());
-    journal.plan.mailboxes.clone_from(&line.mailboxes);
+    let mut plan = journal.plan.clone();
+    plan.mailboxes.clone_from(&line.mailboxes);
+    journal.replan(plan);
     journal.save(means.store).await?;
     let credential = line.secret.as_ref().map(|secret| (secret, line.expires_at));
     local::save_connections(means.store, means.env, &mut journal, credential, means.actor).await?;

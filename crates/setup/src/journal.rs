@@ -7,7 +7,7 @@ use postroom_store::Store;
 use serde::{Deserialize, Serialize};
 
 use crate::error::SetupError;
-use crate::limits::{self, Names};
+use crate::limits::{self, Names, Told};
 use crate::plan::Plan;
 
 /// What was made so far.
@@ -44,6 +44,10 @@ pub struct Journal {
     /// The mailboxes Exchange lets the application open, once all of them were seen to open.
     #[serde(default)]
     pub applied: Option<Vec<EmailAddress>>,
+    /// Mailboxes that lines for Exchange named since then although they are planned otherwise now: nobody knows
+    /// whether those lines ran.
+    #[serde(default)]
+    pub superseded: Vec<EmailAddress>,
     /// What is left in Exchange after the Entra side was taken back.
     #[serde(default)]
     pub remnant: Option<Remnant>,
@@ -103,6 +107,7 @@ impl Journal {
             mailboxes: Vec::new(),
             ready_at: None,
             applied: None,
+            superseded: Vec::new(),
             remnant: None,
         }
     }
@@ -179,7 +184,7 @@ impl Journal {
         if self.key_id.is_none() {
             all.push(format!("{} in Entra", plan.key.kind));
         }
-        if plan.needs_exchange() && self.applied.as_ref() != Some(&plan.mailboxes) {
+        if self.exchange_left() {
             all.push("lines for Exchange, run by an Exchange administrator".to_owned());
         }
         if self.ready_at.is_none() {
@@ -191,12 +196,54 @@ impl Journal {
     /// The plan with every mailbox that Exchange may know of: those of the plan, and those that were to leave.
     pub fn left_in_exchange(&self) -> Plan {
         let mut plan = self.plan.clone();
-        for mailbox in self.applied.iter().flatten() {
-            if !plan.mailboxes.contains(mailbox) {
-                plan.mailboxes.push(mailbox.clone());
+        plan.mailboxes.extend(self.leaving());
+        plan
+    }
+
+    /// Mailboxes that Exchange may let the application open, and the plan does not name.
+    pub fn leaving(&self) -> Vec<EmailAddress> {
+        let mut all: Vec<EmailAddress> = Vec::new();
+        for mailbox in self.applied.iter().flatten().chain(&self.superseded) {
+            if !self.plan.mailboxes.contains(mailbox) && !all.contains(mailbox) {
+                all.push(mailbox.clone());
             }
         }
-        plan
+        all
+    }
+
+    /// Whether lines for Exchange are still to be run.
+    pub fn exchange_left(&self) -> bool {
+        let applied = self.applied.as_ref() == Some(&self.plan.mailboxes);
+        self.plan.needs_exchange() && (!applied || !self.superseded.is_empty())
+    }
+
+    /// What Exchange was told so far.
+    pub fn told(&self) -> Told<'_> {
+        match &self.applied {
+            Some(applied) => Told::Ran { applied, superseded: &self.superseded },
+            None if self.superseded.is_empty() => Told::Nothing,
+            None => Told::Perhaps(&self.superseded),
+        }
+    }
+
+    /// The journal as it would be with this plan.
+    pub fn planned_as(&self, plan: &Plan) -> Self {
+        let mut journal = self.clone();
+        journal.replan(plan.clone());
+        journal
+    }
+
+    /// Plans anew. What the lines of the plan until now named is kept, because they may have been run.
+    pub(crate) fn replan(&mut self, plan: Plan) {
+        let printed = self.applied.as_ref() != Some(&self.plan.mailboxes);
+        if self.plan.needs_exchange() && printed && self.plan.mailboxes != plan.mailboxes {
+            for mailbox in &self.plan.mailboxes {
+                if !self.superseded.contains(mailbox) {
+                    self.superseded.push(mailbox.clone());
+                }
+            }
+        }
+        self.plan = plan;
     }
 
     /// How Exchange knows the application, also after the Entra side was taken back.

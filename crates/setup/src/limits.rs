@@ -4,7 +4,7 @@
 //! permission on each mailbox.
 //!
 //! One cmdlet per line, values as single-quoted literals: a person can review it, and a line that says "already
-//! exists" may be passed over.
+//! exists" or "already being used" may be passed over.
 
 use postroom_entra::register::Grant;
 use postroom_model::EmailAddress;
@@ -91,37 +91,60 @@ pub fn script(plan: &Plan, names: &Names, unlisted: Option<&EmailAddress>) -> Ve
     lines
 }
 
-/// What Exchange must be told now: everything, or, where `applied` mailboxes are in the limit already and others are
-/// planned, only the change.
-pub fn lines(
-    plan: &Plan,
-    names: &Names,
-    applied: Option<&[EmailAddress]>,
-    unlisted: Option<&EmailAddress>,
-) -> Vec<String> {
-    match applied {
-        Some(applied) if applied != plan.mailboxes.as_slice() => change(plan, names, applied, unlisted),
+/// What Exchange was told before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// Nothing, or just what it is to be told now.
+    Nothing,
+    /// Lines for these mailboxes, and nobody knows whether they ran.
+    Perhaps(&'a [EmailAddress]),
+    /// Lines that ran, and perhaps others after them.
+    Ran {
+        /// The mailboxes that were seen to open by them.
+        applied: &'a [EmailAddress],
+        /// Those that later lines named.
+        superseded: &'a [EmailAddress],
+    },
+}
+
+/// What Exchange must be told now: everything, or, where lines were run before and other mailboxes are planned, only
+/// the change. Where nobody knows whether the earlier lines ran, both: each line of the first part may say that its
+/// object exists already, and then the second part sets it right.
+pub fn lines(plan: &Plan, names: &Names, told: Told<'_>, unlisted: Option<&EmailAddress>) -> Vec<String> {
+    match told {
+        Told::Ran { applied, superseded }
+            if applied != plan.mailboxes.as_slice() || !superseded.is_empty() =>
+        {
+            change(plan, names, (applied, superseded), unlisted)
+        }
+        Told::Perhaps(superseded) if plan.needs_exchange() => {
+            let mut lines = script(plan, names, None);
+            lines.push(
+                "# Earlier lines named other mailboxes. Whether they ran or not, these set the list right"
+                    .to_owned(),
+            );
+            lines.extend(change(plan, names, (plan.mailboxes.as_slice(), superseded), unlisted));
+            lines
+        }
         _ => script(plan, names, unlisted),
     }
 }
 
+/// Sets the mailboxes to those of the plan. `before` are those that were applied, and those that may have been.
 fn change(
     plan: &Plan,
     names: &Names,
-    applied: &[EmailAddress],
+    before: (&[EmailAddress], &[EmailAddress]),
     unlisted: Option<&EmailAddress>,
 ) -> Vec<String> {
+    let (applied, superseded) = before;
     let join: Vec<&EmailAddress> = plan.mailboxes.iter().filter(|one| !applied.contains(one)).collect();
-    let leave: Vec<&EmailAddress> = applied.iter().filter(|one| !plan.mailboxes.contains(one)).collect();
+    let late = superseded.iter().filter(|one| !applied.contains(one));
+    let leave = applied.iter().chain(late).filter(|one| !plan.mailboxes.contains(one));
+    let leave: Vec<&EmailAddress> = leave.collect();
     let mut lines: Vec<String> = join.iter().map(|one| format!("# {one} joins")).collect();
     lines.extend(leave.iter().map(|one| format!("# {one} leaves: the application cannot open it any more")));
     let scope = quote::powershell(&scope_name(plan));
-    let member = |verb: &str, address: &EmailAddress| {
-        let member = quote::powershell(address.as_str());
-        format!(
-            "{verb}-DistributionGroupMember -Identity {scope} -Member {member} -BypassSecurityGroupManagerCheck -Confirm:$false"
-        )
-    };
     match (plan.api, plan.limit) {
         (Api::ImapSmtp, _) => {
             let only = |mailboxes: &[&EmailAddress]| {
@@ -146,8 +169,11 @@ fn change(
             lines.extend(join.iter().chain(&leave).copied().chain(unlisted).map(test));
         }
         (_, Limit::AccessPolicy) => {
-            lines.extend(join.iter().map(|one| member("Add", one)));
-            lines.extend(leave.iter().map(|one| member("Remove", one)));
+            // The list as a whole, so that it is right whatever ran before.
+            lines.push(format!(
+                "Update-DistributionGroupMember -Identity {scope} -Members {} -BypassSecurityGroupManagerCheck -Confirm:$false",
+                members(plan)
+            ));
         }
         (_, Limit::None) => lines.clear(),
     }
@@ -254,13 +280,11 @@ fn filter(plan: &Plan) -> String {
 fn access_policy(plan: &Plan, names: &Names, unlisted: Option<&EmailAddress>) -> Vec<String> {
     let group = quote::powershell(&scope_name(plan));
     let alias = quote::powershell(&format!("postroom-{}", plan.short_mark()));
-    let members: Vec<String> =
-        plan.mailboxes.iter().map(|address| quote::powershell(address.as_str())).collect();
     let mut lines = vec![
         "# A mail-enabled security group with exactly these mailboxes".to_owned(),
         format!(
             "New-DistributionGroup -Name {group} -Alias {alias} -Type Security -Members {}",
-            members.join(",")
+            members(plan)
         ),
         "# The policy: the application opens these mailboxes and no other".to_owned(),
         format!(
@@ -274,6 +298,12 @@ fn access_policy(plan: &Plan, names: &Names, unlisted: Option<&EmailAddress>) ->
         lines.push(format!("Test-ApplicationAccessPolicy -Identity {address} -AppId {}", names.application));
     }
     lines
+}
+
+/// The mailboxes as a list of PowerShell.
+fn members(plan: &Plan) -> String {
+    let all: Vec<String> = plan.mailboxes.iter().map(|address| quote::powershell(address.as_str())).collect();
+    all.join(",")
 }
 
 fn mailbox_permissions(plan: &Plan, names: &Names) -> Vec<String> {

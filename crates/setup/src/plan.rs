@@ -113,6 +113,9 @@ pub struct Plan {
     pub key: KeyPlan,
     /// The mailboxes in scope.
     pub mailboxes: Vec<EmailAddress>,
+    /// Mailboxes that must stay closed: tried at the end and from then on, because only a refusal proves the limit.
+    #[serde(default)]
+    pub must_not_open: Vec<EmailAddress>,
     /// What the mailboxes receive; without any, they are not added to the connection.
     #[serde(default)]
     pub types: BTreeSet<MailType>,
@@ -212,6 +215,7 @@ impl Plan {
             api: Api::default(),
             key: KeyPlan { kind: KeyKind::default(), name: String::new(), expires_at: Timestamp::UNIX_EPOCH },
             mailboxes,
+            must_not_open: Vec::new(),
             types: BTreeSet::new(),
             limit: Limit::Rbac,
             tenant: None,
@@ -274,6 +278,13 @@ impl Plan {
         .collect()
     }
 
+    /// The rights for the whole tenant that the limit leaves the application; none where there is no limit that such
+    /// rights could defeat.
+    pub fn limited_to(&self) -> Option<Vec<String>> {
+        let limited = self.limit != Limit::None && self.api.usable();
+        limited.then(|| self.permissions().into_iter().map(|one| one.value).collect())
+    }
+
     /// Whether somebody must run a script in Exchange before mailboxes open.
     pub fn needs_exchange(&self) -> bool {
         self.limit != Limit::None || self.api == Api::ImapSmtp
@@ -329,6 +340,17 @@ impl Plan {
             problems
                 .error("mailboxes", "No mailbox is named")
                 .hint("The scope names exactly the mailboxes: give each with --mailbox.");
+        }
+        if let Some(both) = self.must_not_open.iter().find(|one| self.mailboxes.contains(one)) {
+            problems.error("must_not_open", format!("{both} is to be opened and to stay closed"));
+        }
+        if !self.must_not_open.is_empty() && self.limit == Limit::None && self.api != Api::ImapSmtp {
+            problems
+                .error("must_not_open", "Without a limit no mailbox stays closed")
+                .hint("Limit the application with --limit rbac, or leave --must-not-open away.");
+        }
+        if self.must_not_open.len() > MAX_MAILBOXES {
+            problems.error("must_not_open", format!("A plan names at most {MAX_MAILBOXES} closed mailboxes"));
         }
         if self.api == Api::ImapSmtp && self.limit != Limit::None {
             problems
@@ -429,6 +451,19 @@ mod tests {
             assert!(name(text, 120).is_err(), "{text:?}");
         }
         assert!(name("O'Brien & \"Söhne\" $(x) `y` ’z’", 120).is_ok());
+    }
+
+    #[test]
+    fn a_closed_mailbox_needs_a_limit_and_is_not_one_of_the_open_ones() {
+        let mut plan = plan();
+        plan.must_not_open = vec!["hr@contoso.example".parse().unwrap()];
+        assert_eq!(messages(&plan), []);
+        assert!(plan.render().contains("Must stay shut hr@contoso.example"), "{}", plan.render());
+        plan.limit = Limit::None;
+        assert!(messages(&plan).contains(&("must_not_open".to_owned(), true)));
+        plan.limit = Limit::Rbac;
+        plan.must_not_open = plan.mailboxes.clone();
+        assert_eq!(messages(&plan), [("must_not_open".to_owned(), true)]);
     }
 
     #[test]

@@ -39,6 +39,8 @@ impl Plan {
             "Mailboxes",
             if mailboxes.is_empty() { "none yet".to_owned() } else { mailboxes.join("\n") }.as_str(),
         );
+        let closed: Vec<&str> = self.must_not_open.iter().map(|address| address.as_str()).collect();
+        row("Must stay shut", &closed.join("\n"));
         let end = self.key.expires_at.to_string();
         let end = end.get(..10).unwrap_or(&end);
         row("Credential", &format!("{} `{}`, valid until {end}", self.key.kind, self.key.name));

@@ -9,7 +9,7 @@ use postroom_model::{EmailAddress, Env};
 use serde_json::json;
 
 use crate::error::SetupError;
-use crate::limits::{self, Names};
+use crate::limits::{self, Names, Told};
 use crate::plan::{KeyKind, Plan};
 use crate::{quote, templates};
 
@@ -54,6 +54,8 @@ pub struct Ask<'a> {
     pub certificate: Option<&'a [u8]>,
     /// A mailbox outside the plan, to see that it is refused.
     pub unlisted: Option<&'a EmailAddress>,
+    /// What Exchange was told before.
+    pub told: Told<'a>,
 }
 
 /// The script. The plan must be valid; every value in it is quoted for the shell.
@@ -83,7 +85,7 @@ pub fn script(plan: &Plan, env: &Env, ask: Ask<'_>) -> Result<String, SetupError
         Shell::Bash => Names::known("@application@", "@principal@"),
     };
     let exchange = match ask.purpose {
-        Purpose::Make => limits::script(plan, &names, ask.unlisted),
+        Purpose::Make => limits::lines(plan, &names, ask.told, ask.unlisted),
         Purpose::Undo => limits::undo(plan, &names),
     };
     let mut values = values(plan, env);
@@ -194,7 +196,8 @@ mod tests {
 
     fn made(plan: &Plan, shell: Shell, purpose: Purpose) -> String {
         let env = Env::for_test(1).0;
-        let ask = Ask { shell, purpose, certificate: Some(b"certificate"), unlisted: None };
+        let certificate = Some(b"certificate".as_slice());
+        let ask = Ask { shell, purpose, certificate, unlisted: None, told: Told::Nothing };
         script(plan, &env, ask).unwrap()
     }
 
@@ -292,7 +295,8 @@ mod tests {
         let env = Env::for_test(1).0;
         let mut plan = plan();
         plan.application = "two\nlines".to_owned();
-        let ask = Ask { shell: Shell::Bash, purpose: Purpose::Make, certificate: Some(b"x"), unlisted: None };
+        let (shell, purpose, told) = (Shell::Bash, Purpose::Make, Told::Nothing);
+        let ask = Ask { shell, purpose, certificate: Some(b"x"), unlisted: None, told };
         assert!(matches!(script(&plan, &env, ask), Err(SetupError::Plan { .. })));
     }
 }

@@ -96,8 +96,7 @@ pub(crate) async fn mailboxes(
     }
     let mut waiting: Vec<EmailAddress> = mailboxes.clone();
     if journal.plan.needs_exchange() {
-        let leave = journal.applied.iter().flatten().filter(|one| !mailboxes.contains(one));
-        waiting.extend(leave.cloned());
+        waiting.extend(journal.leaving());
     }
     loop {
         let mut closed = Vec::new();

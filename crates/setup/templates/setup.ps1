@@ -57,12 +57,12 @@ $secret = $key.SecretText
 {%- endif %}
 {%- if exchange %}
 
-# Exchange. A line that says "already exists" was done by an earlier run and is passed over; any other error is counted.
+# Exchange. A line that says "already exists" or "already being used" was done by an earlier run and is passed over; any other error is counted.
 $wrong = [Collections.Generic.List[string]]::new()
 function Invoke-Line([scriptblock] $line) {
   try { & $line }
   catch {
-    if ("$_" -match "already exists") { Write-Host "Passed over: $_" }
+    if ("$_" -match "already (exists|being used)") { Write-Host "Passed over: $_" }
     else { $wrong.Add("$_"); Write-Host "FAILED: $line`n  $_" -ForegroundColor Red }
   }
 }

@@ -45,7 +45,9 @@ use postroom_model::mailbox::Mailbox;
 use postroom_model::outbox::Envelope;
 use postroom_model::{ConnectionId, EmailAddress, MailboxId, OutboxMessageId, SecretString, Timestamp};
 
-pub use office::{CredentialOffice, KnownCredential, MadeKey, Opening, Presented, RenewalOrder, Renewed};
+pub use office::{
+    CredentialOffice, KnownCredential, MadeKey, Opening, Presented, RenewalOrder, Renewed, WideRight,
+};
 pub use wire::Wire;
 
 /// One message to be sent.

@@ -59,6 +59,15 @@ pub struct KnownCredential {
     pub key_id: Option<String>,
 }
 
+/// A right to mail that stands for every mailbox of the tenant, whatever a scope says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WideRight {
+    /// Its value: `Mail.ReadWrite`.
+    pub value: String,
+    /// What it lets the application do, in words: `to read and change every mailbox`.
+    pub opens: String,
+}
+
 /// What trying to open a mailbox found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
@@ -127,6 +136,15 @@ pub trait CredentialOffice: Send + Sync {
         connection: &Connection,
         current: Presented<'_>,
     ) -> Result<KnownCredential, Failure>;
+
+    /// Rights to mail that the application has for the whole tenant now, each with what it lets the application do. An
+    /// office that cannot see them gives none.
+    ///
+    /// # Errors
+    /// Whatever leaves the question open.
+    async fn tenant_wide(&self, _connection: &Connection) -> Result<Vec<WideRight>, Failure> {
+        Ok(Vec::new())
+    }
 
     /// Whether the application can open this mailbox now.
     ///

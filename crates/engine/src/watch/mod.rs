@@ -3,6 +3,7 @@
 //! | module | what is watched |
 //! |---|---|
 //! | [`credentials`] | when credentials end: learned, told in time, renewed without a failed send |
+//! | [`mail`] | notices by mail |
 //! | [`expiry`] | which warning is due: a pure function |
 //! | [`renewal`] | the renewal, step by step, each written down before the next |
 //! | [`scope`] | mailboxes that the application must not be able to open |
@@ -18,6 +19,7 @@
 
 pub mod credentials;
 pub mod expiry;
+pub mod mail;
 pub mod renewal;
 pub mod scope;
 mod turn;
@@ -88,7 +90,7 @@ pub struct Notice {
 }
 
 /// Tells people. Beside the event and never instead of it: a notice that cannot be delivered is logged, and the
-/// watch goes on.
+/// watch goes on. After a kill the same notice may be told a second time.
 #[async_trait]
 pub trait Notifier: Send + Sync {
     /// Tells one notice.
@@ -218,12 +220,16 @@ impl Engine {
     ) -> Result<(), StoreError> {
         let event = Event::new(self.env.new_id(), self.env.now(), subject, kind).words(words.clone());
         self.store.append_events(vec![event]).await?;
+        self.notify(connection, kind, gravity, words).await;
+        Ok(())
+    }
+
+    async fn notify(&self, connection: &Connection, kind: EventKind, gravity: Gravity, words: String) {
         let connection_name = connection.settings.display_name().to_owned();
         let notice = Notice { connection: connection.id, connection_name, kind, gravity, words };
         if let Err(failure) = self.notifier.tell(&notice).await {
             tracing::error!(%failure, "a notice could not be delivered");
         }
-        Ok(())
     }
 
     /// The same, unless this subject has an event of this kind with these very words: for what is told once, also
@@ -241,6 +247,8 @@ impl Engine {
             let events = self.store.events(&filter, 500).await?;
             let known = |event: &Event| event.kind == kind && event.words.as_deref() == Some(&words);
             if events.iter().any(|stored| known(&stored.event)) {
+                // The kill may have come before anybody was told: a notifier knows what it told already.
+                self.notify(connection, kind, gravity, words).await;
                 return Ok(());
             }
             match events.last() {

@@ -1,5 +1,6 @@
 //! Least privilege, proved again and again: mailboxes that the application must not be able to open are tried, and
-//! one that opens is told at once. Without a list nothing is tried. Only a refusal proves anything: a mailbox that was
+//! one that opens is told at once; so is a right for the whole tenant that defeats the limit of the application. Without
+//! a list nothing is tried, without a limit no right is looked for. Only a refusal proves anything: a mailbox that was
 //! not asked, or that does not exist, is never counted as refused.
 
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use postroom_model::connection::Connection;
 use postroom_model::event::{EventKind, Subject};
 use postroom_model::{ConnectionId, EmailAddress, Timestamp};
 use postroom_store::StoreError;
-use postroom_transport::Opening;
+use postroom_transport::{CredentialOffice, Opening, WideRight};
 use serde::{Deserialize, Serialize};
 
 use super::turn::Turn;
@@ -23,6 +24,15 @@ const PREFIX: &str = "scope/";
 pub struct ScopeWatch {
     /// Mailboxes that must be refused.
     pub must_not_open: Vec<EmailAddress>,
+    /// Rights for the whole tenant that the limit of the application leaves it; none where it is not limited.
+    #[serde(default)]
+    pub wanted: Option<Vec<String>>,
+    /// Other rights to mail for the whole tenant that the last look found: they defeat the limit.
+    #[serde(default)]
+    pub leftover: Vec<String>,
+    /// Whether the last look could see the rights.
+    #[serde(default)]
+    pub rights_seen: bool,
     /// Those of them that opened when they were last asked.
     #[serde(default)]
     pub opened: Vec<EmailAddress>,
@@ -44,14 +54,20 @@ pub struct ScopeWatch {
 }
 
 impl ScopeWatch {
-    /// Whether everything is refused: yes only when every mailbox of the list was asked and refused, no when one
-    /// opens, none while that is not known.
+    /// Whether the limit holds: yes only when every mailbox of the list was asked and refused, and the rights of a
+    /// limited application were seen; no when a mailbox opens or a right defeats the limit; none while that is not known.
     pub fn held(&self) -> Option<bool> {
-        if !self.opened.is_empty() {
+        if !self.opened.is_empty() || !self.leftover.is_empty() {
             return Some(false);
         }
         let refused = self.must_not_open.iter().all(|mailbox| self.refused.contains(mailbox));
-        (self.looked_at.is_some() && !self.must_not_open.is_empty() && refused).then_some(true)
+        let seen = self.wanted.is_none() || self.rights_seen;
+        (self.looked_at.is_some() && !self.idle() && refused && seen).then_some(true)
+    }
+
+    /// Whether there is nothing to watch.
+    fn idle(&self) -> bool {
+        self.must_not_open.is_empty() && self.wanted.is_none()
     }
 }
 
@@ -75,9 +91,9 @@ pub(crate) async fn look(engine: &Engine) -> Result<Option<Timestamp>, StoreErro
     Ok(next)
 }
 
-/// When the next look is due; never without a list.
+/// When the next look is due; never without something to watch.
 fn due(engine: &Engine, watch: &ScopeWatch) -> Option<Timestamp> {
-    if watch.must_not_open.is_empty() || engine.office.is_none() {
+    if watch.idle() || engine.office.is_none() {
         return None;
     }
     let every = SignedDuration::from_mins(i64::from(engine.settings.watch.scope_minutes.max(1)));
@@ -105,9 +121,11 @@ async fn try_all(engine: &Engine, connection: &Connection) -> Result<(), StoreEr
     }
     let mut now = ScopeWatch {
         must_not_open: before.must_not_open.clone(),
+        wanted: before.wanted.clone(),
         exceeded: before.exceeded,
         ..Default::default()
     };
+    let wide = rights(office.as_ref(), connection, &before, &mut now).await;
     for mailbox in &before.must_not_open {
         let operation = format!("try to open {mailbox}");
         match limited(&operation, office.opens(connection, mailbox)).await {
@@ -136,17 +154,42 @@ async fn try_all(engine: &Engine, connection: &Connection) -> Result<(), StoreEr
             Some(now.trouble.map_or_else(|| words.clone(), |trouble| format!("{trouble}; {words}")));
     }
     now.looked_at = Some(engine.env.now());
-    tell(engine, connection, &before, &mut now).await?;
+    tell(engine, connection, &before, &mut now, &wide).await?;
     // The list may have been changed while the mailboxes were tried: then what is new was not asked yet.
     let kept = engine.scope_watch(connection.id).await?;
-    if kept.must_not_open != now.must_not_open {
+    if (&kept.must_not_open, &kept.wanted) != (&now.must_not_open, &now.wanted) {
         for answers in [&mut now.opened, &mut now.refused, &mut now.missing] {
             answers.retain(|mailbox| kept.must_not_open.contains(mailbox));
         }
         now.looked_at = None;
-        now.must_not_open = kept.must_not_open;
+        (now.must_not_open, now.wanted) = (kept.must_not_open, kept.wanted);
     }
     engine.save_scope_watch(connection.id, &now).await
+}
+
+/// Looks for rights that defeat the limit, and gives them with what they open.
+async fn rights(
+    office: &dyn CredentialOffice,
+    connection: &Connection,
+    before: &ScopeWatch,
+    now: &mut ScopeWatch,
+) -> Vec<WideRight> {
+    let Some(wanted) = &before.wanted else { return Vec::new() };
+    match limited("look at the rights of the application", office.tenant_wide(connection)).await {
+        Ok(mut wide) => {
+            wide.retain(|right| !wanted.contains(&right.value));
+            now.rights_seen = true;
+            now.leftover = wide.iter().map(|right| right.value.clone()).collect();
+            wide
+        }
+        Err(failure) => {
+            // The question stays open; what was known stays known.
+            now.trouble = Some(failure.to_string());
+            now.leftover.clone_from(&before.leftover);
+            tracing::info!(connection = %connection.id, %failure, "the rights of the application could not be seen");
+            Vec::new()
+        }
+    }
 }
 
 async fn tell(
@@ -154,8 +197,20 @@ async fn tell(
     connection: &Connection,
     before: &ScopeWatch,
     now: &mut ScopeWatch,
+    wide: &[WideRight],
 ) -> Result<(), StoreError> {
     let subject = Subject::Connection(connection.id);
+    if now.leftover.iter().any(|right| !before.leftover.contains(right)) {
+        now.exceeded = true;
+        let rights: Vec<String> =
+            wide.iter().map(|right| format!("{} ({})", right.value, right.opens)).collect();
+        let words = format!(
+            "the application is granted {} for the whole tenant, which defeats its limit. Next step: in Entra, Enterprise applications, open the application {}, Permissions, and revoke it",
+            rights.join(", "),
+            connection.settings.application_id.trim()
+        );
+        engine.announce(connection, subject.clone(), EventKind::ScopeExceeded, Gravity::Error, words).await?;
+    }
     if now.opened.iter().any(|mailbox| !before.opened.contains(mailbox)) {
         let mailboxes = listed(&now.opened);
         now.exceeded = true;
@@ -164,9 +219,14 @@ async fn tell(
         );
         return engine.announce(connection, subject, EventKind::ScopeExceeded, Gravity::Error, words).await;
     }
-    if now.held() == Some(true) && (before.exceeded || !before.opened.is_empty()) {
+    let exceeded = before.exceeded || !before.opened.is_empty() || !before.leftover.is_empty();
+    if now.held() == Some(true) && exceeded {
         now.exceeded = false;
-        let words = "every mailbox that must be refused is refused again".to_owned();
+        let words = match now.must_not_open.is_empty() {
+            true => "no right for the whole tenant defeats the limit any more",
+            false => "every mailbox that must be refused is refused again",
+        };
+        let words = words.to_owned();
         return engine.announce(connection, subject, EventKind::ScopeHeld, Gravity::Information, words).await;
     }
     Ok(())
@@ -208,6 +268,27 @@ impl Engine {
         Ok(())
     }
 
+    /// Watches the limit of an application: rights to mail for the whole tenant that are not among `wanted` are
+    /// looked for from now on. None ends that watch.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn watch_limit(
+        &self,
+        connection: ConnectionId,
+        wanted: Option<Vec<String>>,
+    ) -> Result<(), StoreError> {
+        let mut watch = self.scope_watch(connection).await?;
+        if wanted.is_none() {
+            watch.leftover.clear();
+        }
+        watch.wanted = wanted;
+        (watch.rights_seen, watch.looked_at) = (false, None);
+        self.save_scope_watch(connection, &watch).await?;
+        self.nudges.scope.notify_waiters();
+        Ok(())
+    }
+
     /// Looks now at what is due: what the worker does on its timer.
     ///
     /// # Errors
@@ -218,7 +299,7 @@ impl Engine {
 
     async fn save_scope_watch(&self, connection: ConnectionId, watch: &ScopeWatch) -> Result<(), StoreError> {
         let name = journal_of(connection);
-        let content = match watch.must_not_open.is_empty() {
+        let content = match watch.idle() {
             true => None,
             false => Some(write_journal(&name, watch)?),
         };

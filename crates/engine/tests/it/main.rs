@@ -9,6 +9,7 @@ mod house;
 mod intake;
 mod large;
 mod listening;
+mod notices;
 mod office;
 mod outbox;
 mod provider;

@@ -14,7 +14,7 @@ use postroom_model::{EmailAddress, Env, ExposeSecret, SecretString, Timestamp};
 use postroom_store::Store;
 use postroom_transport::{
     CredentialOffice, KnownCredential, MadeKey, Opening, Presented, Receipt, Reconciled, RenewalOrder,
-    Renewed, SendJob, SendNotes, SendOutcome, Sender, Source, Transports,
+    Renewed, SendJob, SendNotes, SendOutcome, Sender, Source, Transports, WideRight,
 };
 use tokio::sync::Notify;
 
@@ -70,6 +70,8 @@ pub(crate) struct Register {
     pub(crate) open: Vec<String>,
     /// Mailboxes that do not exist.
     pub(crate) missing: Vec<String>,
+    /// Rights to mail for the whole tenant.
+    pub(crate) wide: Vec<String>,
     /// Senders that were made with a secret and have not ended.
     pub(crate) senders: Vec<(String, std::sync::Weak<()>)>,
     pub(crate) sent: u32,
@@ -214,6 +216,12 @@ impl CredentialOffice for Office {
             expires_at: Some(known.ends_at),
             key_id: Some(known.key_id.clone()),
         }))
+    }
+
+    async fn tenant_wide(&self, _: &Connection) -> Result<Vec<WideRight>, Failure> {
+        let wide = self.state().wide.clone();
+        let right = |value| WideRight { value, opens: "to read every mailbox".into() };
+        Ok(wide.into_iter().map(right).collect())
     }
 
     async fn opens(&self, _: &Connection, mailbox: &EmailAddress) -> Result<Opening, Failure> {

@@ -21,14 +21,14 @@ use crate::office::{KillSwitch, Office, Signing, first, refused};
 
 const DAY: i64 = 24;
 
-struct Watched {
-    house: House,
+pub(crate) struct Watched {
+    pub(crate) house: House,
     office: Arc<Office>,
 }
 
 impl Watched {
     /// A house whose connection has a credential that ends in `days`.
-    async fn new(kind: CredentialKind, days: Option<i64>) -> Self {
+    pub(crate) async fn new(kind: CredentialKind, days: Option<i64>) -> Self {
         let house = House::new().await;
         let office = Office::new(&house.env);
         let end =
@@ -49,7 +49,7 @@ impl Watched {
         self.engine_over(self.house.store.clone(), WatchSettings::default())
     }
 
-    fn engine_over(&self, store: Arc<dyn Store>, watch: WatchSettings) -> Engine {
+    pub(crate) fn engine_over(&self, store: Arc<dyn Store>, watch: WatchSettings) -> Engine {
         // Leases outlast every jump of the clock, as in `House::engine`.
         let lease_seconds = 5 * 365 * 24 * 3_600;
         let settings = EngineSettings { idle_poll_ms: 10, lease_seconds, watch, ..EngineSettings::default() };
@@ -57,11 +57,11 @@ impl Watched {
         Engine::new(store, transports, self.house.env.clone(), settings).with_office(self.office.clone())
     }
 
-    fn pass(&self, minutes: i64) {
+    pub(crate) fn pass(&self, minutes: i64) {
         self.house.clock.advance(SignedDuration::from_mins(minutes));
     }
 
-    async fn connection(&self) -> Connection {
+    pub(crate) async fn connection(&self) -> Connection {
         self.house.store.connection(self.house.connection).await.unwrap().unwrap()
     }
 
@@ -385,6 +385,34 @@ async fn a_mailbox_that_must_be_refused_is_told_when_it_opens_and_when_it_is_ref
     // An empty list ends the watch.
     engine.must_not_open(connection, Vec::new()).await.unwrap();
     assert_eq!(look(true).await, None);
+}
+
+#[tokio::test]
+async fn a_right_for_the_whole_tenant_that_defeats_the_limit_is_told_once_and_when_it_is_gone() {
+    let watched = Watched::new(CredentialKind::ClientSecret, Some(300)).await;
+    let engine = watched.engine();
+    let connection = watched.house.connection;
+    let look = async |wide: &[&str]| {
+        watched.office.state().wide = wide.iter().map(|value| (*value).to_owned()).collect();
+        watched.pass(61);
+        engine.watch_scope().await.unwrap();
+        engine.scope_watch(connection).await.unwrap().held()
+    };
+    assert_eq!(look(&["Mail.Read"]).await, None, "nothing says that the application is limited");
+    engine.watch_limit(connection, Some(vec!["Mail.Send".into()])).await.unwrap();
+    assert_eq!(look(&["Mail.Send"]).await, Some(true));
+    for _ in 0..2 {
+        assert_eq!(look(&["Mail.Send", "Mail.Read"]).await, Some(false));
+    }
+    assert_eq!(look(&[]).await, Some(true));
+    let events = watched.house.events(Subject::Connection(connection)).await;
+    let told: Vec<_> = events.iter().filter(|one| one.event.kind.as_str().starts_with("scope")).collect();
+    let kinds: Vec<_> = told.iter().map(|one| one.event.kind.as_str()).collect();
+    assert_eq!(kinds, ["scope.exceeded", "scope.held"]);
+    let words = told[0].event.words.as_deref().unwrap();
+    assert!(words.contains("Mail.Read (to read every mailbox)") && words.contains("Next step"), "{words}");
+    engine.watch_limit(connection, None).await.unwrap();
+    assert_eq!(look(&["Mail.Read"]).await, None);
 }
 
 #[tokio::test]

@@ -57,6 +57,13 @@ const REACHING: &[(&str, &str, &str)] = &[
     (EXCHANGE, "Contacts.", "to read all contacts of every mailbox"),
 ];
 
+/// What a permission of this API, granted for the whole tenant, lets an application do with mailboxes; none where it
+/// does not reach into them.
+pub fn reaches(resource_app_id: &str, value: &str) -> Option<&'static str> {
+    let row = REACHING.iter().find(|(api, start, _)| *api == resource_app_id && value.starts_with(start));
+    row.map(|(_, _, opens)| *opens)
+}
+
 impl Registrar {
     /// Grants a permission for the whole tenant (admin consent). One that is already there is a success.
     ///
@@ -150,10 +157,8 @@ impl Registrar {
             wanted.iter().any(|one| one.resource_app_id == grant.resource_app_id && one.value == grant.value)
         };
         let reach = |grant: Grant| {
-            let found = REACHING.iter().find(|(api, beginning, _)| {
-                *api == grant.resource_app_id && grant.value.starts_with(beginning)
-            })?;
-            Some(Leftover { grant, opens: found.2 })
+            let opens = reaches(&grant.resource_app_id, &grant.value)?;
+            Some(Leftover { grant, opens })
         };
         Ok(all.into_iter().filter(|grant| !is_wanted(grant)).filter_map(reach).collect())
     }

@@ -20,6 +20,6 @@ pub(crate) use consent::plain;
 pub use consent::{ConsentAnswer, ConsentForm, RedirectPlatform, consent_url};
 pub use credentials::{ApplicationCredential, ApplicationCredentialKind, FederatedCredential};
 pub use error::{PolicyRefusal, RegisterError};
-pub use grants::{Grant, Leftover};
+pub use grants::{Grant, Leftover, reaches};
 pub use plan::{AccountType, EXCHANGE, MICROSOFT_GRAPH, Permission, Plan, TAG};
 pub use steps::{DirectoryUser, NewSecret, Organization, RegisteredApplication, Registrar, ServicePrincipal};

@@ -367,7 +367,7 @@ async fn must_not_open(
 ) -> anyhow::Result<ExitCode> {
     if addresses.is_empty() && !none {
         let watch = app.engine.scope_watch(connection.id).await?;
-        match (watch.must_not_open.is_empty(), watch.looked_at) {
+        match (watch.must_not_open.is_empty() && watch.wanted.is_none(), watch.looked_at) {
             (true, _) => {
                 output::talk("no mailbox is watched: name at least one address that must be refused");
                 return Ok(ExitCode::SUCCESS);
@@ -384,7 +384,7 @@ async fn must_not_open(
         app.engine.watch_scope().await?;
         let watch = app.engine.scope_watch(connection.id).await?;
         let asked = watch.looked_at.is_some_and(|at| at >= begun);
-        if asked || watch.must_not_open.is_empty() {
+        if asked || none {
             break watch;
         }
         if tokio::time::Instant::now() >= patience {
@@ -398,7 +398,7 @@ async fn must_not_open(
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     };
-    if watch.must_not_open.is_empty() {
+    if none {
         output::talk("no mailbox is watched any more");
         return Ok(ExitCode::SUCCESS);
     }
@@ -416,6 +416,9 @@ fn verdicts(watch: &ScopeWatch) -> ExitCode {
             () => "not found out",
         };
         output::data(format!("{mailbox}  {verdict}"));
+    }
+    for right in &watch.leftover {
+        output::data(format!("{right}  GRANTED for the whole tenant, and defeats the limit"));
     }
     if let Some(trouble) = &watch.trouble {
         output::talk(format!("at least one question stayed open: {trouble}"));

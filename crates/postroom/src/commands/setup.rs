@@ -1,6 +1,7 @@
 //! `postroom setup`: a connection from nothing, by plan. The engine is in `postroom-setup`; here are its words.
 
 mod administrator;
+mod closed;
 mod told;
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use postroom_model::connection::{Cloud, Endpoints, UnknownWord};
 use postroom_model::mailbox::MailType;
 use postroom_model::{EmailAddress, ExposeSecret};
 use postroom_setup::handover::Certificate;
-use postroom_setup::limits::{self, Names};
+use postroom_setup::limits::{self, Names, Told};
 use postroom_setup::{
     Accounts, Api, Ask, Journal, KeyKind, Limit, Line, Means, Patience, Plan, Prepared, Purpose, SetupError,
     Shell, Undone,
@@ -91,6 +92,10 @@ struct PlanArguments {
     /// A mailbox the application may open; can be given several times
     #[arg(long = "mailbox", value_name = "ADDRESS")]
     mailboxes: Vec<EmailAddress>,
+    /// A mailbox that must stay closed to the application: tried at the end and every hour from then on; can be given
+    /// several times
+    #[arg(long, value_name = "ADDRESS")]
+    must_not_open: Vec<EmailAddress>,
     /// Add the mailboxes with this type, such as customer-order; can be given several times
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<MailType>,
@@ -191,7 +196,7 @@ pub(crate) async fn run(app: &App, arguments: SetupArguments) -> anyhow::Result<
         None => set_up(app, &means, arguments).await,
         Some(SetupCommand::Undo(undo)) => take_back(app, &means, *undo).await,
         Some(SetupCommand::Script(script)) => print_script(app, &means, *script).await,
-        Some(SetupCommand::Import { line, replace }) => import(&means, line, replace).await,
+        Some(SetupCommand::Import { line, replace }) => import(app, &means, line, replace).await,
         Some(SetupCommand::Handover(handover)) => hand_over(app, &means, *handover).await,
         Some(SetupCommand::ScopeScript(scope)) => scope_script(app, *scope).await,
     }
@@ -243,6 +248,7 @@ impl PlanArguments {
         plan.limit = self.limit.unwrap_or_else(|| plan.api.default_limit());
         plan.accounts = self.accounts.unwrap_or_default();
         plan.redirect_uris.clone_from(&self.redirect_uris);
+        plan.must_not_open.clone_from(&self.must_not_open);
         plan.types = self.types.iter().copied().collect();
         plan.tenant.clone_from(&self.tenant);
         let kind = if self.secret { KeyKind::Secret } else { KeyKind::Certificate };
@@ -263,7 +269,11 @@ impl PlanArguments {
 }
 
 async fn set_up(app: &App, means: &Means<'_>, arguments: SetupArguments) -> anyhow::Result<ExitCode> {
-    let (plan, earlier) = postroom_setup::reconcile(&arguments.plan.plan(app), app.store.as_ref()).await?;
+    let (mut plan, earlier) =
+        postroom_setup::reconcile(&arguments.plan.plan(app), app.store.as_ref()).await?;
+    if plan.limit != Limit::None && plan.must_not_open.is_empty() && !arguments.yes && !arguments.dry_run {
+        plan.must_not_open.extend(told::closed_mailbox()?);
+    }
     let problems = plan.validate(earlier.as_ref().map_or(app.env.now(), |earlier| earlier.began_at));
     super::connection::show(&problems);
     if problems.blocks() {
@@ -299,7 +309,8 @@ async fn set_up(app: &App, means: &Means<'_>, arguments: SetupArguments) -> anyh
         }
     };
     app.engine.nudge();
-    told::outcome(&outcome, arguments.json)
+    let ended = told::outcome(&outcome, arguments.json)?;
+    closed::watch(app, &outcome, ended).await
 }
 
 async fn take_back(app: &App, means: &Means<'_>, undo: UndoArguments) -> anyhow::Result<ExitCode> {
@@ -329,22 +340,23 @@ async fn take_back(app: &App, means: &Means<'_>, undo: UndoArguments) -> anyhow:
 
 async fn print_script(app: &App, means: &Means<'_>, arguments: ScriptArguments) -> anyhow::Result<ExitCode> {
     // What is taken back was planned before; nothing new is prepared for it.
-    let (plan, certificate) = if arguments.undo {
-        (postroom_setup::undo::journal_of(&arguments.plan.connection, means).await?.plan, None)
+    let (journal, certificate) = if arguments.undo {
+        (postroom_setup::undo::journal_of(&arguments.plan.connection, means).await?, None)
     } else {
         let plan = arguments.plan.plan(app);
         usable(&plan, arguments.plan.grant_unused)?;
-        let Prepared { plan, certificate } = postroom_setup::prepare(&plan, means).await?;
-        (plan, certificate)
+        let Prepared { journal, certificate } = postroom_setup::prepare(&plan, means).await?;
+        (journal, certificate)
     };
+    let plan = if arguments.undo { journal.left_in_exchange() } else { journal.plan.clone() };
     let der = certificate.as_ref().map(|certificate| certificate.certificate_der());
     let purpose = if arguments.undo { Purpose::Undo } else { Purpose::Make };
-    let ask = Ask { shell: arguments.shell, purpose, certificate: der, unlisted: None };
+    let ask = Ask { shell: arguments.shell, purpose, certificate: der, unlisted: None, told: journal.told() };
     output::data(postroom_setup::script(&plan, &app.env, ask)?.trim_end());
     Ok(ExitCode::SUCCESS)
 }
 
-async fn import(means: &Means<'_>, line: String, replace: bool) -> anyhow::Result<ExitCode> {
+async fn import(app: &App, means: &Means<'_>, line: String, replace: bool) -> anyhow::Result<ExitCode> {
     let typed = line != "-";
     let line = if typed { line.into() } else { read_secret(std::path::Path::new("-"))? };
     let line = Line::parse(line.expose_secret())?;
@@ -353,19 +365,20 @@ async fn import(means: &Means<'_>, line: String, replace: bool) -> anyhow::Resul
         return Err(UsageError(words.to_owned()).into());
     }
     let outcome = postroom_setup::import(&line, replace, means, &mut told::progress(false)).await?;
-    told::outcome(&outcome, false)
+    let ended = told::outcome(&outcome, false)?;
+    closed::watch(app, &outcome, ended).await
 }
 
 async fn hand_over(app: &App, means: &Means<'_>, arguments: HandoverArguments) -> anyhow::Result<ExitCode> {
     let plan = arguments.plan.plan(app);
     usable(&plan, arguments.plan.grant_unused)?;
-    let Prepared { plan, certificate } = postroom_setup::prepare(&plan, means).await?;
+    let Prepared { journal, certificate } = postroom_setup::prepare(&plan, means).await?;
     let pem = certificate.as_ref().map(|certificate| certificate.certificate_pem());
     let halves = certificate
         .as_ref()
         .zip(pem.as_deref())
         .map(|(certificate, pem)| Certificate { der: certificate.certificate_der(), pem });
-    let page = postroom_setup::handover(&plan, &app.env, halves)?;
+    let page = postroom_setup::handover(&journal.plan, journal.told(), &app.env, halves)?;
     match arguments.out {
         Some(path) => {
             std::fs::write(&path, page).with_context(|| format!("write {}", path.display()))?;
@@ -385,19 +398,23 @@ async fn scope_script(app: &App, arguments: ScopeArguments) -> anyhow::Result<Ex
     let names = given
         .or_else(|| journal.as_ref().and_then(Journal::names))
         .ok_or_else(|| SetupError::Unknown { name: fresh.connection.clone() })?;
-    let (plan, applied, began) = match journal {
+    let told = journal.as_ref().map_or(Told::Nothing, Journal::told);
+    let (plan, began) = match &journal {
         Some(journal) => {
-            let plan = if arguments.undo { journal.left_in_exchange() } else { journal.plan };
-            (arguments.plan.over(plan), journal.applied, journal.began_at)
+            let plan = if arguments.undo { journal.left_in_exchange() } else { journal.plan.clone() };
+            (arguments.plan.over(plan), journal.began_at)
         }
-        None => (fresh, None, app.env.now()),
+        None => (fresh, app.env.now()),
     };
     plan.validate(began)
         .into_result()
         .map_err(|problems| SetupError::Plan { connection: plan.connection.clone(), problems })?;
     let lines = match arguments.undo {
         true => limits::undo(&plan, &names),
-        false => limits::lines(&plan, &names, applied.as_deref(), arguments.unlisted.as_ref()),
+        false => {
+            let unlisted = arguments.unlisted.as_ref().or(plan.must_not_open.first());
+            limits::lines(&plan, &names, told, unlisted)
+        }
     };
     for line in lines {
         output::data(line);

@@ -67,6 +67,7 @@ const CMDLETS: &[Known] = &[
     cmdlet("Add-DistributionGroupMember", &["Identity", "Member"], &["BypassSecurityGroupManagerCheck"]),
     cmdlet("Remove-DistributionGroupMember", &["Identity", "Member"], &["BypassSecurityGroupManagerCheck"]),
     cmdlet("Get-DistributionGroupMember", &["Identity"], &[]),
+    cmdlet("Update-DistributionGroupMember", &["Identity", "Members"], &["BypassSecurityGroupManagerCheck"]),
     cmdlet("New-ApplicationAccessPolicy", &["AppId", "PolicyScopeGroupId", "AccessRight"], &["Description"]),
     cmdlet("Get-ApplicationAccessPolicy", &[], &["Identity"]),
     cmdlet("Test-ApplicationAccessPolicy", &["Identity", "AppId"], &[]),
@@ -100,6 +101,14 @@ const COMMON: &[&str] = &["Confirm", "ErrorAction", "WhatIf", "Verbose", "Warnin
 
 /// Whether cmdlet and parameters are known; the sentence says which is not.
 pub(super) fn known(command: &Command) -> Result<(), String> {
+    if let Some(pipe) = &command.pipe {
+        takes(&pipe.then, true)?;
+    }
+    takes(command, false)
+}
+
+/// `given` says that the identity comes down a pipe.
+fn takes(command: &Command, given: bool) -> Result<(), String> {
     if command.cmdlet.is_empty() {
         return Ok(());
     }
@@ -120,13 +129,25 @@ pub(super) fn known(command: &Command) -> Result<(), String> {
     // The deprecated name of `-ObjectId` still stands in older scripts.
     let missing =
         missing.filter(|name| **name != "ObjectId" || !command.names().any(|have| have == "ServiceId"));
+    let missing = missing.filter(|name| !(given && **name == "Identity"));
     missing.map_or(Ok(()), |name| {
         Err(format!("{} cannot be run because the parameter '{name}' is missing.", known.name))
     })
 }
 
+/// Runs one command, and what it is piped into once for each object that passes the filter.
+pub(super) async fn run_through(tenant: &Tenant, db: &mut SqliteConnection, command: &Filled) -> Output {
+    let found = run(tenant, db, command).await?;
+    let Some(pipe) = &command.pipe else { return Ok(found) };
+    let mut output = Vec::new();
+    for then in found.iter().filter_map(|object| pipe.for_object(object)) {
+        output.extend(run(tenant, db, &then).await?);
+    }
+    Ok(output)
+}
+
 /// Runs one command.
-pub(super) async fn run(tenant: &Tenant, db: &mut SqliteConnection, command: &Filled) -> Output {
+async fn run(tenant: &Tenant, db: &mut SqliteConnection, command: &Filled) -> Output {
     if command.get("WhatIf").is_some_and(|value| value != "false") {
         return Ok(Vec::new());
     }
@@ -144,6 +165,7 @@ pub(super) async fn run(tenant: &Tenant, db: &mut SqliteConnection, command: &Fi
             Ok(Vec::new())
         }
         "add-distributiongroupmember" | "remove-distributiongroupmember" => member(db, command).await,
+        "update-distributiongroupmember" => set_members(db, command).await,
         "get-distributiongroupmember" => members(db, command).await,
         "add-mailboxpermission" | "add-recipientpermission" => permit(db, command).await,
         "get-mailboxpermission" => permissions(db, command).await,
@@ -274,6 +296,17 @@ async fn member(db: &mut SqliteConnection, command: &Filled) -> Output {
         (0, false) => said(format!("The recipient '{address}' isn't a member of the group '{name}'.")),
         _ => Ok(Vec::new()),
     }
+}
+
+/// The list as a whole: who is not in it leaves.
+async fn set_members(db: &mut SqliteConnection, command: &Filled) -> Output {
+    let name = group(db, need(command, "Identity")?).await?;
+    sqlx::query("DELETE FROM group_member WHERE name = ?").bind(&name).execute(&mut *db).await?;
+    for member in need(command, "Members")?.split(',').map(str::trim).filter(|member| !member.is_empty()) {
+        let (id, _) = mailbox(db, member).await?;
+        join(db, &name, &id).await?;
+    }
+    Ok(Vec::new())
 }
 
 async fn members(db: &mut SqliteConnection, command: &Filled) -> Output {

@@ -55,7 +55,7 @@ pub(crate) async fn run(tenant: &Tenant, call: &Call) -> Answer {
             Err(what) => return Ok(fail(line, &what, &results)),
         };
         let mut tx = tenant.begin().await?;
-        let output = match cmdlets::run(tenant, &mut tx, &filled).await {
+        let output = match cmdlets::run_through(tenant, &mut tx, &filled).await {
             Ok(output) => output,
             Err(cmdlets::Failure::Said(what)) => return Ok(fail(line, &what, &results)),
             Err(cmdlets::Failure::Database(error)) => return Err(error.into()),

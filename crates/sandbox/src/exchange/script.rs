@@ -1,5 +1,6 @@
 //! The part of PowerShell that administrators paste: one cmdlet a line with named parameters, variables, comments,
-//! and lines that go on after a backtick. Everything else is refused by its line.
+//! and lines that go on after a backtick; and the one pipeline that removes what was found,
+//! `Get-X … | Where-Object { $_.Property -eq 'value' } | Remove-X …`. Everything else is refused by its line.
 
 use serde_json::{Map, Value};
 
@@ -30,6 +31,39 @@ pub(super) struct Command {
     into: Option<String>,
     text: Word,
     parameters: Vec<(String, Word)>,
+    /// What the objects it gives are filtered by and handed to.
+    pub(super) pipe: Option<Pipe>,
+}
+
+/// `| Where-Object { $_.Property -eq 'value' } | Verb-Noun …`: the command at the end runs once for each object whose
+/// property has the value, with the object as its identity.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    property: String,
+    value: Word,
+    pub(super) then: Box<Command>,
+}
+
+/// A pipe with its variables filled in.
+#[derive(Debug)]
+pub(super) struct FilledPipe {
+    property: String,
+    value: String,
+    then: Filled,
+}
+
+impl FilledPipe {
+    /// The command at the end for this object; none where the filter leaves it out. `-eq` does not tell case.
+    pub(super) fn for_object(&self, object: &Value) -> Option<Filled> {
+        let map = object.as_object()?;
+        let found = map.iter().find(|(key, _)| key.eq_ignore_ascii_case(&self.property))?;
+        let fits = found.1.as_str().is_some_and(|text| text.eq_ignore_ascii_case(&self.value));
+        let identity = map.get("Identity").and_then(Value::as_str).filter(|_| fits)?;
+        let mut parameters = vec![("Identity".to_owned(), identity.to_owned())];
+        parameters.extend(self.then.parameters.iter().cloned());
+        let cmdlet = self.then.cmdlet.clone();
+        Some(Filled { cmdlet, into: None, text: String::new(), parameters, pipe: None })
+    }
 }
 
 /// A command with its variables filled in.
@@ -40,6 +74,7 @@ pub(super) struct Filled {
     /// The text of an assignment.
     pub(super) text: String,
     parameters: Vec<(String, String)>,
+    pub(super) pipe: Option<Box<FilledPipe>>,
 }
 
 impl Filled {
@@ -61,7 +96,15 @@ impl Command {
         for (name, word) in self.parameters {
             parameters.push((name, fill(&word, variables)?));
         }
-        Ok(Filled { cmdlet: self.cmdlet, into: self.into, text: fill(&self.text, variables)?, parameters })
+        let pipe = match self.pipe {
+            Some(Pipe { property, value, then }) => {
+                let (value, then) = (fill(&value, variables)?, then.filled(variables)?);
+                Some(Box::new(FilledPipe { property, value, then }))
+            }
+            None => None,
+        };
+        let text = fill(&self.text, variables)?;
+        Ok(Filled { cmdlet: self.cmdlet, into: self.into, text, parameters, pipe })
     }
 }
 
@@ -147,6 +190,10 @@ enum Token {
     Equals,
     Comma,
     Pipe,
+    Open,
+    Close,
+    /// `$_.Property`, the object that comes down a pipe.
+    Object(String),
 }
 
 /// Takes a line apart.
@@ -159,6 +206,8 @@ fn tokens(line: &str) -> Result<Vec<Token>, String> {
             '=' => Some(Token::Equals),
             ',' => Some(Token::Comma),
             '|' => Some(Token::Pipe),
+            '{' => Some(Token::Open),
+            '}' => Some(Token::Close),
             _ => None,
         };
         if let Some(token) = single {
@@ -166,7 +215,14 @@ fn tokens(line: &str) -> Result<Vec<Token>, String> {
             rest = rest[1..].trim_start();
             continue;
         }
-        if ";(){}&<>@[]".contains(first) {
+        if let Some(tail) = rest.strip_prefix("$_.") {
+            let end = tail.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tail.len());
+            let (property, tail) = tail.split_at(end);
+            out.push(Token::Object(property.to_owned()));
+            rest = tail.trim_start();
+            continue;
+        }
+        if ";()&<>@[]".contains(first) {
             return Err(format!("'{first}' is not understood here."));
         }
         let name = rest.strip_prefix('-').map(|tail| {
@@ -284,8 +340,14 @@ fn command(line: usize, tokens: Vec<Token>) -> Result<Option<Command>, String> {
     let mut tokens = tokens.into_iter().peekable();
     let Some(first) = tokens.next() else { return Ok(None) };
     let Token::Word(mut head) = first else { return Err("A command begins with its name.".to_owned()) };
-    let mut command =
-        Command { line, cmdlet: String::new(), into: None, text: Word::new(), parameters: Vec::new() };
+    let mut command = Command {
+        line,
+        cmdlet: String::new(),
+        into: None,
+        text: Word::new(),
+        parameters: Vec::new(),
+        pipe: None,
+    };
     if let [Piece::Variable(name, None)] = head.as_slice() {
         command.into = Some(name.clone());
         match (tokens.next(), tokens.next()) {
@@ -321,21 +383,45 @@ fn command(line: usize, tokens: Vec<Token>) -> Result<Option<Command>, String> {
                 }
                 command.parameters.push((name, value));
             }
-            // Only what shapes the print may follow.
-            Token::Pipe => {
-                let shape = match tokens.next() {
-                    Some(Token::Word(word)) => word,
-                    _ => Word::new(),
-                };
-                let known = ["Format-Table", "Format-List", "Out-Null", "ft", "fl"];
-                let fits = matches!(shape.as_slice(), [Piece::Text(name)]
-                    if known.iter().any(|known| known.eq_ignore_ascii_case(name)));
-                return if fits { Ok(Some(command)) } else { Err("This pipe is not understood.".to_owned()) };
-            }
+            Token::Pipe => return piped(command, tokens.collect()).map(Some),
             _ => return Err(format!("{} takes its values by name.", command.cmdlet)),
         }
     }
     Ok(Some(command))
+}
+
+/// What follows the first bar: what shapes the print, or the filter and the removal.
+fn piped(mut command: Command, tokens: Vec<Token>) -> Result<Command, String> {
+    let mut tokens = tokens.into_iter();
+    let misunderstood = || "This pipe is not understood.".to_owned();
+    let named = |token: Option<Token>| match token {
+        Some(Token::Word(word)) => match word.as_slice() {
+            [Piece::Text(name)] => Some(name.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let name = named(tokens.next()).ok_or_else(misunderstood)?;
+    let shapes = ["Format-Table", "Format-List", "Out-Null", "ft", "fl"];
+    if shapes.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+        return Ok(command);
+    }
+    let by = |text: &str| Token::Parameter(text.to_owned());
+    let opens = name.eq_ignore_ascii_case("Where-Object") && tokens.next() == Some(Token::Open);
+    let Some(Token::Object(property)) = tokens.next().filter(|_| opens) else { return Err(misunderstood()) };
+    if property.is_empty() || tokens.next() != Some(by("eq")) {
+        return Err(misunderstood());
+    }
+    let Some(Token::Word(value)) = tokens.next() else { return Err(misunderstood()) };
+    if (tokens.next(), tokens.next()) != (Some(Token::Close), Some(Token::Pipe)) {
+        return Err(misunderstood());
+    }
+    let rest: Vec<Token> = tokens.collect();
+    let ends = !rest.contains(&Token::Pipe);
+    let then = self::command(command.line, rest)?.filter(|then| ends && then.into.is_none());
+    let then = Box::new(then.ok_or_else(misunderstood)?);
+    command.pipe = Some(Pipe { property, value, then });
+    Ok(command)
 }
 
 /// `Verb-Noun`.
@@ -371,6 +457,10 @@ mod tests {
             ("Get-It positional", 1),
             ("Get-It -Name \"open", 1),
             ("Get-It | Remove-It", 1),
+            ("Get-It | Where-Object { $_.A -like 'x' } | Remove-It", 1),
+            ("Get-It | Where-Object { $_.A -eq 'x' }", 1),
+            ("Get-It | Where-Object { $_.A -eq 'x' -or $_.B -eq 'y' } | Remove-It", 1),
+            ("Get-It | Where-Object { $_.A -eq 'x' } | Remove-It | Out-Null", 1),
             ("$x = Get-It; Get-It", 1),
         ] {
             assert_eq!(read(text).unwrap_err().line, line, "{text}");

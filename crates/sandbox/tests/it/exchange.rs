@@ -100,6 +100,23 @@ async fn an_access_policy_cuts_a_tenant_wide_grant() {
     );
     ran(&world, &deny).await;
     assert_eq!(read(&world, &token, "orders").await.0, 403);
+
+    // The pipeline that takes an application's policies back takes no other's.
+    let other = "11111111-2222-4333-8444-555555555555";
+    let theirs = format!(
+        "New-ApplicationAccessPolicy -AppId {other} -PolicyScopeGroupId Allowed -AccessRight RestrictAccess"
+    );
+    ran(&world, &theirs).await;
+    let remove = format!(
+        "Get-ApplicationAccessPolicy | Where-Object {{ $_.AppId -eq '{}' }} | Remove-ApplicationAccessPolicy -Confirm:$false",
+        app.id
+    );
+    ran(&world, &remove).await;
+    let left = snapshot(&world).await["applicationAccessPolicies"].clone();
+    assert_eq!((left.as_array().unwrap().len(), &left[0]["appId"]), (1, &json!(other)));
+    ran(&world, "Update-DistributionGroupMember -Identity Allowed -Members hr@contoso.example").await;
+    let members = snapshot(&world).await["distributionGroups"][0]["members"].clone();
+    assert_eq!(members, json!(["hr@contoso.example"]));
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use postroom_entra::register::{ApplicationCredentialKind, Patience, RegisteredApplication, Registrar};
+use postroom_entra::register::{
+    ApplicationCredentialKind, EXCHANGE, MICROSOFT_GRAPH, Patience, RegisteredApplication, Registrar, reaches,
+};
 use postroom_entra::{CertificateCredential, TokenClient};
 use postroom_graph::GraphClient;
 use postroom_model::connection::{Connection, ConnectionKind};
@@ -17,7 +19,9 @@ use postroom_model::{EmailAddress, ExposeSecret, SecretString, Timestamp};
 
 use super::GraphSource;
 use crate::wire::{Wire, expected, hold};
-use crate::{CredentialOffice, KnownCredential, MadeKey, Opening, Presented, RenewalOrder, Renewed, Source};
+use crate::{
+    CredentialOffice, KnownCredential, MadeKey, Opening, Presented, RenewalOrder, Renewed, Source, WideRight,
+};
 
 /// How long a certificate lasts that is made here. Public baselines ask for at most a year.
 const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
@@ -298,6 +302,36 @@ impl CredentialOffice for Wire {
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    async fn tenant_wide(&self, connection: &Connection) -> Result<Vec<WideRight>, Failure> {
+        // A kept token shows the rights of an hour ago.
+        let tokens = Arc::new(TokenClient::new(self.http.clone(), self.env.clone()));
+        let mut request = self.token_request(&connection.settings, self.secret(connection).await?)?;
+        let operation = format!("sign in for {}", connection.settings.display_name());
+        let mut found = Vec::new();
+        let scopes = [
+            (MICROSOFT_GRAPH, connection.settings.cloud.endpoints().graph_scope()),
+            (EXCHANGE, connection.settings.cloud.exchange_scope()),
+        ];
+        for (api, scope) in scopes {
+            request.scope = scope;
+            let token = match tokens.token(&request).await {
+                Ok(token) => token,
+                // Many applications have nothing to do with Exchange's own API; then nothing is granted there.
+                Err(error) if api == EXCHANGE => {
+                    tracing::debug!(%error, "no token for Exchange, so no right there is seen");
+                    continue;
+                }
+                Err(error) => return Err(error.failure(&operation)),
+            };
+            for value in token.claims().map(|claims| claims.roles).unwrap_or_default() {
+                if let Some(opens) = reaches(api, &value) {
+                    found.push(WideRight { value, opens: opens.to_owned() });
+                }
+            }
+        }
+        Ok(found)
     }
 
     async fn opens(&self, connection: &Connection, mailbox: &EmailAddress) -> Result<Opening, Failure> {

@@ -3,6 +3,8 @@
 use axum::extract::State;
 use axum::response::Html;
 use postroom_engine::watch::expiry::{self, days_left};
+use postroom_engine::watch::scope::ScopeWatch;
+use postroom_model::EmailAddress;
 use postroom_model::credential::CredentialState;
 use postroom_model::mailbox::{Mailbox, MailboxState};
 use postroom_model::outbox::OutboxState;
@@ -97,13 +99,30 @@ async fn credentials(app: &App, user: &SignedIn, items: &mut Vec<Value>) -> Resu
             items.push(item(grave, &sentence, trouble.as_deref(), link, action));
         }
         let scope = app.engine.scope_watch(connection.id).await?;
-        if scope.held() == Some(false) {
-            let opened = scope.opened.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let sentence = format!("{name} can open {opened}, and must not.");
-            items.push(item(true, &sentence, None, "", ""));
-        }
+        scope_items(name, &scope, items);
     }
     Ok(())
+}
+
+/// What the watch over the limit of an application found.
+fn scope_items(name: &str, scope: &ScopeWatch, items: &mut Vec<Value>) {
+    let list = |all: &[EmailAddress]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if !scope.opened.is_empty() {
+        let sentence = format!("{name} can open {}, and must not.", list(&scope.opened));
+        items.push(item(true, &sentence, None, "", ""));
+    }
+    if !scope.leftover.is_empty() {
+        let rights = scope.leftover.join(", ");
+        let sentence = format!("{name} is granted {rights} for the whole tenant, which defeats its limit.");
+        let detail = "Revoke it in Entra, Enterprise applications, Permissions.";
+        items.push(item(true, &sentence, Some(detail), "", ""));
+    }
+    if !scope.missing.is_empty() {
+        let missing = list(&scope.missing);
+        let sentence = format!("{missing} is to be refused to {name}, and there is no such mailbox.");
+        let detail = "Nothing is proved by it: name a mailbox that exists and must stay closed.";
+        items.push(item(false, &sentence, Some(detail), "", ""));
+    }
 }
 
 /// Failing mailboxes: all of them for those who can mend them, else those the user reads.

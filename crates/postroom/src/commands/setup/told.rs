@@ -31,6 +31,23 @@ pub(super) fn confirm(yes: bool) -> anyhow::Result<()> {
     if answer.trim() == "yes" { Ok(()) } else { Err(UsageError("nothing was changed".to_owned()).into()) }
 }
 
+/// Asks for a mailbox that must stay closed. Without a terminal nobody can answer, and none is named.
+pub(super) fn closed_mailbox() -> anyhow::Result<Option<EmailAddress>> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Ok(None);
+    }
+    output::talk(
+        "Name a mailbox that must stay closed to the application, to prove the limit (Enter: none):",
+    );
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    match answer.trim() {
+        "" => Ok(None),
+        named => Ok(Some(named.parse().map_err(|error| UsageError(format!("{named}: {error}")))?)),
+    }
+}
+
 /// Tells each step. Lines for Exchange are data, unless the data is JSON.
 pub(super) fn progress(json: bool) -> impl FnMut(Progress) + Send {
     move |progress| match progress {
@@ -68,7 +85,7 @@ fn span(time: SignedDuration) -> String {
 /// What an earlier run has made, and what it has left to do.
 pub(super) fn earlier(journal: Option<&Journal>, plan: &Plan) {
     let Some(journal) = journal else { return };
-    let now = Journal { plan: plan.clone(), ..journal.clone() };
+    let now = journal.planned_as(plan);
     for (head, all) in [("there already:", now.exists()), ("left to do:", now.left())] {
         if !all.is_empty() {
             output::talk(head);
@@ -77,8 +94,7 @@ pub(super) fn earlier(journal: Option<&Journal>, plan: &Plan) {
             output::talk(format!("  {what}"));
         }
     }
-    let stays = |one: &&EmailAddress| plan.mailboxes.contains(one);
-    for leaves in journal.applied.iter().flatten().filter(|one| !stays(one)) {
+    for leaves in now.leaving() {
         output::talk(format!("leaves: mailbox {leaves}"));
     }
 }
