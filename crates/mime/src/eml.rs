@@ -147,4 +147,12 @@ mod tests {
             "attachment; filename=\"Gr__e 1.eml\"; filename*=UTF-8''Gr%C3%B6%C3%9Fe%201.eml"
         );
     }
+
+    #[test]
+    fn a_file_name_cannot_leave_its_header() {
+        let text = content_disposition("..\"; x=\r\nSet-Cookie: a=b ü.pdf");
+        assert!(text.is_ascii() && !text.contains(['\r', '\n']), "{text}");
+        assert_eq!(text.matches('"').count(), 2, "{text}");
+        assert!(text.starts_with("attachment; filename=\"_; x="), "{text}");
+    }
 }

@@ -1,21 +1,20 @@
 //! The fields of a connection as a form, shared by the outgoing and the incoming settings: from what is stored, from
-//! what was posted, to what the templates show. A secret goes in and never comes out.
+//! what was posted, to what the templates show (`shown`). A secret goes in and never comes out.
+
+mod shown;
 
 use postroom_model::connection::{
     AuthenticationFlow, Cloud, Connection, ConnectionKind, ConnectionSettings, Endpoints, SecretField,
-    TlsMode,
 };
-use postroom_model::credential::{Credential, CredentialKind, CredentialState};
+use postroom_model::credential::{Credential, CredentialState};
 use postroom_model::{Problems, SecretString, Timestamp};
 use postroom_store::{NewCredential, Store, StoreError};
-use serde_json::{Value, json};
 use url::Url;
 
 use crate::fields::Fields;
-use crate::shown;
 
 /// Fields that a problem can be shown at.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 18] = [
     "name",
     "server",
     "port",
@@ -30,6 +29,10 @@ const FIELDS: [&str; 14] = [
     "max_size_mb",
     "authority",
     "graph",
+    "exchange",
+    "api",
+    "accept_plain",
+    "when_unknown",
 ];
 
 /// A connection as it stands in a form.
@@ -56,12 +59,17 @@ struct Raw {
     max_size_mb: String,
     authority: String,
     graph: String,
+    exchange: String,
 }
 
 impl Raw {
     fn of(settings: &ConnectionSettings) -> Self {
-        let (authority, graph) = match &settings.cloud {
-            Cloud::Custom(endpoints) => (endpoints.authority.to_string(), endpoints.graph.to_string()),
+        let (authority, graph, exchange) = match &settings.cloud {
+            Cloud::Custom(endpoints) => (
+                endpoints.authority.to_string(),
+                endpoints.graph.to_string(),
+                endpoints.exchange.as_ref().map(Url::to_string).unwrap_or_default(),
+            ),
             _ => Default::default(),
         };
         Self {
@@ -71,6 +79,7 @@ impl Raw {
             max_size_mb: settings.max_size_mb.to_string(),
             authority,
             graph,
+            exchange,
         }
     }
 }
@@ -124,11 +133,13 @@ impl ConnectionForm {
                 text.clone_into(place);
             }
         }
-        if let Some(flow) = fields.find("flow").and_then(|text| text.parse().ok()) {
-            settings.flow = flow;
-        }
-        if let Some(tls) = fields.find("tls").and_then(|text| text.parse().ok()) {
-            settings.tls = tls;
+        choose(fields, "flow", &mut settings.flow);
+        choose(fields, "tls", &mut settings.tls);
+        choose(fields, "api", &mut settings.api);
+        choose(fields, "when_unknown", &mut settings.when_unknown);
+        // A check box that is not ticked is not sent, so the form says whether it asked.
+        if fields.find("accept_plain_asked").is_some() {
+            settings.accept_plain = fields.find("accept_plain").is_some();
         }
     }
 
@@ -200,6 +211,9 @@ impl ConnectionForm {
     fn read_endpoints(&mut self, fields: &Fields) -> Cloud {
         fields.get("authority").clone_into(&mut self.raw.authority);
         fields.get("graph").clone_into(&mut self.raw.graph);
+        if let Some(text) = fields.find("exchange") {
+            text.clone_into(&mut self.raw.exchange);
+        }
         let defaults = Cloud::Worldwide.endpoints();
         let mut read = |field: &str, label: &str, default: Url| match fields.get(field).trim().parse::<Url>()
         {
@@ -211,24 +225,37 @@ impl ConnectionForm {
         };
         let authority = read("authority", "Sign-in address", defaults.authority);
         let graph = read("graph", "Graph address", defaults.graph);
-        Cloud::Custom(Endpoints { authority, graph, exchange: None })
+        let exchange = match self.raw.exchange.trim() {
+            "" => None,
+            text => match text.parse::<Url>() {
+                Ok(url) if url.has_host() => Some(url),
+                _ => {
+                    let message = "Exchange address is not an address such as https://mail.contoso.example";
+                    self.unread.error("exchange", message);
+                    None
+                }
+            },
+        };
+        Cloud::Custom(Endpoints { authority, graph, exchange })
     }
 
     /// Which input takes the secret: `password` (row 17) or `client_secret` (row 23).
     fn secret_input(&self) -> &'static str {
-        if self.needs_application() && self.settings.flow != AuthenticationFlow::Password {
-            "client_secret"
-        } else {
-            "password"
-        }
+        if self.needs_application() && !self.needs_password() { "client_secret" } else { "password" }
     }
 
     fn needs_application(&self) -> bool {
-        self.settings.kind == ConnectionKind::ExchangeOnline
+        self.settings.uses_entra()
     }
 
+    /// Whether a user's password is what it signs in with.
+    fn needs_password(&self) -> bool {
+        self.settings.flow == AuthenticationFlow::Password || !self.needs_application()
+    }
+
+    /// IMAP and SMTP name the mailbox that a token is used for, too; without it, it is that of the account or sender.
     fn needs_user_name(&self) -> bool {
-        !self.needs_application() || self.settings.flow == AuthenticationFlow::Password
+        self.settings.kind != ConnectionKind::ExchangeOnline || self.needs_password()
     }
 
     /// Whether the stored secret is used when none is typed.
@@ -279,87 +306,18 @@ impl ConnectionForm {
     pub(crate) fn new_credential(&self) -> Option<NewCredential> {
         let secret = self.typed.clone()?;
         Some(NewCredential {
-            kind: credential_kind(&self.settings),
+            kind: self.settings.credential_kind(),
             secret,
             expires_at: self.expires_at(),
             key_id: None,
         })
     }
-
-    /// For the templates. No secret is in it: only whether one is stored.
-    pub(crate) fn shown(&self) -> Value {
-        let settings = &self.settings;
-        let problems = self.problems();
-        let secret_input = self.secret_input();
-        let target = |field: &str| if field == "secret" { secret_input.to_owned() } else { field.to_owned() };
-        let options = |list: &[(&str, &str)], chosen: &str| -> Value {
-            list.iter()
-                .map(|(value, label)| json!({ "value": value, "label": label, "chosen": *value == chosen }))
-                .collect()
-        };
-        json!({
-            "kind": settings.kind.as_str(),
-            "name": settings.name,
-            "server": settings.server,
-            "port": self.raw.port,
-            "standard_port": ConnectionSettings { port: 0, ..settings.clone() }.effective_port(),
-            "polling_interval": self.raw.polling_interval,
-            "max_size_mb": self.raw.max_size_mb,
-            "user_name": settings.user_name,
-            "application_id": settings.application_id,
-            "tenant_id": settings.tenant_id,
-            "authority": self.raw.authority,
-            "graph": self.raw.graph,
-            "custom_cloud": matches!(settings.cloud, Cloud::Custom(_)),
-            "other_cloud": settings.cloud != Cloud::Worldwide,
-            "flow": settings.flow.as_str(),
-            "flow_label": settings.flow.label(),
-            "flows": options(&AuthenticationFlow::ALL.map(|flow| (flow.as_str(), flow.label())), settings.flow.as_str()),
-            "tls_modes": options(&TlsMode::ALL.map(|mode| (mode.as_str(), mode.label())), settings.tls.as_str()),
-            "clouds": options(&CLOUDS, cloud_name(&settings.cloud)),
-            "kinds": options(
-                &[ConnectionKind::Exchange, ConnectionKind::Imap, ConnectionKind::ExchangeOnline]
-                    .map(|kind| (kind.as_str(), kind.label())),
-                settings.kind.as_str(),
-            ),
-            "has_application": self.needs_application(),
-            "has_user_name": self.needs_user_name(),
-            "has_client_secret": secret_input == "client_secret",
-            "has_tls": matches!(settings.kind, ConnectionKind::Smtp | ConnectionKind::Imap),
-            "stored": self.may_reuse_secret(),
-            "asks_for_expiry": self.asks_for_expiry(),
-            "secret_expires": self.raw.secret_expires,
-            // Said where the secret is asked for again although one is stored.
-            "retype": self.has_secret && !self.may_reuse_secret() && self.typed.is_none(),
-            "problems": shown::problems(&problems, &FIELDS, target),
-        })
-    }
 }
 
-const CLOUDS: [(&str, &str); 5] = [
-    ("worldwide", "Worldwide"),
-    ("us-government", "US Government (GCC High)"),
-    ("us-government-dod", "US Government (DoD)"),
-    ("china", "China (21Vianet)"),
-    ("custom", "Own addresses"),
-];
-
-fn cloud_name(cloud: &Cloud) -> &'static str {
-    match cloud {
-        Cloud::Worldwide => "worldwide",
-        Cloud::UsGovernment => "us-government",
-        Cloud::UsGovernmentDod => "us-government-dod",
-        Cloud::China => "china",
-        Cloud::Custom(_) => "custom",
-    }
-}
-
-fn credential_kind(settings: &ConnectionSettings) -> CredentialKind {
-    match (settings.kind, settings.flow) {
-        (ConnectionKind::ExchangeOnline, AuthenticationFlow::ClientSecret) => CredentialKind::ClientSecret,
-        (ConnectionKind::ExchangeOnline, AuthenticationFlow::Certificate) => CredentialKind::Certificate,
-        (ConnectionKind::ExchangeOnline, AuthenticationFlow::Federated) => CredentialKind::FederatedToken,
-        _ => CredentialKind::Password,
+/// What was chosen in a closed list; a word that is none of it, or none at all, changes nothing.
+fn choose<T: std::str::FromStr>(fields: &Fields, name: &str, place: &mut T) {
+    if let Some(chosen) = fields.find(name).and_then(|text| text.parse().ok()) {
+        *place = chosen;
     }
 }
 
@@ -370,7 +328,7 @@ async fn current(
     stored: Option<&Connection>,
 ) -> Result<Option<Credential>, StoreError> {
     let Some(stored) = stored else { return Ok(None) };
-    let kind = credential_kind(settings);
+    let kind = settings.credential_kind();
     let credentials = store.credentials(stored.id).await?;
     Ok(credentials.into_iter().find(|known| known.state == CredentialState::Current && known.kind == kind))
 }

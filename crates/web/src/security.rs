@@ -21,7 +21,7 @@ use crate::error::PageError;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; font-src 'self'; frame-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Largest form in bytes. No page takes files.
+/// Largest form in bytes; the page of drafts, which takes files, has a limit of its own.
 const MAX_FORM: usize = 256 * 1024;
 
 /// Puts every protection around `routes`, the outermost last.

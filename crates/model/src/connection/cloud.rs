@@ -6,6 +6,7 @@ use url::Url;
 /// Which of Microsoft's clouds a tenant lives in, or a set of addresses of one's own (the sandbox).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "one for each connection, and none of them in a list")]
 pub enum Cloud {
     /// Worldwide, and GCC.
     #[default]

@@ -28,6 +28,7 @@ pub(super) struct PageQuery {
     new: Option<String>,
     saved: Option<String>,
     removed: Option<String>,
+    switched: Option<String>,
 }
 
 /// One box with its table.
@@ -104,10 +105,13 @@ pub(super) async fn page(
     } else {
         None
     };
-    let notice = match (query.removed, query.saved) {
-        (Some(_), _) => Some("Removed. Collected mail stays with those who could see it."),
-        (None, Some(_)) => Some("Saved."),
-        (None, None) => None,
+    let notice = match (query.switched, query.removed, query.saved) {
+        (Some(_), _, _) => {
+            Some("Switched to Microsoft Graph. Every mailbox is compared once from the beginning.")
+        }
+        (None, Some(_), _) => Some("Removed. Collected mail stays with those who could see it."),
+        (None, None, Some(_)) => Some("Saved."),
+        (None, None, None) => None,
     };
     render("incoming/page.html", &page_values(&app, &user, fresh, notice).await?)
 }

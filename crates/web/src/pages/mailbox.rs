@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings};
+use postroom_model::connection::{Connection, ConnectionSettings};
 use postroom_model::mailbox::{Availability, MailType, Mailbox, MailboxSettings, MailboxState};
 use postroom_model::people::Role;
-use postroom_model::{ConnectionId, GroupId, MailboxId, Problems, Timestamp, UserId};
+use postroom_model::{ConnectionId, GroupId, MailboxId, Problems, SecretString, Timestamp, UserId};
 use postroom_store::{SaveMailbox, StoreError};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use crate::session::{Manager, SignedIn};
 use crate::templates::{render, shell};
 use crate::{App, shown};
 
-const FIELDS: [&str; 5] = ["address", "user_name", "types", "availability", "polling_interval"];
+const FIELDS: [&str; 6] = ["address", "user_name", "password", "types", "availability", "polling_interval"];
 
 /// Names of groups and users, for availability.
 pub(super) struct Names {
@@ -58,7 +58,7 @@ pub(super) fn shown_row(
         "id": mailbox.id,
         "address": mailbox.address,
         "user_name": mailbox.settings.user_name,
-        "password": password_words(connection),
+        "password": password_words(mailbox, connection),
         "types": types.join(", "),
         "available": names.availability(&mailbox.settings.availability),
         "verdict": verdict,
@@ -83,57 +83,71 @@ fn verdict(mailbox: &Mailbox) -> (&'static str, String) {
     }
 }
 
-/// The column *Password* is not a field here: every credential belongs to the connection.
-fn password_words(connection: &ConnectionSettings) -> &'static str {
-    match connection.kind {
-        ConnectionKind::ExchangeOnline => connection.flow.label(),
-        _ => "of the connection",
+/// The column *Password*: where the connection's credential opens all mailboxes, which one that is.
+fn password_words(mailbox: &Mailbox, connection: &ConnectionSettings) -> &'static str {
+    match (connection.mailboxes_sign_in(), mailbox.has_password) {
+        (false, _) => connection.flow.label(),
+        (true, true) => "stored",
+        (true, false) => "of the connection",
     }
 }
 
 /// A row as it is edited.
 struct Editor {
     id: Option<MailboxId>,
-    connection: ConnectionId,
+    connection: Connection,
     settings: MailboxSettings,
     interval: String,
+    /// The password typed now; blank leaves the stored one alone.
+    password: Option<SecretString>,
+    has_password: bool,
     problems: Problems,
 }
 
 impl Editor {
-    fn of(mailbox: &Mailbox) -> Self {
+    fn of(mailbox: &Mailbox, connection: Connection) -> Self {
         let settings = mailbox.settings.clone();
         let interval = settings.polling_interval.to_string().replace('.', ",");
+        let (id, has_password) = (Some(mailbox.id), mailbox.has_password);
+        Self { id, connection, settings, interval, password: None, has_password, problems: Problems::new() }
+    }
+
+    fn fresh(connection: Connection) -> Self {
         Self {
-            id: Some(mailbox.id),
-            connection: mailbox.connection,
-            settings,
-            interval,
+            id: None,
+            connection,
+            settings: MailboxSettings::new("", []),
+            interval: String::new(),
+            password: None,
+            has_password: false,
             problems: Problems::new(),
         }
     }
 
-    fn fresh(connection: ConnectionId) -> Self {
-        let settings = MailboxSettings::new("", []);
-        Self { id: None, connection, settings, interval: String::new(), problems: Problems::new() }
-    }
-
-    fn posted(id: Option<MailboxId>, connection: ConnectionId, fields: &Fields) -> Self {
+    /// What was posted. A field that was not shown keeps its stored value.
+    fn posted(mailbox: Option<&Mailbox>, connection: Connection, fields: &Fields) -> Self {
         let mut problems = Problems::new();
         let interval = fields.get("polling_interval").trim().to_owned();
         let polling_interval = interval.parse().unwrap_or_else(|error| {
             problems.error("polling_interval", format!("Polling interval: {error}"));
             Default::default()
         });
+        let known = mailbox.map(|mailbox| mailbox.settings.user_name.as_str()).unwrap_or_default();
         let settings = MailboxSettings {
             address: fields.get("address").trim().to_owned(),
-            user_name: fields.get("user_name").trim().to_owned(),
+            user_name: fields.find("user_name").unwrap_or(known).trim().to_owned(),
             types: fields.all("type").filter_map(|text| text.parse().ok()).collect(),
             availability: availability(fields),
             polling_interval,
         };
         problems.extend(settings.validate());
-        Self { id, connection, settings, interval, problems }
+        let password = fields.secret("password");
+        if let Some(password) = &password {
+            problems.extend(MailboxSettings::validate_password(&connection.settings, password));
+        }
+        let (id, has_password) =
+            (mailbox.map(|mailbox| mailbox.id), mailbox.is_some_and(|mailbox| mailbox.has_password));
+        Self { id, connection, settings, interval, password, has_password, problems }
     }
 
     async fn values(&self, app: &App, user: &SignedIn) -> Result<Value, StoreError> {
@@ -143,13 +157,15 @@ impl Editor {
             Availability::Only { groups, roles, users } => (groups.clone(), roles.clone(), users.clone()),
         };
         let choice = |value: String, label: &str, chosen: bool| json!({ "value": value, "label": label, "chosen": chosen });
-        let key = self.id.map_or_else(|| format!("new-{}", self.connection), |id| id.to_string());
+        let key = self.id.map_or_else(|| format!("new-{}", self.connection.id), |id| id.to_string());
         Ok(json!({
             "shell": shell(Some(user), "incoming"),
             "e": {
                 "key": key,
                 "id": self.id,
-                "connection": self.connection,
+                "connection": self.connection.id,
+                "signs_in": self.connection.settings.mailboxes_sign_in(),
+                "has_password": self.has_password,
                 "address": self.settings.address,
                 "user_name": self.settings.user_name,
                 "polling_interval": self.interval,
@@ -220,8 +236,7 @@ pub(super) async fn new(
     Path(id): Path<ConnectionId>,
     headers: HeaderMap,
 ) -> Result<Html<String>, PageError> {
-    receiving(&app, id).await?;
-    Editor::fresh(id).render(&app, &user, is_fragment(&headers)).await
+    Editor::fresh(receiving(&app, id).await?).render(&app, &user, is_fragment(&headers)).await
 }
 
 /// `POST /settings/incoming/connections/{id}/mailboxes`.
@@ -232,8 +247,8 @@ pub(super) async fn add(
     headers: HeaderMap,
     fields: Fields,
 ) -> Result<Response, PageError> {
-    receiving(&app, id).await?;
-    save(&app, &user, Editor::posted(None, id, &fields), is_fragment(&headers)).await
+    let connection = receiving(&app, id).await?;
+    save(&app, &user, Editor::posted(None, connection, &fields), is_fragment(&headers)).await
 }
 
 /// `GET /settings/incoming/mailboxes/{id}`.
@@ -243,7 +258,9 @@ pub(super) async fn edit(
     Path(id): Path<MailboxId>,
     headers: HeaderMap,
 ) -> Result<Html<String>, PageError> {
-    Editor::of(&mailbox(&app, id).await?).render(&app, &user, is_fragment(&headers)).await
+    let mailbox = mailbox(&app, id).await?;
+    let connection = receiving(&app, mailbox.connection).await?;
+    Editor::of(&mailbox, connection).render(&app, &user, is_fragment(&headers)).await
 }
 
 /// `POST /settings/incoming/mailboxes/{id}`.
@@ -254,15 +271,17 @@ pub(super) async fn change(
     headers: HeaderMap,
     fields: Fields,
 ) -> Result<Response, PageError> {
-    let connection = mailbox(&app, id).await?.connection;
-    save(&app, &user, Editor::posted(Some(id), connection, &fields), is_fragment(&headers)).await
+    let mailbox = mailbox(&app, id).await?;
+    let connection = receiving(&app, mailbox.connection).await?;
+    save(&app, &user, Editor::posted(Some(&mailbox), connection, &fields), is_fragment(&headers)).await
 }
 
 async fn save(app: &App, user: &SignedIn, mut editor: Editor, fragment: bool) -> Result<Response, PageError> {
     if !editor.problems.blocks() {
         let id = editor.id.unwrap_or_else(|| app.env.new_id());
-        let (connection, settings, actor) = (editor.connection, editor.settings.clone(), user.actor());
-        match app.store.save_mailbox(SaveMailbox { id, connection, settings, password: None, actor }).await {
+        let (connection, settings, actor) = (editor.connection.id, editor.settings.clone(), user.actor());
+        let password = editor.password.clone();
+        match app.store.save_mailbox(SaveMailbox { id, connection, settings, password, actor }).await {
             Ok(saved) => {
                 app.engine.nudge();
                 // A mailbox that was removed before comes back under its own id.

@@ -8,12 +8,15 @@
 //! | `check` | `/settings/email/check`: *Check e-mail settings* |
 //! | `incoming` | `/settings/incoming`: *Settings for incoming e-mail*, the boxes *Server settings* |
 //! | `mailbox` | the rows of *E-mail accounts* |
+//! | `migrate` | its button *Switch to Microsoft Graph* |
+//! | `draft` | `/draft`: a message made into a ready `.eml` draft |
 //! | `inbox` | `/inbox`: the list |
 //! | `message` | `/inbox/{id}`: the reading pane and its files |
 //! | `mail_frame` | `/inbox/{id}/body`: the HTML of a mail with its pictures |
 //! | `outbox` | `/outbox` and `/outbox/{id}` |
 
 mod check;
+mod draft;
 mod email;
 mod inbox;
 mod incoming;
@@ -21,10 +24,12 @@ mod login;
 mod mail_frame;
 mod mailbox;
 mod message;
+mod migrate;
 mod outbox;
 mod start;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 use crate::{App, assets};
@@ -49,6 +54,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/settings/incoming/mailboxes/{id}/validate", post(mailbox::validate))
         .route("/settings/incoming/mailboxes/{id}/read", post(mailbox::read_now))
         .route("/settings/incoming/mailboxes/{id}/remove", post(mailbox::remove))
+        .route("/settings/incoming/connections/{id}/migrate", post(migrate::run))
+        .route("/draft", get(draft::page).post(draft::make).layer(DefaultBodyLimit::max(draft::MAX_FORM)))
         .route("/inbox", get(inbox::page))
         .route("/inbox/{id}", get(message::page))
         .route("/inbox/{id}/body", get(mail_frame::body))

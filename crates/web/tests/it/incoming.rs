@@ -1,9 +1,12 @@
 //! *Settings for incoming e-mail*.
 
 use axum::http::StatusCode;
+use postroom_model::ExposeSecret;
+use postroom_model::connection::ExchangeApi;
 use postroom_model::mailbox::{Availability, MailType};
 
 use crate::browser::{empty, filled};
+use crate::sample::SECRET;
 
 #[tokio::test]
 async fn the_page_helps_when_it_is_empty_and_adds_a_connection() {
@@ -15,7 +18,7 @@ async fn the_page_helps_when_it_is_empty_and_adds_a_connection() {
     assert_eq!(page.errors(), 2);
     let draft = "/settings/incoming/connections/new/draft";
     let page = browser.post_part(draft, &[("kind", "imap"), ("shown_kind", "exchange-online")]).await;
-    assert!(page.has("Server address is missing") && page.has("0 means the standard port (993)"));
+    assert!(page.has("Server address is missing") && page.has("0 = standard (993)"));
     let fields = [
         ("kind", "imap"),
         ("shown_kind", "imap"),
@@ -30,6 +33,77 @@ async fn the_page_helps_when_it_is_empty_and_adds_a_connection() {
     assert_eq!(connections[0].settings.polling_interval, "60,00".parse().unwrap());
     assert!(browser.get("/settings/incoming").await.has("value=\"60,00\""));
     assert!(browser.get("/").await.has("No mailbox is read yet."));
+}
+
+#[tokio::test]
+async fn a_mailbox_signs_in_by_itself_where_the_service_lets_it() {
+    let (sample, browser) = empty().await;
+    let mut browser = browser.log_on("admin").await;
+    let fields =
+        [("kind", "imap"), ("shown_kind", "imap"), ("server", "imap.fabrikam.example"), ("tls", "starttls")];
+    let page = browser.post("/settings/incoming/connections/new", &fields).await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text());
+    let connection = sample.store.connections().await.unwrap()[0].id;
+    let add = format!("/settings/incoming/connections/{connection}/mailboxes");
+    assert!(browser.part(&format!("{add}/new")).await.has("name=\"password\""));
+    let fields = [
+        ("address", "info@fabrikam.example"),
+        ("user_name", "info"),
+        ("password", SECRET),
+        ("type", "crm"),
+        ("available_to_all", "1"),
+    ];
+    let page = browser.post_part(&add, &fields).await;
+    assert!(page.has(">stored</td>") && page.has(">info</td>"), "{}", page.text());
+    let id = sample.store.mailboxes().await.unwrap()[0].id;
+    let path = format!("/settings/incoming/mailboxes/{id}");
+    assert!(browser.part(&path).await.has("placeholder=\"stored\""), "only that there is one is shown");
+    let fields =
+        [("address", "info@fabrikam.example"), ("type", "crm"), ("password", ""), ("available_to_all", "1")];
+    assert!(browser.post_part(&path, &fields).await.has(">stored</td>"), "blank keeps it");
+    let kept = sample.store.mailbox_password(id).await.unwrap().unwrap();
+    assert_eq!(kept.expose_secret(), SECRET);
+}
+
+#[tokio::test]
+async fn imap_with_a_token_asks_for_the_ids_and_hides_the_password() {
+    let (_sample, browser) = empty().await;
+    let mut browser = browser.log_on("admin").await;
+    let draft = "/settings/incoming/connections/new/draft";
+    let mut fields = vec![("kind", "imap"), ("shown_kind", "imap"), ("server", "outlook.office365.com")];
+    let page = browser.post_part(draft, &fields).await;
+    assert!(!page.has("Application (client) ID") && page.has("has taken no passwords over IMAP"));
+    fields.push(("flow", "client-secret"));
+    let page = browser.post_part(draft, &fields).await;
+    assert!(page.has("Application (client) ID is missing") && page.has("Client secret is missing"));
+    assert!(!page.has("name=\"password\""));
+    fields[2].1 = "imap.fabrikam.example";
+    assert!(
+        browser.post_part(draft, &fields).await.has("imap.fabrikam.example is no server of Exchange Online")
+    );
+}
+
+#[tokio::test]
+async fn a_connection_by_ews_tells_its_end_and_is_switched_to_graph_by_a_button() {
+    let (sample, _clock, browser) = filled().await;
+    sample.store.switch_interface(sample.connection, ExchangeApi::Ews, "test").await.unwrap();
+    let mut browser = browser.log_on("admin").await;
+    let page = browser.get("/settings/incoming").await;
+    assert!(page.has("2027-04-01") && page.has("Switch to Microsoft Graph"));
+    assert!(browser.get("/settings/email").await.has("Switch to Microsoft Graph"));
+    let path = format!("/settings/incoming/connections/{}/migrate", sample.connection);
+    let page = browser.another().log_on("ann").await.post(&path, &[]).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN);
+    let held = sample.store.connection(sample.connection).await.unwrap().unwrap().settings;
+    let page = browser.post(&path, &[]).await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text());
+    let settings = sample.store.connection(sample.connection).await.unwrap().unwrap().settings;
+    assert_eq!((held.api, settings.api), (ExchangeApi::Ews, ExchangeApi::Graph));
+    assert_eq!(
+        browser.post(&path, &[]).await.status,
+        StatusCode::NOT_FOUND,
+        "there is nothing more to switch"
+    );
 }
 
 #[tokio::test]

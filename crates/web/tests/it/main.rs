@@ -6,6 +6,7 @@
 mod sample;
 
 mod browser;
+mod drafts;
 mod incoming;
 mod log_on;
 mod mail;

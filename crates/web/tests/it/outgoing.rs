@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use postroom_model::ExposeSecret;
-use postroom_model::connection::EmailMethod;
+use postroom_model::connection::{EmailMethod, WhenUnknown};
 use postroom_model::event::{EventKind, Subject};
 use postroom_store::EventFilter;
 
@@ -34,6 +34,69 @@ async fn rows_13_to_23_are_there_under_their_numbers_and_labels() {
         let row = text.split(&format!("<span class=\"number\">{number}.</span>")).nth(1).unwrap();
         assert!(row[..300].contains(label), "{number} {label}");
     }
+}
+
+/// The part of a page that stands between the numbers of two rows.
+fn row(page: &crate::browser::Page, number: u32) -> String {
+    let text = page.text();
+    let (before, rest) = text.split_once(&format!("<span class=\"number\">{number}.</span>")).unwrap();
+    let begin = before.rfind('<').unwrap();
+    let end = rest.find("<span class=\"number\">").unwrap_or(rest.len());
+    // Each row begins on a line of its own.
+    let end = rest[..end].rfind('\n').unwrap();
+    format!("{}{}", &before[begin..], &rest[..end])
+}
+
+#[tokio::test]
+async fn the_method_decides_which_rows_are_on() {
+    let (_sample, browser) = empty().await;
+    let mut browser = browser.log_on("admin").await;
+    // Method, flow, the rows that are off, and what port 0 stands for.
+    for (method, flow, off, port) in [
+        ("exchange-online", "password", vec![18, 23], 443),
+        ("exchange-online", "client-secret", vec![16, 17, 18], 443),
+        ("exchange", "password", vec![20, 21, 22, 23], 443),
+        ("smtp", "password", vec![20, 21, 23], 465),
+        ("smtp", "client-secret", vec![17], 465),
+    ] {
+        let page =
+            browser.post_part(DRAFT, &[("method", method), ("shown_method", method), ("flow", flow)]).await;
+        let found: Vec<u32> = (14..=23).filter(|number| row(&page, *number).contains("disabled")).collect();
+        assert_eq!(found, off, "{method} by {flow}");
+        assert!(page.has(&format!("0 means the standard port ({port})")), "{method}");
+    }
+    let page = browser.post_part(DRAFT, &[("method", "outlook"), ("shown_method", "smtp")]).await;
+    assert!(page.has("ready draft (.eml)") && page.has("href=\"/draft\"") && !page.has("name=\"server\""));
+}
+
+#[tokio::test]
+async fn the_line_is_chosen_in_clear_words_and_a_readable_one_must_be_accepted() {
+    let (sample, browser) = empty().await;
+    let mut browser = browser.log_on("admin").await;
+    let mut fields = vec![
+        ("method", "smtp"),
+        ("shown_method", "smtp"),
+        ("server", "relay.fabrikam.example"),
+        ("port", "0"),
+        ("tls", "starttls"),
+        ("max_size_mb", "10"),
+    ];
+    let page = browser.post_part(DRAFT, &fields).await;
+    let modes = ["TLS from the first byte", "STARTTLS (required)", "No TLS", "STARTTLS if offered"];
+    assert!(modes.iter().all(|mode| page.has(mode)) && page.has("0 means the standard port (587)"));
+    assert!(page.has("room for about 7.3 MB of files") && !page.has("accept_plain"));
+    fields[4].1 = "plain";
+    let page = browser.post_part(DRAFT, &fields).await;
+    assert!(page.has("Without TLS only this machine can be reached") && page.has("name=\"accept_plain\""));
+    fields.extend([("accept_plain_asked", "1"), ("accept_plain", "1"), ("when_unknown", "at-least-once")]);
+    let page = browser.post("/settings/email", &fields).await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text());
+    let saved = sample.store.connections().await.unwrap().remove(0).settings;
+    assert!(saved.accept_plain && saved.when_unknown == WhenUnknown::AtLeastOnce);
+    // The box is there and not ticked: taken back.
+    fields.retain(|(name, _)| *name != "accept_plain");
+    let page = browser.post("/settings/email", &fields).await;
+    assert!(page.has("Without TLS only this machine can be reached"));
 }
 
 #[tokio::test]
