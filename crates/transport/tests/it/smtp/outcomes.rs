@@ -107,6 +107,8 @@ async fn after_the_final_dot_only_a_reply_makes_it_certain() {
         let failure = not_sent(send(&wire(), &plain(fake.port), None, &job(None)).await);
         assert_eq!(failure.decision(), decision);
         assert!(said.starts_with(&format!("{} {}", failure.status.unwrap(), failure.code.unwrap())));
+        let command = "Add-RecipientPermission -Identity orders@contoso.example";
+        assert_eq!(failure.advice.is_some_and(|advice| advice.contains(command)), said.contains("SendAs"));
     }
 }
 
@@ -153,6 +155,18 @@ async fn the_message_arrives_byte_for_byte_in_one_envelope_with_blind_copies() {
             ]
         );
     }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_pipelining_gets_the_whole_envelope_before_it_answers() {
+    let fake = Fake::start(KEYWORDS, None, |_, line| match line {
+        line if line.starts_with("MAIL") || line.starts_with("RCPT") => Act::Say(""),
+        "DATA" => Act::Say("250 sender\r\n250 first\r\n250-sec\r\n250 ond\r\n354 go on\r\n"),
+        _ => Act::Usual,
+    })
+    .await;
+    let wire = wire().with_smtp_limits(SHORT);
+    sent(send(&wire, &plain(fake.port), None, &job(None)).await);
 }
 
 #[tokio::test]
