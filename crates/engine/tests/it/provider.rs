@@ -179,6 +179,7 @@ impl FakeSender {
             provider_id: Some(draft.to_owned()),
             words: "202 Accepted".into(),
             request_id: Some("request-2".into()),
+            ..Receipt::default()
         })
     }
 }

@@ -195,6 +195,27 @@ impl SmtpSender {
         }
     }
 
+    /// The advice with the names of this sender in place of SENDER, MAILBOX, ACCOUNT and CLIENT, so that its commands can
+    /// be copied. A name that would mean more than itself in a command is left out.
+    fn named(&self, mut failure: Failure, from: &EmailAddress) -> Failure {
+        let (user, account, client) = match &self.identity {
+            Identity::Nobody => ("", "", ""),
+            Identity::Password { user, .. } => (user.as_str(), user.as_str(), ""),
+            Identity::Token { user, request, .. } => (user.as_str(), "", request.application.as_str()),
+        };
+        let mailbox = if user.is_empty() { from.as_str() } else { user };
+        let plain =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "@.-_+".contains(c));
+        for (mark, name) in
+            [("SENDER", from.as_str()), ("MAILBOX", mailbox), ("ACCOUNT", account), ("CLIENT", client)]
+        {
+            if plain(name) {
+                failure.advice = failure.advice.map(|advice| advice.replace(mark, name));
+            }
+        }
+        failure
+    }
+
     fn busy(&self, mail: &Mail<'_>, place: &Place) -> Failure {
         let limit = self.pool.limits().command;
         let who = if place.user.is_empty() { "nobody" } else { &place.user };
@@ -265,7 +286,10 @@ impl Sender for SmtpSender {
             let words = "the message has no recipient";
             return SendOutcome::NotSent(Failure::new(operation, Origin::Ourselves, words, Decision::Hold));
         }
-        self.deliver(&mail, &job.envelope.to).await
+        match self.deliver(&mail, &job.envelope.to).await {
+            SendOutcome::NotSent(failure) => SendOutcome::NotSent(self.named(failure, &job.envelope.from)),
+            outcome => outcome,
+        }
     }
 
     /// SMTP has no way to ask about a message that was handed over.

@@ -67,7 +67,7 @@ pub(super) struct Refused {
 
 impl Mail<'_> {
     /// What the server's offers forbid beforehand.
-    pub(super) fn check(&self, client: &Client) -> Result<(), Failure> {
+    fn check(&self, client: &Client) -> Result<(), Failure> {
         let offers = &client.offers;
         if let Some(limit) = offers.max_size.filter(|limit| self.content.size > *limit) {
             return Err(refusal::too_large(self.operation, self.host, self.content.size, limit));

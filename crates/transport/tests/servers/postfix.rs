@@ -57,6 +57,7 @@ impl Drop for Postfix {
 impl Postfix {
     /// Starts Dovecot's SASL and Postfix, and waits until both ports greet.
     pub(crate) async fn start() -> Self {
+        assert_eq!(id(&["-u"]), 0, "Postfix's master is started by root only");
         let home = tempfile::Builder::new().prefix("pf").tempdir().unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let (submission, implicit) = (free_port(), free_port());

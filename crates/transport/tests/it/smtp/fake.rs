@@ -31,7 +31,7 @@ pub(crate) struct Session {
     pub(crate) lines: Vec<String>,
     /// The content of each message as it came over the line, with its final dot.
     pub(crate) contents: Vec<Vec<u8>>,
-    /// How many reads brought the lines of the last envelope: one for each write of the client on loopback.
+    /// Whether it was protected.
     pub(crate) tls: bool,
 }
 
@@ -56,6 +56,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Keywords of EHLO that most tests want.
 pub(crate) const KEYWORDS: &str = "PIPELINING\nSIZE 20000\n8BITMIME\nSMTPUTF8\nAUTH PLAIN LOGIN XOAUTH2";
+
+/// After this the server waits for the content.
+const GO_ON: &str = "354 go on\r\n";
 
 impl Fake {
     /// Starts one with these keywords, one for each line.
@@ -123,30 +126,31 @@ impl Talk {
         change(&mut self.seen.lock().unwrap()[self.number - 1]);
     }
 
-    /// Says what the script wants, or else `usual`. False when the talk is over.
+    /// Says what the script wants, or else `usual`, and gives what it said. None when the talk is over.
     async fn say(
         &self,
         stream: &mut BufReader<Box<dyn Stream>>,
         line: &str,
         usual: &str,
-    ) -> std::io::Result<bool> {
-        match (self.script)(self.number, line) {
-            Act::Usual => stream.write_all(usual.as_bytes()).await?,
-            Act::Say(words) => stream.write_all(words.as_bytes()).await?,
+    ) -> std::io::Result<Option<String>> {
+        let words = match (self.script)(self.number, line) {
+            Act::Usual => usual,
+            Act::Say(words) => words,
             Act::Last(words) => {
                 stream.write_all(words.as_bytes()).await?;
                 stream.shutdown().await?;
-                return Ok(false);
+                return Ok(None);
             }
-            Act::Stall => std::future::pending::<()>().await,
-        }
+            Act::Stall => std::future::pending().await,
+        };
+        stream.write_all(words.as_bytes()).await?;
         stream.flush().await?;
-        Ok(true)
+        Ok(Some(words.to_owned()))
     }
 
     async fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
         let mut stream: BufReader<Box<dyn Stream>> = BufReader::new(Box::new(stream));
-        if !self.say(&mut stream, "-", "220 fake ESMTP\r\n").await? {
+        if self.say(&mut stream, "-", "220 fake ESMTP\r\n").await?.is_none() {
             return Ok(());
         }
         loop {
@@ -164,14 +168,15 @@ impl Talk {
                         .fold("250-fake\r\n".to_owned(), |all, one| format!("{all}250-{one}\r\n"))
                         + "250 HELP\r\n"
                 }
-                "DATA" => "354 go on\r\n".to_owned(),
+                "DATA" => GO_ON.to_owned(),
                 "STARTTLS" => "220 go on\r\n".to_owned(),
                 "AUTH" if upper == "AUTH LOGIN" => "334 VXNlcm5hbWU6\r\n".to_owned(),
                 "AUTH" => "235 2.7.0 welcome\r\n".to_owned(),
                 "QUIT" => "221 bye\r\n".to_owned(),
                 _ => "250 2.0.0 Ok\r\n".to_owned(),
             };
-            if !self.say(&mut stream, &line, &usual).await? || upper == "QUIT" {
+            let Some(said) = self.say(&mut stream, &line, &usual).await? else { return Ok(()) };
+            if upper == "QUIT" {
                 return Ok(());
             }
             if upper == "STARTTLS"
@@ -181,11 +186,7 @@ impl Talk {
                 stream = BufReader::new(Box::new(tls.accept(inner.into_inner()).await?));
                 self.note(|session| session.tls = true);
             }
-            // Nobody is waited for whose DATA was refused.
-            if upper == "DATA"
-                && matches!((self.script)(self.number, &line), Act::Usual)
-                && !self.content(&mut stream).await?
-            {
+            if said.ends_with(GO_ON) && !self.content(&mut stream).await? {
                 return Ok(());
             }
         }
@@ -214,6 +215,6 @@ impl Talk {
             session.lines.push(".".to_owned());
             session.contents.push(content);
         });
-        self.say(stream, ".", "250 2.0.0 Ok: queued as 4F2\r\n").await
+        Ok(self.say(stream, ".", "250 2.0.0 Ok: queued as 4F2\r\n").await?.is_some())
     }
 }

@@ -11,7 +11,7 @@ use postroom_transport::{SendOutcome, Wire};
 use serde_json::json;
 
 use super::fake::{Act, Fake, KEYWORDS};
-use super::{SHORT, mail, not_sent, plain, send, sent, signed_in, trusting};
+use super::{mail, not_sent, plain, send, sent, signed_in, trusting};
 use crate::certificate::certificate;
 use crate::stub::{Reply, Stub};
 use crate::{FROM, SECRET, job, wire};
@@ -78,7 +78,7 @@ async fn a_line_that_cannot_be_protected_carries_no_secret_and_no_mail() {
             if line == "STARTTLS" { act.clone() } else { Act::Usual }
         })
         .await;
-        let wire = trusting(certificate).with_smtp_limits(SHORT);
+        let wire = trusting(certificate);
         let failure = not_sent(send(&wire, &signed_in(fake.port, mode), Some(PASSWORD), &job(None)).await);
         assert!(failure.words.contains(words), "{mode:?}: {failure}");
         let lines = fake.sessions().remove(0).lines;
