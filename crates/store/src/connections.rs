@@ -23,7 +23,8 @@ pub struct SaveConnection {
 #[async_trait]
 pub trait ConnectionStore: Send + Sync {
     /// Adds or changes a connection and, in the same transaction, its credential and the due times of its mailboxes
-    /// that have no polling interval of their own.
+    /// that have no polling interval of their own. Where the settings lead to another server or cloud
+    /// ([`ConnectionSettings::may_keep_secret_of`]), the passwords of its mailboxes are erased: they are not for that one.
     ///
     /// # Errors
     /// [`StoreError::Untouched`] when the connection was removed; [`StoreError::Database`], [`StoreError::Full`].

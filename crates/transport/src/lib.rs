@@ -92,6 +92,9 @@ pub struct Receipt {
     pub words: String,
     /// Its request id.
     pub request_id: Option<String>,
+    /// Recipients it did not take although it took the message for others, each with its words. The message is not
+    /// tried again for them, because that would send it twice to the others: the sender must be told.
+    pub refused: Vec<(EmailAddress, String)>,
 }
 
 /// What looking up an unknown outcome found.

@@ -55,8 +55,11 @@ impl SqliteStore {
         })?;
         let saved = connection(&row)?;
         let interval = saved.settings.polling_interval;
-        if before.is_some_and(|before| before.settings.polling_interval != interval) {
+        if before.as_ref().is_some_and(|before| before.settings.polling_interval != interval) {
             self.pace_mailboxes(&mut transaction, save.id, interval).await?;
+        }
+        if before.is_some_and(|before| !saved.settings.may_keep_secret_of(&before.settings)) {
+            forget_passwords(&mut transaction, save.id).await?;
         }
         let event = self.event(Subject::Connection(save.id), EventKind::ConnectionSaved);
         append(&mut transaction, &event.actor(&save.actor)).await?;
@@ -109,7 +112,8 @@ impl SqliteStore {
             let by = if mailboxes { "a mailbox" } else { "a message still to be sent" };
             return Err(StoreError::InUse { what: format!("connection {id}"), by }.into());
         }
-        // The row stays for removed mailboxes, whose mail stays; its credentials go in either case.
+        // The row stays for removed mailboxes, whose mail stays and whose passwords went with them; its credentials go in
+        // either case.
         let gone = if removed {
             sqlx::query("DELETE FROM credentials WHERE connection = ?")
                 .bind(&row)
@@ -129,6 +133,15 @@ impl SqliteStore {
         append(&mut transaction, &event.actor(actor)).await?;
         Ok(transaction.commit().await?)
     }
+}
+
+/// Erases the passwords of the mailboxes of a connection: they were entered for another server.
+async fn forget_passwords(db: &mut SqliteConnection, id: ConnectionId) -> Result<(), Fault> {
+    sqlx::query("UPDATE mailboxes SET password = NULL WHERE connection = ?")
+        .bind(key(id.as_uuid()))
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 async fn outgoing(db: &mut SqliteConnection) -> Result<Option<OutgoingSettings>, Fault> {

@@ -128,6 +128,7 @@ impl Sender for GraphSender {
                 provider_id: Some(draft),
                 words: "202 Accepted".to_owned(),
                 request_id: accepted.request_id,
+                ..Receipt::default()
             }),
             Err(error) if may_be_sent(&error) => unknown(&error, &operation(job)),
             Err(error) if self.has_left(job, &error).await => {
@@ -201,7 +202,7 @@ fn operation(job: &SendJob) -> String {
 }
 
 fn receipt(provider_id: String, words: &str) -> Receipt {
-    Receipt { provider_id: Some(provider_id), words: words.to_owned(), request_id: None }
+    Receipt { provider_id: Some(provider_id), words: words.to_owned(), ..Receipt::default() }
 }
 
 fn unknown(error: &GraphError, operation: &str) -> SendOutcome {
