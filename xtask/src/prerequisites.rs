@@ -47,6 +47,16 @@ const NEEDS: &[Need] = &[
         probe: &["sh", "-c", "command -v unshare && command -v mount"],
         packages: &["util-linux", "mount"],
     },
+    Need {
+        what: "Postfix, which the SMTP tests send to",
+        probe: &["sh", "-c", "test -x /usr/sbin/postfix"],
+        packages: &["postfix"],
+    },
+    Need {
+        what: "Dovecot, which says for Postfix who may sign in",
+        probe: &["sh", "-c", "test -x /usr/sbin/dovecot"],
+        packages: &["dovecot-core"],
+    },
 ];
 
 /// Makes sure that everything is there.

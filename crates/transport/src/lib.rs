@@ -12,6 +12,7 @@
 //! | [`ews`] | Exchange on premises, and Exchange Online for as long as it answers EWS |
 //! | [`imap`] | any IMAP server |
 //! | [`smtp`] | any SMTP server |
+//! | `line` | TCP and TLS to a mail server, each way of failing named |
 //! | `tls` | what a server's certificate is compared with |
 //! | [`office`] | [`CredentialOffice`]: credentials tried, renewed and removed |
 //! | [`wire`] | [`Wire`]: which transport serves which connection |
@@ -27,6 +28,7 @@
 pub mod ews;
 pub mod graph;
 pub mod imap;
+mod line;
 pub mod office;
 pub mod smtp;
 mod tls;

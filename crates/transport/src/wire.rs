@@ -14,8 +14,11 @@ use postroom_model::credential::{Credential, CredentialKind};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::Mailbox;
 use postroom_model::{Env, ExposeSecret, SecretString};
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::graph::{GraphSender, GraphSource};
+use crate::smtp::{Limits, Pool};
 use crate::{Account, Credentials, Sender, Source, Transports};
 
 /// Makes senders and sources over the network. Share one in the process.
@@ -24,6 +27,10 @@ pub struct Wire {
     pub(crate) tokens: Arc<TokenClient>,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) env: Env,
+    /// What certificates of mail servers are compared with; none means: what this machine trusts.
+    trust: Option<Arc<ClientConfig>>,
+    /// Kept connections to SMTP servers.
+    pub(crate) smtp: Arc<Pool>,
 }
 
 impl fmt::Debug for Wire {
@@ -40,7 +47,35 @@ impl Wire {
         credentials: Arc<dyn Credentials>,
         env: Env,
     ) -> Self {
-        Self { http, tokens, credentials, env }
+        let smtp = Arc::new(Pool::new(&env, Limits::default()));
+        Self { http, tokens, credentials, env, trust: None, smtp }
+    }
+
+    /// Gives the steps of SMTP other time limits.
+    pub fn with_smtp_limits(mut self, limits: Limits) -> Self {
+        self.smtp = Arc::new(Pool::new(&self.env, limits));
+        self
+    }
+
+    /// Trusts these certificates (DER) of mail servers and their authorities besides what this machine trusts.
+    ///
+    /// # Errors
+    /// A sentence when one is no certificate, or this machine has no root certificates.
+    pub fn trusting(mut self, authorities: Vec<Vec<u8>>) -> Result<Self, String> {
+        let authorities = authorities.into_iter().map(CertificateDer::from).collect();
+        self.trust = Some(crate::tls::config_with(authorities)?);
+        Ok(self)
+    }
+
+    /// How TLS is spoken with mail servers.
+    ///
+    /// # Errors
+    /// A failure of our own that waits for a person: this machine has no root certificates.
+    pub(crate) fn tls(&self, settings: &ConnectionSettings) -> Result<Arc<ClientConfig>, Failure> {
+        match &self.trust {
+            Some(config) => Ok(Arc::clone(config)),
+            None => crate::tls::config().map_err(|words| hold(settings, words)),
+        }
     }
 
     /// A Graph client for settings that need not be saved, with the secret that was typed or stored: for the check.

@@ -44,17 +44,17 @@ impl Facts<'_> {
         self.event(kind).words(words(failure)).request_id(failure.request_id.clone())
     }
 
-    /// The provider took it.
+    /// The provider took it, if not for everybody: then whom it did not take is told beside its words, and by an event
+    /// for each.
     pub(super) fn sent(&self, receipt: Receipt) -> Conclusion {
         let Receipt { provider_id, mut words, request_id, refused } = receipt;
-        if !refused.is_empty() {
-            let who: Vec<&str> = refused.iter().map(|(recipient, _)| recipient.as_str()).collect();
-            words = format!("{words}; not taken for {}", who.join(", "));
+        for (recipient, said) in &refused {
+            words.push_str(&format!("; not taken for {recipient}: {said}"));
         }
         let event = self.event(EventKind::OutboxSent).words(&words).request_id(request_id);
         let mut conclusion = self.conclude(OutboxState::Sent, None, words, event, provider_id);
-        conclusion.events.extend(refused.into_iter().map(|(recipient, reason)| {
-            self.event(EventKind::OutboxRecipientRefused).words(format!("{recipient}: {reason}"))
+        conclusion.events.extend(refused.into_iter().map(|(recipient, said)| {
+            self.event(EventKind::OutboxRecipientRefused).words(format!("{recipient}: {said}"))
         }));
         conclusion
     }
@@ -265,6 +265,19 @@ mod tests {
         let facts = Facts { env: &env, message: &message, window_hours: 120 };
         let failure = Failure::new("sign in", Origin::Provider, "no", Decision::Fail);
         assert_eq!(facts.not_tried(&failure).state, OutboxState::Deferred);
+    }
+
+    #[test]
+    fn recipients_that_were_not_taken_are_told_with_the_provider_s_words() {
+        let (env, _) = Env::for_test(2);
+        let message = message(&env);
+        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let refused = vec![("gone@fabrikam.example".parse().unwrap(), "550 5.1.1 No such user".to_owned())];
+        let receipt = Receipt { words: "250 Ok: queued as 4F2".into(), refused, ..Receipt::default() };
+        let told = facts.sent(receipt);
+        assert_eq!(told.state, OutboxState::Sent);
+        let words = "250 Ok: queued as 4F2; not taken for gone@fabrikam.example: 550 5.1.1 No such user";
+        assert_eq!(told.words.as_deref(), Some(words));
     }
 
     #[test]

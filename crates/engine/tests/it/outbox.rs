@@ -506,7 +506,10 @@ async fn a_recipient_that_was_refused_is_told_and_nobody_gets_the_message_twice(
     let id = house.submit(&running.engine).await;
     let message = house.becomes(id, OutboxState::Sent).await;
     running.stop().await;
-    assert_eq!(message.last_words.as_deref(), Some("202 Accepted; not taken for eve@fabrikam.example"));
+    assert_eq!(
+        message.last_words.as_deref(),
+        Some("202 Accepted; not taken for eve@fabrikam.example: 550 5.1.1 No such user")
+    );
     let events = house.events(Subject::OutboxMessage(id)).await;
     let told = &events.last().unwrap().event;
     assert_eq!(told.kind.as_str(), "outbox.recipient-refused");

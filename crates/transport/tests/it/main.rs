@@ -3,7 +3,12 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../servers/certificate.rs"]
+mod certificate;
+#[path = "../servers/postfix.rs"]
+mod postfix;
 mod send;
+mod smtp;
 mod source;
 #[path = "../../../entra/tests/it/stub.rs"]
 mod stub;

@@ -1,0 +1,312 @@
+//! Sending: which connection, which recipients, which outcome.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use postroom_entra::{TokenClient, TokenRequest};
+use postroom_model::connection::{AuthenticationFlow, ConnectionSettings};
+use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::{EmailAddress, Env, ExposeSecret, HostName, SecretString};
+
+use super::auth::{Login, sign_in};
+use super::client::{Client, Target};
+use super::content::Content;
+use super::pool::{Fingerprint, Place, Pool, Turn};
+use super::refusal;
+use super::transaction::{Handed, Mail, Refused};
+use crate::line::Peer;
+use crate::wire::{Wire, hold};
+use crate::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome, Sender};
+
+/// Sends through one SMTP server.
+pub struct SmtpSender {
+    target: Target,
+    identity: Identity,
+    fingerprint: Fingerprint,
+    pool: Arc<Pool>,
+    env: Env,
+}
+
+impl fmt::Debug for SmtpSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SmtpSender({}:{})", self.target.peer.host, self.target.peer.port)
+    }
+}
+
+/// As whom it signs in.
+enum Identity {
+    Nobody,
+    Password {
+        user: String,
+        password: SecretString,
+    },
+    /// A token of Microsoft Entra. Without a user name, each message opens the mailbox of its sender.
+    Token {
+        user: String,
+        request: Box<TokenRequest>,
+        tokens: Arc<TokenClient>,
+    },
+}
+
+/// A sender.
+///
+/// # Errors
+/// A failure with [`Decision::Hold`] naming the first thing that is missing or wrong in the settings.
+pub(crate) fn sender(
+    wire: &Wire,
+    settings: &ConnectionSettings,
+    secret: Option<SecretString>,
+) -> Result<Box<dyn Sender>, Failure> {
+    let secret = wire.valid(settings, secret)?;
+    let host = HostName::from_pasted(&settings.server).map_err(|error| hold(settings, error.to_string()))?;
+    let pool = Arc::clone(&wire.smtp);
+    let user = settings.user_name.trim().to_owned();
+    let fingerprint = pool.fingerprint(&[
+        settings.tls.as_str(),
+        if settings.accept_plain { "accept-plain" } else { "" },
+        settings.flow.as_str(),
+        settings.tenant_id.trim(),
+        settings.application_id.trim(),
+        secret.as_ref().map_or("", ExposeSecret::expose_secret),
+    ]);
+    let identity = match (settings.flow, secret) {
+        (AuthenticationFlow::Password, _) if user.is_empty() => Identity::Nobody,
+        (AuthenticationFlow::Password, Some(password)) => Identity::Password { user, password },
+        (AuthenticationFlow::Password, None) => return Err(hold(settings, "Password is missing")),
+        (_, secret) => {
+            let request = Box::new(wire.token_request(settings, secret)?);
+            Identity::Token { user, request, tokens: Arc::clone(&wire.tokens) }
+        }
+    };
+    let limits = *pool.limits();
+    let peer =
+        Peer { host: host.as_str().to_owned(), port: settings.effective_port(), patience: limits.connect };
+    let tls = wire.tls(settings)?;
+    let target = Target { peer, mode: settings.tls, accept_plain: settings.accept_plain, tls, limits };
+    Ok(Box::new(SmtpSender { target, identity, fingerprint, pool, env: wire.env.clone() }))
+}
+
+impl SmtpSender {
+    /// Whom connections for this sender lead to.
+    fn place(&self, from: &EmailAddress) -> Place {
+        let user = match &self.identity {
+            Identity::Nobody => String::new(),
+            Identity::Token { user, .. } if user.is_empty() => from.normalized(),
+            Identity::Password { user, .. } | Identity::Token { user, .. } => user.clone(),
+        };
+        Place { host: self.target.peer.host.clone(), port: self.target.peer.port, user }
+    }
+
+    /// A new connection that has signed in. A token that is refused is replaced once, for it may just have been revoked.
+    async fn connect(&self, from: &EmailAddress, operation: &str) -> Result<Client, Failure> {
+        let mut replaced = false;
+        loop {
+            let login = self.login(from, operation).await?;
+            let mut client = Client::open(&self.target, operation).await?;
+            let failure = match sign_in(&mut client, &self.target, &login, operation).await {
+                Ok(()) => return Ok(client),
+                Err(failure) => failure,
+            };
+            client.quit().await;
+            match (&self.identity, login) {
+                (Identity::Token { tokens, .. }, Login::Token { token, .. })
+                    if failure.status == Some(535) && !replaced =>
+                {
+                    tokens.invalidate(&token);
+                    replaced = true;
+                }
+                _ => return Err(failure),
+            }
+        }
+    }
+
+    async fn login(&self, from: &EmailAddress, operation: &str) -> Result<Login, Failure> {
+        Ok(match &self.identity {
+            Identity::Nobody => Login::Nobody,
+            Identity::Password { user, password } => {
+                Login::Password { user: user.clone(), password: password.clone() }
+            }
+            Identity::Token { user, request, tokens } => {
+                let token = tokens.token(request).await.map_err(|error| error.failure(operation))?;
+                let user = if user.is_empty() { from.as_str().to_owned() } else { user.clone() };
+                Login::Token { user, token }
+            }
+        })
+    }
+
+    /// Hands the message over on a kept connection, or where that turns out to be dead on a new one.
+    async fn hand_over(
+        &self,
+        kept: Option<Client>,
+        mail: &Mail<'_>,
+        recipients: &[EmailAddress],
+    ) -> (Option<Client>, Handed) {
+        if let Some(mut client) = kept {
+            match mail.hand_over(&mut client, recipients).await {
+                Handed::Dead(failure) => {
+                    tracing::debug!(server = %self.target.peer.host, %failure, "a kept connection was dead");
+                }
+                handed => return (Some(client), handed),
+            }
+        }
+        match self.connect(mail.from, mail.operation).await {
+            Ok(mut client) => {
+                let handed = mail.hand_over(&mut client, recipients).await;
+                (Some(client), handed)
+            }
+            Err(failure) => (None, Handed::Refused { failure, usable: false }),
+        }
+    }
+
+    /// Hands the message over to everybody, in as many rounds as the server takes recipients at a time.
+    async fn deliver(&self, mail: &Mail<'_>, to: &[EmailAddress]) -> SendOutcome {
+        let place = self.place(mail.from);
+        let Some(turn) = self.pool.turn(&place).await else {
+            return SendOutcome::NotSent(self.busy(mail, &place));
+        };
+        let mut kept = turn.kept(&self.fingerprint, self.env.now()).await;
+        let mut rounds = Rounds::default();
+        let mut left = to.to_vec();
+        let (client, usable, outcome) = loop {
+            let (client, handed) = self.hand_over(kept.take(), mail, &left).await;
+            match handed {
+                Handed::Taken { words, refused } => {
+                    left = rounds.taken(words, refused);
+                    match client {
+                        client if left.is_empty() => break (client, true, rounds.sent()),
+                        client => kept = client,
+                    }
+                }
+                Handed::Refused { failure, usable } => break (client, usable, rounds.stopped(failure, left)),
+                Handed::Dead(failure) => break (client, false, rounds.stopped(failure, left)),
+                Handed::Unknown(failure) => break (client, false, rounds.lost(failure, left)),
+            }
+        };
+        self.put_back(turn, client, usable, matches!(outcome, SendOutcome::Sent(_))).await;
+        outcome
+    }
+
+    /// Keeps a connection that can be used again.
+    async fn put_back(&self, turn: Turn, client: Option<Client>, usable: bool, clean: bool) {
+        let Some(mut client) = client.filter(|_| usable) else { return };
+        if clean || client.reset().await {
+            turn.keep(client, self.fingerprint);
+        }
+    }
+
+    /// The advice with the names of this sender in place of SENDER, MAILBOX, ACCOUNT and CLIENT, so that its commands can
+    /// be copied. A name that would mean more than itself in a command is left out.
+    fn named(&self, mut failure: Failure, from: &EmailAddress) -> Failure {
+        let (user, account, client) = match &self.identity {
+            Identity::Nobody => ("", "", ""),
+            Identity::Password { user, .. } => (user.as_str(), user.as_str(), ""),
+            Identity::Token { user, request, .. } => (user.as_str(), "", request.application.as_str()),
+        };
+        let mailbox = if user.is_empty() { from.as_str() } else { user };
+        let plain =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "@.-_+".contains(c));
+        for (mark, name) in
+            [("SENDER", from.as_str()), ("MAILBOX", mailbox), ("ACCOUNT", account), ("CLIENT", client)]
+        {
+            if plain(name) {
+                failure.advice = failure.advice.map(|advice| advice.replace(mark, name));
+            }
+        }
+        failure
+    }
+
+    fn busy(&self, mail: &Mail<'_>, place: &Place) -> Failure {
+        let limit = self.pool.limits().command;
+        let who = if place.user.is_empty() { "nobody" } else { &place.user };
+        let words = format!("every connection to {} as {who} was in use for {limit:?}", place.host);
+        Failure::new(mail.operation, Origin::Ourselves, words, Decision::Retry { after: None })
+    }
+}
+
+/// What became of the rounds so far.
+#[derive(Default)]
+struct Rounds {
+    words: Vec<String>,
+    refused: Vec<(EmailAddress, String)>,
+}
+
+impl Rounds {
+    /// One round was taken. Gives those who were only too many in it; as one of the others was taken, they get fewer.
+    fn taken(&mut self, words: String, refused: Vec<Refused>) -> Vec<EmailAddress> {
+        self.words.push(words);
+        let mut again = Vec::new();
+        for Refused { recipient, reply } in refused {
+            if refusal::is_one_too_many(&reply) {
+                again.push(recipient);
+            } else {
+                self.refused.push((recipient, reply.literal()));
+            }
+        }
+        again
+    }
+
+    fn sent(self) -> SendOutcome {
+        let Self { words, refused } = self;
+        SendOutcome::Sent(Receipt { words: words.join("; "), refused, ..Receipt::default() })
+    }
+
+    /// A later round was not taken: what was sent stays sent, and nobody may get it twice.
+    fn stopped(mut self, failure: Failure, left: Vec<EmailAddress>) -> SendOutcome {
+        if self.words.is_empty() {
+            return SendOutcome::NotSent(failure);
+        }
+        self.refused.extend(left.into_iter().map(|one| (one, failure.to_string())));
+        self.sent()
+    }
+
+    /// What became of a later round is not known.
+    fn lost(mut self, failure: Failure, left: Vec<EmailAddress>) -> SendOutcome {
+        if self.words.is_empty() {
+            return SendOutcome::Unknown(failure);
+        }
+        let words = format!("it is not known whether it was sent: {failure}");
+        self.refused.extend(left.into_iter().map(|one| (one, words.clone())));
+        self.sent()
+    }
+}
+
+#[async_trait]
+impl Sender for SmtpSender {
+    async fn send(&self, job: &SendJob, _: &dyn SendNotes) -> SendOutcome {
+        let operation = operation(job);
+        let mail = Mail {
+            operation: &operation,
+            host: &self.target.peer.host,
+            from: &job.envelope.from,
+            raw: &job.raw,
+            content: Content::of(&job.raw),
+        };
+        if job.envelope.to.is_empty() {
+            let words = "the message has no recipient";
+            return SendOutcome::NotSent(Failure::new(operation, Origin::Ourselves, words, Decision::Hold));
+        }
+        match self.deliver(&mail, &job.envelope.to).await {
+            SendOutcome::NotSent(failure) => SendOutcome::NotSent(self.named(failure, &job.envelope.from)),
+            outcome => outcome,
+        }
+    }
+
+    /// SMTP has no way to ask about a message that was handed over.
+    async fn reconcile(&self, job: &SendJob) -> Reconciled {
+        let words = format!(
+            "{} cannot be asked what became of a message: SMTP has no look-up",
+            self.target.peer.host
+        );
+        Reconciled::CannotTell(Failure::new(
+            format!("look up {}", job.message_id),
+            Origin::Provider,
+            words,
+            Decision::Reconcile,
+        ))
+    }
+}
+
+fn operation(job: &SendJob) -> String {
+    format!("send {} from {}", job.message_id, job.envelope.from)
+}
