@@ -109,6 +109,8 @@ event_kinds! {
     OutboxDraftCreated = "outbox.draft-created", "Draft created at the provider";
     /// The provider took the message.
     OutboxSent = "outbox.sent", "Sent";
+    /// The provider took the message, but not for this recipient; it is not tried again for them.
+    OutboxRecipientRefused = "outbox.recipient-refused", "Not sent to one of its recipients";
     /// Not sent, to be tried again.
     OutboxDeferred = "outbox.deferred", "Not sent yet, will be tried again";
     /// Whether it was sent is not known.

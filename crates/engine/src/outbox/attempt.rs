@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use postroom_model::connection::WhenUnknown;
 use postroom_model::event::EventKind;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::outbox::OutboxState;
@@ -87,13 +88,13 @@ impl Attempt {
 
     /// Looks up when there is something to look up, then sends. None when the lease was lost.
     async fn make(&self) -> Option<Conclusion> {
-        let (sender, mut job) = match self.prepare().await {
+        let (sender, mut job, policy) = match self.prepare().await {
             Ok(ready) => ready,
             Err(failure) => return Some(self.our_fault(&failure)),
         };
         // A draft at the provider may have been sent by hand, or by an attempt whose end was never written down.
         if self.uncertain.load(Ordering::SeqCst) || job.provider_id.is_some() {
-            match self.look_up(&*sender, &job).await {
+            match self.look_up(&*sender, &job, policy).await {
                 LookedUp::Concluded(conclusion) => return Some(conclusion),
                 LookedUp::NotSent { draft } => {
                     // Whoever looks next asks by this id: a draft that was sent is there under its id at once,
@@ -130,7 +131,7 @@ impl Attempt {
     }
 
     /// Everything that is needed before the provider is asked.
-    async fn prepare(&self) -> Result<(Box<dyn Sender>, SendJob), Failure> {
+    async fn prepare(&self) -> Result<(Box<dyn Sender>, SendJob, WhenUnknown), Failure> {
         let message = &self.claimed.message;
         let connection = self
             .engine
@@ -155,11 +156,11 @@ impl Attempt {
             raw,
             provider_id: message.provider_id.clone(),
         };
-        Ok((sender, job))
+        Ok((sender, job, connection.settings.when_unknown))
     }
 
     /// Asks the provider what became of earlier attempts. That it was not sent is written down before it is sent.
-    async fn look_up(&self, sender: &dyn Sender, job: &SendJob) -> LookedUp {
+    async fn look_up(&self, sender: &dyn Sender, job: &SendJob, policy: WhenUnknown) -> LookedUp {
         let facts = self.facts();
         let found = tokio::time::timeout(PROVIDER_LIMIT, sender.reconcile(job))
             .await
@@ -171,9 +172,11 @@ impl Attempt {
                 conclusion.events.insert(0, looked_up);
                 return LookedUp::Concluded(conclusion);
             }
-            Reconciled::StillUnknown(failure) | Reconciled::CannotTell(failure) => {
-                return LookedUp::Concluded(self.still_unknown(&failure));
+            Reconciled::StillUnknown(failure) => return LookedUp::Concluded(self.still_unknown(&failure)),
+            Reconciled::CannotTell(failure) if self.uncertain.load(Ordering::SeqCst) => {
+                return LookedUp::Concluded(facts.cannot_tell(&failure, policy));
             }
+            Reconciled::CannotTell(_) => (None, "it was not sent"),
             Reconciled::NotSent { draft: Some(draft) } => {
                 (Some(draft), "it was not sent; the draft is there")
             }

@@ -1,6 +1,7 @@
 //! From the outcome of an attempt to where the message stands now. No I/O.
 
 use jiff::SignedDuration;
+use postroom_model::connection::WhenUnknown;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::outbox::{OutboxMessage, OutboxState};
@@ -43,14 +44,19 @@ impl Facts<'_> {
         self.event(kind).words(words(failure)).request_id(failure.request_id.clone())
     }
 
-    /// The provider took it, if not for everybody: then whom it did not take is told beside its words.
+    /// The provider took it, if not for everybody: then whom it did not take is told beside its words, and by an event
+    /// for each.
     pub(super) fn sent(&self, receipt: Receipt) -> Conclusion {
-        let mut words = receipt.words;
-        for (recipient, said) in &receipt.refused {
+        let Receipt { provider_id, mut words, request_id, refused } = receipt;
+        for (recipient, said) in &refused {
             words.push_str(&format!("; not taken for {recipient}: {said}"));
         }
-        let event = self.event(EventKind::OutboxSent).words(&words).request_id(receipt.request_id);
-        self.conclude(OutboxState::Sent, None, words, event, receipt.provider_id)
+        let event = self.event(EventKind::OutboxSent).words(&words).request_id(request_id);
+        let mut conclusion = self.conclude(OutboxState::Sent, None, words, event, provider_id);
+        conclusion.events.extend(refused.into_iter().map(|(recipient, said)| {
+            self.event(EventKind::OutboxRecipientRefused).words(format!("{recipient}: {said}"))
+        }));
+        conclusion
     }
 
     /// It certainly was not sent.
@@ -95,6 +101,30 @@ impl Facts<'_> {
             return ended;
         }
         self.conclude(OutboxState::Unknown, Some(self.wait_after(failure)), words(failure), looked_up, None)
+    }
+
+    /// It may have been sent, and nobody can ever tell. Sent again only where the connection asks for that, and each time
+    /// it is told that it may arrive twice.
+    pub(super) fn cannot_tell(&self, failure: &Failure, policy: WhenUnknown) -> Conclusion {
+        // Why it is not known was said by the attempt; what failed now says only that it cannot be looked up.
+        let before = self.message.last_words.as_deref().filter(|_| self.message.attempts > 1);
+        let why = before.map(|words| format!("{words}; ")).unwrap_or_default() + &words(failure);
+        let unknown = self.failure_event(EventKind::OutboxUnknown, failure);
+        let mut conclusion = match policy {
+            WhenUnknown::AtLeastOnce if !self.window_is_over() => {
+                let words =
+                    format!("it may or may not have been sent; it is sent again and may arrive twice: {why}");
+                let event = self.event(EventKind::OutboxDeferred).words(&words);
+                let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+                self.conclude(OutboxState::Deferred, Some(wait), words, event, None)
+            }
+            WhenUnknown::AtMostOnce | WhenUnknown::AtLeastOnce => {
+                let words = format!("it may or may not have been sent, and is not sent again: {why}");
+                self.ended(OutboxState::Failed, words, failure)
+            }
+        };
+        conclusion.events.insert(0, unknown);
+        conclusion
     }
 
     /// It was looked up once and is nowhere.

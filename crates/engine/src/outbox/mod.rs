@@ -10,6 +10,8 @@
 //! | a person must set something right (`Hold`) | `deferred` | [`retry::next_attempt_on_hold`] |
 //! | it may have been sent | `unknown` | looked up, then |
 //! | looked up: still not known | `unknown` | looked up again |
+//! | looked up: nobody can ever tell (SMTP), at most once | `failed`, and the words say so | |
+//! | the same, at least once | `deferred`, and the words say that it may arrive twice | [`retry::next_attempt`] |
 //! | refused for now, and the retry window is over | `failed` | |
 //! | a failure of our own, and the retry window is over | `held` | a person's wish |
 //! | looked up: not known, and the retry window is over | `failed`, and the words say so | |
@@ -18,6 +20,9 @@
 //! without anybody releasing each message. Only when the window is over and the reason is still our own (a setting
 //! that is missing, a disk that is full) the message is held: it is not the provider's no, so it never becomes
 //! `failed`, and mail of many days ago should leave by a person's wish.
+//!
+//! Recipients that were refused while others were taken are told by an event each; the message is `sent`, and nobody
+//! gets it twice.
 //!
 //! A message that a person releases after its window gets one attempt.
 

@@ -99,3 +99,20 @@ async fn each_call_of_the_store_fails_in_turn() {
 async fn an_end_that_cannot_be_recorded_is_left_to_the_lease_and_looked_up() {
     journeys("finish_attempt", When::Before, 4).await;
 }
+
+#[tokio::test]
+async fn a_disk_that_is_full_while_a_message_comes_is_not_the_messages_fault() {
+    let house = House::new().await;
+    house.provider.deliver(ORDERS, "a", &[raw("a"), vec![b'x'; 300_000]].concat());
+    let mailbox = house.mailbox(ORDERS).await;
+    let store = Arc::new(Faulty::new(house.store.clone(), "blob_write", When::Before, 1));
+    let door = Arc::new(Door(house.provider.clone()));
+    let engine = Engine::new(store, door, house.env.clone(), EngineSettings::default());
+    let failure = engine.collect_now(mailbox).await.unwrap_err();
+    assert!(failure.words.contains("no space is left"), "{failure}");
+    assert!(failure.advice.is_some_and(|advice| advice.contains("free some space")));
+    assert_eq!(house.provider.called("probe orders@contoso.example"), 0, "nobody asks whose fault it was");
+    assert!(house.inbox(InboxState::Quarantined).await.is_empty());
+    assert_eq!(engine.collect_now(mailbox).await.unwrap(), 1);
+    assert_eq!(house.inbox(InboxState::Processed).await.len(), 1);
+}

@@ -1,9 +1,11 @@
 //! A mail goes out.
 
 use jiff::SignedDuration;
+use postroom_model::connection::{ConnectionSettings, WhenUnknown};
 use postroom_model::event::Subject;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::outbox::OutboxState;
+use postroom_store::SaveConnection;
 use postroom_transport::Reconciled;
 
 use crate::house::House;
@@ -418,4 +420,99 @@ async fn the_outbox_alone_sends_without_collecting() {
     stop.cancel();
     task.await.unwrap();
     assert_eq!(house.provider.called("changes orders@contoso.example since 0"), 0);
+}
+
+/// What a sender says that has no way to look anything up.
+fn cannot_tell() -> Reconciled {
+    let words = "SMTP has no look-up";
+    Reconciled::CannotTell(Failure::new("look up", Origin::Provider, words, Decision::Reconcile))
+}
+
+async fn set_policy(house: &House, when_unknown: WhenUnknown) {
+    let before = house.store.connection(house.connection).await.unwrap().unwrap();
+    let settings = ConnectionSettings { when_unknown, ..before.settings };
+    let save = SaveConnection { id: house.connection, settings, credential: None, actor: "cli".into() };
+    house.store.save_connection(save).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_nobody_can_tell_is_not_sent_again_and_its_sender_is_told() {
+    let house = House::new().await;
+    house.provider.script([Step::DeliverAndTimeOut]);
+    house.provider.state().lookups.push_back(cannot_tell());
+    let running = house.run();
+    let id = house.submit(&running.engine).await;
+    house.becomes(id, OutboxState::Unknown).await;
+    house.pass(&running, 12);
+    let message = house.becomes(id, OutboxState::Failed).await;
+    assert_eq!(
+        message.last_words.as_deref(),
+        Some(
+            "it may or may not have been sent, and is not sent again: no answer within 60 seconds; SMTP has no look-up"
+        )
+    );
+    let timeline = house.outbox_timeline(id).await;
+    assert_eq!(timeline[3..], ["outbox.unknown", "outbox.attempt", "outbox.unknown", "outbox.failed"]);
+    house.pass(&running, 200 * HOUR);
+    running.stop().await;
+    assert_eq!(house.provider.called("send"), 1);
+}
+
+#[tokio::test]
+async fn an_interrupted_attempt_that_nobody_can_tell_of_is_the_same_question() {
+    let house = House::new().await;
+    house.provider.script([Step::HangAfterSend]);
+    let running = house.run();
+    let id = house.submit(&running.engine).await;
+    house.asked("hang after send", 1).await;
+    running.kill().await;
+    house.provider.state().lookups.push_back(cannot_tell());
+    house.store.end_all_leases().await.unwrap();
+    let running = house.run();
+    let message = house.becomes(id, OutboxState::Failed).await;
+    assert!(
+        message.last_words.unwrap().starts_with("it may or may not have been sent, and is not sent again")
+    );
+    running.stop().await;
+    assert_eq!(house.provider.called("send"), 1);
+}
+
+#[tokio::test]
+async fn where_at_least_once_is_asked_for_it_is_sent_again_and_told_each_time() {
+    let house = House::new().await;
+    set_policy(&house, WhenUnknown::AtLeastOnce).await;
+    house.provider.script([Step::DropAndTimeOut]);
+    house.provider.state().lookups.push_back(cannot_tell());
+    let running = house.run();
+    let id = house.submit(&running.engine).await;
+    house.becomes(id, OutboxState::Unknown).await;
+    house.pass(&running, 12);
+    let message = house.becomes(id, OutboxState::Deferred).await;
+    assert!(message.last_words.unwrap().contains("it is sent again and may arrive twice"));
+    house.pass(&running, 40);
+    house.becomes(id, OutboxState::Sent).await;
+    running.stop().await;
+    assert_eq!(house.provider.called("send"), 2);
+    let timeline = house.outbox_timeline(id).await;
+    assert!(timeline.windows(2).any(|pair| pair == ["outbox.unknown", "outbox.deferred"]), "{timeline:?}");
+}
+
+#[tokio::test]
+async fn a_recipient_that_was_refused_is_told_and_nobody_gets_the_message_twice() {
+    let house = House::new().await;
+    let eve = "eve@fabrikam.example";
+    house.provider.state().refused.push((eve.parse().unwrap(), "550 5.1.1 No such user".into()));
+    let running = house.run();
+    let id = house.submit(&running.engine).await;
+    let message = house.becomes(id, OutboxState::Sent).await;
+    running.stop().await;
+    assert_eq!(
+        message.last_words.as_deref(),
+        Some("202 Accepted; not taken for eve@fabrikam.example: 550 5.1.1 No such user")
+    );
+    let events = house.events(Subject::OutboxMessage(id)).await;
+    let told = &events.last().unwrap().event;
+    assert_eq!(told.kind.as_str(), "outbox.recipient-refused");
+    assert_eq!(told.words.as_deref(), Some("eve@fabrikam.example: 550 5.1.1 No such user"));
+    assert_eq!(house.provider.called("send"), 1);
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use postroom_model::Timestamp;
 use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::Mailbox;
+use postroom_model::{EmailAddress, Timestamp};
 use postroom_transport::{
     Changes, MessageSink, Receipt, Reconciled, RemoteMessage, SendJob, SendNotes, SendOutcome, Sender,
     Source, Transports, Woken,
@@ -63,6 +63,8 @@ pub(crate) struct Folder {
 pub(crate) struct State {
     pub(crate) steps: VecDeque<Step>,
     pub(crate) lookups: VecDeque<Reconciled>,
+    /// Recipients that are refused while the others are taken.
+    pub(crate) refused: Vec<(EmailAddress, String)>,
     /// Draft id to `Message-ID`.
     pub(crate) drafts: BTreeMap<String, String>,
     pub(crate) drafts_made: u32,
@@ -179,7 +181,7 @@ impl FakeSender {
             provider_id: Some(draft.to_owned()),
             words: "202 Accepted".into(),
             request_id: Some("request-2".into()),
-            ..Receipt::default()
+            refused: state.refused.clone(),
         })
     }
 }

@@ -125,7 +125,8 @@ impl SqliteStore {
             let by = if mailboxes { "a mailbox" } else { "a message still to be sent" };
             return Err(StoreError::InUse { what: format!("connection {id}"), by }.into());
         }
-        // The row stays for removed mailboxes, whose mail stays; its credentials go in either case.
+        // The row stays for removed mailboxes, whose mail stays and whose passwords went with them; its credentials go in
+        // either case.
         let gone = if removed {
             sqlx::query("DELETE FROM credentials WHERE connection = ?")
                 .bind(&row)

@@ -101,6 +101,7 @@ on_every_engine! {
     settings {
         secrets_do_not_follow_to_another_server
         a_connection_is_saved_changed_and_removed
+        a_mailboxs_password_stays_with_the_server_it_was_entered_for
         a_new_credential_retires_the_one_before
         a_next_credential_stands_beside_the_current_one_until_it_is_switched_to
         journals_are_kept_replaced_and_removed

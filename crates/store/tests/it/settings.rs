@@ -5,6 +5,7 @@ use postroom_model::connection::{
 };
 use postroom_model::credential::{CredentialKind, CredentialState};
 use postroom_model::event::{Event, EventKind, Subject};
+use postroom_model::mailbox::Availability;
 use postroom_model::outbox::OutboxState;
 use postroom_model::people::{ApiKey, Group, Role};
 use postroom_model::{ConnectionId, ExposeSecret, SecretString, UserId};
@@ -94,6 +95,44 @@ pub(crate) async fn secrets_do_not_follow_to_another_server(make: impl AsyncFn()
     assert!(bench.store.mailbox_password(mailbox).await.unwrap().is_none());
     save(to("mail.fabrikam.example"), Some(password())).await;
     assert!(bench.store.credential_secret(id).await.unwrap().is_some(), "what is typed with it is kept");
+}
+
+pub(crate) async fn a_mailboxs_password_stays_with_the_server_it_was_entered_for(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let (id, other) = (bench.env.new_id(), bench.env.new_id());
+    let save = async |id, server: &str, port| {
+        let settings = ConnectionSettings {
+            server: server.into(),
+            port,
+            ..ConnectionSettings::new(ConnectionKind::Imap)
+        };
+        let save = SaveConnection { id, settings, credential: None, actor: "cli".into() };
+        bench.store.save_connection(save).await.unwrap();
+    };
+    save(id, "imap.fabrikam.example", 0).await;
+    save(other, "imap.fabrikam.example", 0).await;
+    let mut mailboxes = vec![];
+    for connection in [id, other] {
+        let settings = Bench::mailbox_settings("a@fabrikam.example", Availability::All);
+        let password = Some(SecretString::from("of its own"));
+        let save =
+            SaveMailbox { id: bench.env.new_id(), connection, settings, password, actor: "cli".into() };
+        mailboxes.push(bench.store.save_mailbox(save).await.unwrap().id);
+    }
+    let known = async |id| bench.store.mailbox_password(id).await.unwrap().is_some();
+    save(id, "IMAP.fabrikam.example", 1_143).await;
+    assert!(known(mailboxes[0]).await, "the same server");
+    save(id, "imap.evil.example", 0).await;
+    assert!(!known(mailboxes[0]).await, "another server");
+    assert!(!bench.store.mailbox(mailboxes[0]).await.unwrap().unwrap().has_password);
+    save(id, "imap.fabrikam.example", 0).await;
+    assert!(!known(mailboxes[0]).await, "and it does not come back");
+    assert!(known(mailboxes[1]).await, "of another connection");
+    bench.store.remove_mailbox(mailboxes[1], "cli").await.unwrap();
+    bench.store.remove_connection(other, "cli").await.unwrap();
+    assert!(!known(mailboxes[1]).await, "of a connection that is gone");
 }
 
 pub(crate) async fn a_new_credential_retires_the_one_before(make: impl AsyncFn() -> Bench) {
