@@ -48,6 +48,11 @@ const NEEDS: &[Need] = &[
         packages: &["libxml2-utils"],
     },
     Need {
+        what: "Dovecot, the IMAP server that the source reads from",
+        probe: &["sh", "-c", "test -x /usr/sbin/dovecot && test -x /usr/lib/dovecot/imap"],
+        packages: &["dovecot-imapd"],
+    },
+    Need {
         what: "unshare and mount, for the test with a full disk",
         probe: &["sh", "-c", "command -v unshare && command -v mount"],
         packages: &["util-linux", "mount"],

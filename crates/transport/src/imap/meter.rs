@@ -198,6 +198,8 @@ impl AsyncWrite for Meter {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn fed(text: &[u8], piece: usize) -> Result<Frame, String> {
@@ -221,6 +223,14 @@ mod tests {
             // A literal's own bytes are no protocol.
             assert!(fed(b"* 1 FETCH (BODY[] {10}\r\n{99}\r\n((((\r\n", piece).is_ok());
             assert!(fed(b"* OK {99} is no literal\r\n", piece).is_ok());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn where_the_stream_is_cut_makes_no_difference(text in "([a-z{}0-9(\"\\\\\r\n]|\\{[0-9]\\}\r\n){0,60}", piece in 1_usize..9) {
+            let state = |fed: Result<Frame, String>| fed.map(|frame| (frame.literal_left, frame.line, frame.brackets, frame.escaped));
+            prop_assert_eq!(state(fed(text.as_bytes(), piece)), state(fed(text.as_bytes(), usize::MAX)));
         }
     }
 

@@ -74,7 +74,7 @@ pub struct ImapSource {
     access: Access,
     env: Env,
     state: Mutex<State>,
-    waiting: Mutex<Option<Session>>,
+    waiting: Mutex<Waiting>,
 }
 
 /// What reading remembers between calls. Nothing of it is needed: all of it can be asked again.
@@ -86,10 +86,18 @@ struct State {
     page: Vec<(u32, u64)>,
     /// Small messages of the page that were brought and not asked for yet.
     kept: HashMap<u32, Bytes>,
-    /// The incarnation that was read last and its last UID that was told.
+    /// The incarnation that was read last, and the first UID in it that was not there yet.
     told: Option<(Incarnation, u32)>,
     /// The server sent more than was asked for: nothing is brought in bulk any more.
     careful: bool,
+}
+
+/// What waiting remembers between calls.
+#[derive(Default)]
+struct Waiting {
+    session: Option<Session>,
+    /// The server said that it cannot tell.
+    not_offered: bool,
 }
 
 impl State {
@@ -225,9 +233,8 @@ impl ImapSource {
         let opened = session.examine(&self.folder, None).await?;
         let told = self.state.lock().await.told;
         // What came since the last page and before this session would wake nobody.
-        let news = told.is_some_and(|(incarnation, last)| {
-            opened.validity != Some(incarnation.validity)
-                || opened.next.is_some_and(|next| next > last.saturating_add(1))
+        let news = told.is_some_and(|(incarnation, first)| {
+            opened.validity != Some(incarnation.validity) || opened.next.is_some_and(|next| next > first)
         });
         Ok((session, news))
     }
@@ -346,7 +353,10 @@ impl Source for ImapSource {
 
     async fn wait(&self, limit: Duration) -> Result<Woken, Failure> {
         let mut waiting = self.waiting.lock().await;
-        let mut kept = waiting.take();
+        if waiting.not_offered {
+            return Ok(Woken::NotOffered);
+        }
+        let mut kept = waiting.session.take();
         loop {
             let used = kept.is_some();
             let (mut session, news) = match kept.take() {
@@ -354,12 +364,13 @@ impl Source for ImapSource {
                 None => self.open_for_waiting().await.map_err(|trouble| *trouble.failure)?,
             };
             if !session.offers("IDLE") {
+                waiting.not_offered = true;
                 return Ok(Woken::NotOffered);
             }
             let woken = if news { Ok(true) } else { session.idle(limit, self.access.limits.idle).await };
             match woken {
                 Ok(news) => {
-                    *waiting = Some(session);
+                    waiting.session = Some(session);
                     return Ok(if news { Woken::News } else { Woken::Quiet });
                 }
                 Err(trouble) => {

@@ -58,8 +58,8 @@ pub(super) async fn changes(
             && session.validity == Some(known.incarnation.validity)
             && !backlog.uids.is_empty()
     });
-    let (start, mut backlog) = match listed {
-        Some(listed) => listed,
+    let (start, mut backlog, next) = match listed {
+        Some((start, backlog)) => (start, backlog, state.told.map_or(0, |(_, next)| next)),
         None => {
             let since =
                 known.filter(|_| !state.careful).map(|known| (known.incarnation.validity, known.modseq));
@@ -69,7 +69,7 @@ pub(super) async fn changes(
             if !resync {
                 removed = gone(start.incarnation, &opened.vanished, start.uid);
             }
-            (start, list(session, start).await?)
+            (start, list(session, start).await?, opened.next.unwrap_or_default())
         }
     };
     let incarnation = start.incarnation;
@@ -85,7 +85,7 @@ pub(super) async fn changes(
     let messages = messages.collect();
     let more = !backlog.uids.is_empty();
     let cursor = Cursor { uid: uids.last().copied().unwrap_or(start.uid), more, ..start };
-    state.told = Some((incarnation, cursor.uid));
+    state.told = Some((incarnation, next.max(cursor.uid.saturating_add(1))));
     backlog.after = cursor.uid;
     state.backlog = more.then_some(backlog);
     Ok(Changes { messages, removed, cursor: cursor.to_string(), more, resync })
@@ -131,7 +131,8 @@ async fn list(session: &mut Session, start: Cursor) -> Result<Backlog, Trouble> 
 
 /// What the server tells about these messages; those that are gone meanwhile are left out.
 async fn describe(session: &mut Session, uids: &[u32]) -> Result<BTreeMap<u32, Told>, Trouble> {
-    const ITEMS: &str = "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])";
+    // A header as long as a mail would end the session again and again, so its beginning is asked for only.
+    const ITEMS: &str = "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]<0.2000>)";
     let mut told = BTreeMap::new();
     if uids.is_empty() {
         return Ok(told);
