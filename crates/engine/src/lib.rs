@@ -11,7 +11,7 @@
 //! | [`collector`] | the worker that reads mailboxes: raw MIME and cursor committed together |
 //! | [`collector::pace`] | when to read again: a pure function |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
-//! | [`watch`] | the workers that see in time: credentials that end, mailboxes that must be refused |
+//! | [`watch`] | the workers that see in time: credentials that end, mailboxes that must be refused, subscriptions |
 //! | [`Engine`] | starts the workers, nudges them, and stops them |
 //!
 //! # How to add a worker
@@ -95,6 +95,7 @@ pub(crate) struct Nudges {
     pub(crate) router: Notify,
     pub(crate) credentials: Notify,
     pub(crate) scope: Notify,
+    pub(crate) subscriptions: Notify,
 }
 
 /// What all workers share.
@@ -192,6 +193,15 @@ impl Engine {
                 worker::keep("scope", engine.idle(), stop.clone(), watch).await;
             }
         });
+        workers.spawn({
+            let (engine, stop) = (self.clone(), stop.clone());
+            async move {
+                let nudge = &engine.nudges.subscriptions;
+                let look = || watch::subscriptions::look(&engine);
+                let watch = || watch::run(&engine, &stop, nudge, look);
+                worker::keep("subscriptions", engine.idle(), stop.clone(), watch).await;
+            }
+        });
     }
 
     /// Runs the outbox worker alone until `stop` is cancelled: what `postroom send` does without a server.
@@ -240,6 +250,7 @@ impl Engine {
         self.nudges.router.notify_waiters();
         self.nudges.credentials.notify_waiters();
         self.nudges.scope.notify_waiters();
+        self.nudges.subscriptions.notify_waiters();
     }
 
     fn idle(&self) -> Duration {

@@ -3,10 +3,12 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
+mod large;
 mod send;
 mod source;
 #[path = "../../../entra/tests/it/stub.rs"]
 mod stub;
+mod tenant;
 mod wire;
 
 use std::sync::{Arc, Mutex};
