@@ -78,7 +78,9 @@ pub enum TooHeavy {
         limit: u64,
     },
     /// Its parts cannot be parted: they are signed or encrypted together, or are one report.
-    #[error("the message is signed or encrypted as a whole and has {size} bytes; at most {limit} are possible")]
+    #[error(
+        "the message is signed or encrypted as a whole and has {size} bytes; at most {limit} are possible"
+    )]
     Sealed {
         /// Bytes of the message.
         size: u64,
@@ -291,8 +293,12 @@ impl File {
                 let Some(place) = marks.get(mark).filter(|_| length > 0) else { return (&[][..]).into() };
                 let skip = usize::try_from(from % MARK_EVERY).unwrap_or(0);
                 let digits = (skip + length).div_ceil(3) * 4;
-                let text: Vec<u8> =
-                    raw[*place..body.end].iter().copied().filter(|byte| is_digit(*byte)).take(digits).collect();
+                let text: Vec<u8> = raw[*place..body.end]
+                    .iter()
+                    .copied()
+                    .filter(|byte| is_digit(*byte))
+                    .take(digits)
+                    .collect();
                 // A single digit at the end is no byte.
                 let whole = if text.len() % 4 == 1 { &text[..text.len() - 1] } else { &text };
                 let mut bytes = LENIENT.decode(whole).unwrap_or_default();
@@ -315,8 +321,11 @@ mod tests {
 
     fn mail(parts: &[String]) -> Vec<u8> {
         let head = "Message-ID: <1@contoso.example>\r\nX-Odd:  kept \r\nMIME-Version: 1.0\r\n";
-        format!("{head}Content-Type: multipart/mixed; boundary=b\r\n\r\npre\r\n{}--b--\r\nend", parts.concat())
-            .into_bytes()
+        format!(
+            "{head}Content-Type: multipart/mixed; boundary=b\r\n\r\npre\r\n{}--b--\r\nend",
+            parts.concat()
+        )
+        .into_bytes()
     }
 
     fn names(raw: &[u8]) -> Vec<String> {
@@ -326,7 +335,8 @@ mod tests {
     fn pdf(name: &str, size: usize) -> String {
         let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
         let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-        let lines: Vec<&str> = text.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        let lines: Vec<&str> =
+            text.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
         let head = format!("Content-Type: application/pdf; name={name}\r\nContent-Transfer-Encoding: base64");
         part(&head, &lines.join("\r\n"))
     }
@@ -343,7 +353,9 @@ mod tests {
         assert_eq!((light.kept[0].name.as_str(), light.kept[0].size), ("b.pdf", 1_000));
         // Read from any place, also across the remembered ones.
         let file = &light.taken[1];
-        for (from, length) in [(0, 10), (786_430, 10), (786_432, 5), (1_999_990, 100), (0, 3_000_000), (2_000_000, 1)] {
+        for (from, length) in
+            [(0, 10), (786_430, 10), (786_432, 5), (1_999_990, 100), (0, 3_000_000), (2_000_000, 1)]
+        {
             let expected: Vec<u8> = (from..(from + length).min(2_000_000)).map(|n| (n % 251) as u8).collect();
             assert_eq!(*file.read(&raw, from as u64, length), expected, "{from} {length}");
         }

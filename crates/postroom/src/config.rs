@@ -244,7 +244,9 @@ impl Config {
         if let Some(address) = &self.public_url
             && !is_public_address(address)
         {
-            let message = format!("`{address}` is no https address without query, such as https://mail.contoso.example");
+            let message = format!(
+                "`{address}` is no https address without query, such as https://mail.contoso.example"
+            );
             // The section is empty: the key stands at the top.
             let variable = "POSTROOM_PUBLIC_URL".to_owned();
             return Err(match overridden.contains(&variable) {

@@ -32,7 +32,10 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call) -> Answer {
     }
     let mut calls: Vec<(String, Vec<String>, Call)> = Vec::new();
     for request in requests {
-        let id = request["id"].as_str().filter(|id| !id.is_empty()).ok_or_else(|| malformed("a request without id"))?;
+        let id = request["id"]
+            .as_str()
+            .filter(|id| !id.is_empty())
+            .ok_or_else(|| malformed("a request without id"))?;
         if calls.iter().any(|(known, ..)| known == id) {
             return Err(malformed("an id occurs twice"));
         }
@@ -42,7 +45,9 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call) -> Answer {
     }
     let mut done: Map<String, Value> = Map::new();
     for (id, after, inner) in &calls {
-        let well = |id: &String| done.get(id).is_some_and(|answer| answer["status"].as_u64().is_some_and(|s| s < 400));
+        let well = |id: &String| {
+            done.get(id).is_some_and(|answer| answer["status"].as_u64().is_some_and(|s| s < 400))
+        };
         let answer = if after.iter().all(well) {
             in_batch(crate::server::one_of_batch(tenant, inner).await).await
         } else {
@@ -66,14 +71,19 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call) -> Answer {
 
 /// One request of a batch as a call of its own.
 fn inner(tenant: &Tenant, call: &Call, request: &Value) -> Result<Call, Refusal> {
-    let method = request["method"].as_str().and_then(|name| Method::from_bytes(name.to_uppercase().as_bytes()).ok());
+    let method =
+        request["method"].as_str().and_then(|name| Method::from_bytes(name.to_uppercase().as_bytes()).ok());
     let method = method.ok_or_else(|| malformed("a request without method"))?;
-    let url = request["url"].as_str().filter(|url| !url.contains("://")).ok_or_else(|| malformed("a url is relative"))?;
+    let url = request["url"]
+        .as_str()
+        .filter(|url| !url.contains("://"))
+        .ok_or_else(|| malformed("a url is relative"))?;
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let version = call.path.first().map_or("v1.0", String::as_str);
     let mut headers = HeaderMap::new();
     for (name, value) in request["headers"].as_object().into_iter().flatten() {
-        let pair = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value.as_str().unwrap_or_default()));
+        let pair =
+            (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value.as_str().unwrap_or_default()));
         let (Ok(name), Ok(value)) = pair else { return Err(malformed("a header is none")) };
         headers.insert(name, value);
     }

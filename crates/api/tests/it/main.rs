@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test says what must be there by unwrapping; helpers too")]
 mod bench;
 mod errors;
+mod notifying;
 mod reading;
 mod submitting;

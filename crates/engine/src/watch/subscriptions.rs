@@ -86,7 +86,8 @@ fn journal_of(mailbox: MailboxId) -> String {
 /// Looks where something is due. Gives when it is due next.
 pub(crate) async fn look(engine: &Engine) -> Result<Option<Timestamp>, StoreError> {
     let journals = engine.store.journals(PREFIX).await?;
-    let address = engine.settings.watch.public_url.as_deref().map(|url| format!("{}{PATH}", url.trim_end_matches('/')));
+    let address =
+        engine.settings.watch.public_url.as_deref().map(|url| format!("{}{PATH}", url.trim_end_matches('/')));
     if journals.is_empty() && address.is_none() {
         return Ok(None);
     }
@@ -184,7 +185,9 @@ async fn keep_in_turn(engine: &Engine, mailbox: &Mailbox, address: &str) -> Resu
     if let Some(id) = kept.id.clone() {
         match limited("renew a subscription", subscriber.renew(&id, until)).await {
             Ok(Some(renewed)) => return made(engine, mailbox.id, kept, renewed).await,
-            Ok(None) => tracing::info!(mailbox = %mailbox.address, "the subscription is gone; a new one is made"),
+            Ok(None) => {
+                tracing::info!(mailbox = %mailbox.address, "the subscription is gone; a new one is made")
+            }
             Err(failure) => return failed(engine, mailbox.id, kept, &failure).await,
         }
     }
@@ -221,7 +224,12 @@ async fn begin(
     subscriber.subscribe(address, state, until).await
 }
 
-async fn made(engine: &Engine, id: MailboxId, kept: Kept, subscribed: Subscribed) -> Result<Kept, StoreError> {
+async fn made(
+    engine: &Engine,
+    id: MailboxId,
+    kept: Kept,
+    subscribed: Subscribed,
+) -> Result<Kept, StoreError> {
     let (until, subscription) = (Some(subscribed.until), Some(subscribed.id));
     let kept =
         Kept { id: subscription, until, renew: false, failures: 0, wait_until: None, trouble: None, ..kept };

@@ -66,7 +66,8 @@ impl GraphClient {
         let mut one = |number: usize| -> Result<Message, GraphError> {
             let id = number.to_string();
             let place = answer.responses.iter().position(|response| response.id == id);
-            let garbage = |status, what| GraphError::Garbage { operation: call.operation.clone(), status, what };
+            let garbage =
+                |status, what| GraphError::Garbage { operation: call.operation.clone(), status, what };
             let Some(place) = place else { return Err(garbage(200, "a batch without one of its answers")) };
             let Batched { status, headers, body, .. } = answer.responses.swap_remove(place);
             if !(200..300).contains(&status) {

@@ -140,7 +140,13 @@ impl GraphClient {
     }
 
     /// The same of an answer that was read.
-    pub(super) fn refused(&self, call: &Call<'_>, status: u16, headers: &HeaderMap, body: &[u8]) -> GraphError {
+    pub(super) fn refused(
+        &self,
+        call: &Call<'_>,
+        status: u16,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> GraphError {
         let retry_after = http::retry_after(headers, self.env.now());
         let header_id = request_id(headers);
         let envelope = serde_json::from_slice::<ErrorEnvelope>(body).ok();

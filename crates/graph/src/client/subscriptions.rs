@@ -45,9 +45,11 @@ impl GraphClient {
             "expirationDateTime": until,
             "clientState": client_state,
         });
-        let made: Subscription = self.json(&self.about(operation, user, Method::POST, &[], Some(&body))?).await?;
+        let made: Subscription =
+            self.json(&self.about(operation, user, Method::POST, &[], Some(&body))?).await?;
         if made.id.is_empty() {
-            let (operation, what) = (format!("subscribe to the inbox of {user}"), "a subscription without an id");
+            let (operation, what) =
+                (format!("subscribe to the inbox of {user}"), "a subscription without an id");
             return Err(GraphError::Garbage { operation, status: 201, what });
         }
         Ok(made)
@@ -95,7 +97,11 @@ impl GraphClient {
             let Some(link) = page.next_link else { return Ok(found) };
             call.address = self.pinned(&call.operation, &link)?;
         }
-        Err(GraphError::Garbage { operation: call.operation, status: 200, what: "a list of subscriptions without end" })
+        Err(GraphError::Garbage {
+            operation: call.operation,
+            status: 200,
+            what: "a list of subscriptions without end",
+        })
     }
 
     fn about<'a>(
@@ -107,7 +113,8 @@ impl GraphClient {
         body: Option<&Value>,
     ) -> Result<Call<'a>, GraphError> {
         let segments = [&["v1.0", "subscriptions"], rest].concat();
-        let address = http::join(&self.graph, &segments).filter(|_| rest.iter().all(|id| !["", ".", ".."].contains(id)));
+        let address = http::join(&self.graph, &segments)
+            .filter(|_| rest.iter().all(|id| !["", ".", ".."].contains(id)));
         let address = address.ok_or_else(|| GraphError::Address { operation: operation.clone() })?;
         let body = body.map(|body| Body { kind: "application/json", bytes: Bytes::from(body.to_string()) });
         Ok(Call { method, body, ..Self::get(operation, user, address) })

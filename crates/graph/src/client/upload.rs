@@ -312,8 +312,11 @@ impl GraphClient {
 async fn state(operation: &str, response: Response, total: u64) -> Result<Option<u64>, GraphError> {
     let status = response.status().as_u16();
     let body = read(operation, response, MAX_STATE).await?;
-    let garbage =
-        || GraphError::Garbage { operation: operation.to_owned(), status, what: "not the state of a session" };
+    let garbage = || GraphError::Garbage {
+        operation: operation.to_owned(),
+        status,
+        what: "not the state of a session",
+    };
     let state: SessionState = serde_json::from_slice(&body).map_err(|_| garbage())?;
     match state.next() {
         None if state.next_expected_ranges.is_empty() => Ok(None),

@@ -82,17 +82,24 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, caller: &Caller, p
 
 async fn list(tenant: &Tenant, caller: &Caller) -> Answer {
     let mut tx = tenant.begin().await?;
-    let rows = sqlx::query("SELECT * FROM subscription WHERE app_id = ? AND expires_at > ? ORDER BY rowid LIMIT 1000")
-        .bind(&caller.app_id)
-        .bind(tenant.now())
-        .fetch_all(&mut *tx)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT * FROM subscription WHERE app_id = ? AND expires_at > ? ORDER BY rowid LIMIT 1000",
+    )
+    .bind(&caller.app_id)
+    .bind(tenant.now())
+    .fetch_all(&mut *tx)
+    .await?;
     let value: Vec<Value> = rows.iter().map(view).collect();
     Ok(json_answer(200, &json!({ "value": value })))
 }
 
 /// The caller's subscription of this id, while it lives.
-async fn own(tenant: &Tenant, db: &mut SqliteConnection, caller: &Caller, id: &str) -> Result<SqliteRow, Refusal> {
+async fn own(
+    tenant: &Tenant,
+    db: &mut SqliteConnection,
+    caller: &Caller,
+    id: &str,
+) -> Result<SqliteRow, Refusal> {
     sqlx::query("SELECT * FROM subscription WHERE id = ? AND app_id = ? AND expires_at > ?")
         .bind(id)
         .bind(&caller.app_id)
@@ -134,14 +141,18 @@ fn expiry(tenant: &Tenant, json: &Value) -> Result<i64, Refusal> {
 fn end_point(text: Option<&str>) -> Result<Url, Refusal> {
     let address = text.and_then(|text| Url::parse(text).ok());
     let here = |address: &Url| address.host_str().is_some_and(postroom_model::connection::is_loopback);
-    address.filter(here).ok_or_else(|| invalid("The sandbox calls notification addresses of this machine only."))
+    address
+        .filter(here)
+        .ok_or_else(|| invalid("The sandbox calls notification addresses of this machine only."))
 }
 
 async fn create(tenant: &Arc<Tenant>, call: &Call, caller: &Caller) -> Answer {
     let json = Value::Object(call.json()?);
     let until = expiry(tenant, &json)?;
     let change_type = json["changeType"].as_str().unwrap_or_default();
-    if change_type.is_empty() || !change_type.split(',').all(|one| ["created", "updated", "deleted"].contains(&one)) {
+    if change_type.is_empty()
+        || !change_type.split(',').all(|one| ["created", "updated", "deleted"].contains(&one))
+    {
         return Err(invalid("changeType is created, updated or deleted."));
     }
     let client_state = json["clientState"].as_str().unwrap_or_default();
@@ -149,7 +160,8 @@ async fn create(tenant: &Arc<Tenant>, call: &Call, caller: &Caller) -> Answer {
         return Err(invalid("clientState has at most 128 characters."));
     }
     let url = end_point(json["notificationUrl"].as_str())?;
-    let lifecycle = json["lifecycleNotificationUrl"].as_str().map(|text| end_point(Some(text))).transpose()?;
+    let lifecycle =
+        json["lifecycleNotificationUrl"].as_str().map(|text| end_point(Some(text))).transpose()?;
     let resource = json["resource"].as_str().unwrap_or_default();
     let place = watched(tenant, caller, resource).await?;
     for address in std::iter::once(&url).chain(&lifecycle) {
@@ -212,13 +224,20 @@ async fn check_numbers(
     resource: &str,
     change_type: &str,
 ) -> Result<(), Refusal> {
-    sqlx::query("DELETE FROM subscription WHERE expires_at <= ?").bind(tenant.now()).execute(&mut *db).await?;
+    sqlx::query("DELETE FROM subscription WHERE expires_at <= ?")
+        .bind(tenant.now())
+        .execute(&mut *db)
+        .await?;
     let rows = sqlx::query("SELECT app_id, resource, change_type FROM subscription WHERE mailbox = ?")
         .bind(mailbox)
         .fetch_all(db)
         .await?;
     if i64::try_from(rows.len()).unwrap_or(MOST) >= MOST {
-        return Err(Refusal::new(403, "ExtensionError", "The mailbox has reached its limit of subscriptions."));
+        return Err(Refusal::new(
+            403,
+            "ExtensionError",
+            "The mailbox has reached its limit of subscriptions.",
+        ));
     }
     let same = |row: &SqliteRow| {
         row.get::<&str, _>("app_id") == caller.app_id
@@ -226,7 +245,11 @@ async fn check_numbers(
             && row.get::<&str, _>("change_type") == change_type
     };
     if rows.iter().any(same) {
-        return Err(Refusal::new(409, "Conflict", "A subscription for this resource and change type exists already."));
+        return Err(Refusal::new(
+            409,
+            "Conflict",
+            "A subscription for this resource and change type exists already.",
+        ));
     }
     Ok(())
 }
@@ -242,7 +265,10 @@ async fn validate(tenant: &Tenant, address: &Url) -> Result<(), Refusal> {
     asked.query_pairs_mut().append_pair("validationToken", &token);
     let heard = async {
         let answer = client()?.post(asked).header("content-type", "text/plain; charset=utf-8").send().await?;
-        let plain = answer.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+        let plain = answer
+            .headers()
+            .get("content-type")
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
         let status = answer.status();
         Ok::<_, reqwest::Error>((status, plain, answer.text().await?))
     };
@@ -255,7 +281,11 @@ async fn validate(tenant: &Tenant, address: &Url) -> Result<(), Refusal> {
 }
 
 /// Notes what is to be told of a message that has come into a folder.
-pub(super) async fn arrived(tenant: &Tenant, db: &mut SqliteConnection, stored: &Stored) -> Result<(), Refusal> {
+pub(super) async fn arrived(
+    tenant: &Tenant,
+    db: &mut SqliteConnection,
+    stored: &Stored,
+) -> Result<(), Refusal> {
     let rows = sqlx::query(
         "SELECT * FROM subscription WHERE mailbox = ? AND (folder IS NULL OR folder = ?) AND expires_at > ?
          AND change_type LIKE '%created%'",
@@ -282,7 +312,11 @@ pub(super) async fn arrived(tenant: &Tenant, db: &mut SqliteConnection, stored: 
 }
 
 async fn note(tenant: &Tenant, db: &mut SqliteConnection, url: &str, body: &Value) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO notice (url, body) VALUES (?, ?)").bind(url).bind(body.to_string()).execute(db).await?;
+    sqlx::query("INSERT INTO notice (url, body) VALUES (?, ?)")
+        .bind(url)
+        .bind(body.to_string())
+        .execute(db)
+        .await?;
     tenant.news.notify_one();
     Ok(())
 }
@@ -333,7 +367,9 @@ pub(crate) async fn tell(tenant: Arc<Tenant>, stop: CancellationToken) {
                 let post = client.post(&url).header("content-type", "application/json").body(body.clone());
                 match post.send().await {
                     Ok(answer) if answer.status().is_success() => break,
-                    Ok(answer) => tracing::debug!(status = %answer.status(), attempt, "a notification was not taken"),
+                    Ok(answer) => {
+                        tracing::debug!(status = %answer.status(), attempt, "a notification was not taken")
+                    }
                     Err(error) => tracing::debug!(%error, attempt, "a notification did not arrive"),
                 }
             }
@@ -346,7 +382,8 @@ pub(crate) async fn tell(tenant: Arc<Tenant>, stop: CancellationToken) {
 
 async fn next(tenant: &Tenant) -> sqlx::Result<Option<(i64, String, String)>> {
     let mut tx = tenant.begin().await?;
-    let row = sqlx::query("SELECT id, url, body FROM notice ORDER BY id LIMIT 1").fetch_optional(&mut *tx).await?;
+    let row =
+        sqlx::query("SELECT id, url, body FROM notice ORDER BY id LIMIT 1").fetch_optional(&mut *tx).await?;
     Ok(row.map(|row| (row.get("id"), row.get("url"), row.get("body"))))
 }
 

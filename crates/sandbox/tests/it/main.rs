@@ -12,6 +12,7 @@ mod entra;
 mod exchange;
 #[cfg(test)]
 mod flows;
+mod graph;
 #[cfg(test)]
 mod mail;
 #[cfg(test)]

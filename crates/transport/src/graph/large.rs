@@ -72,7 +72,8 @@ impl Large {
     fn missing(&self, present: &[AttachmentInfo]) -> Option<Vec<usize>> {
         let mut unused: Vec<&AttachmentInfo> = present.iter().collect();
         let mut use_up = |file: &File| {
-            let same = unused.iter().enumerate().filter(|(_, found)| is_named(found, file) && is_size(found, file));
+            let same =
+                unused.iter().enumerate().filter(|(_, found)| is_named(found, file) && is_size(found, file));
             let nearest = same.min_by_key(|(_, found)| found.size)?.0;
             Some(unused.swap_remove(nearest))
         };

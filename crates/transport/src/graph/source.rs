@@ -56,16 +56,23 @@ impl GraphSource {
 
     /// The entries, completed by look-ups where Graph left out what did not change, 20 in one request. Gives those that
     /// are there, and the ids of those that are gone meanwhile.
-    async fn complete(&self, mut entries: Vec<Message>) -> Result<(Vec<RemoteMessage>, Vec<String>), GraphError> {
-        let (user, select) = (self.mailbox.as_str(), "id,internetMessageId,receivedDateTime,sentDateTime,isDraft");
+    async fn complete(
+        &self,
+        mut entries: Vec<Message>,
+    ) -> Result<(Vec<RemoteMessage>, Vec<String>), GraphError> {
+        let (user, select) =
+            (self.mailbox.as_str(), "id,internetMessageId,receivedDateTime,sentDateTime,isDraft");
         let bare = |entry: &Message| entry.received_date_time.is_none();
-        let ids: Vec<String> = entries.iter().filter(|entry| bare(entry)).map(|entry| entry.id.clone()).collect();
+        let ids: Vec<String> =
+            entries.iter().filter(|entry| bare(entry)).map(|entry| entry.id.clone()).collect();
         let mut found: HashMap<String, Message> = HashMap::new();
         for (id, answer) in ids.iter().zip(self.client.get_messages(user, &ids, select).await?) {
             let answer = match answer {
                 // What one look-up of a batch was refused for a moment is asked once more by itself; an answer that
                 // names a time to wait ends the page, which is asked for again after that time.
-                Err(GraphError::Refused(refused)) if refused.status >= 500 && refused.retry_after.is_none() => {
+                Err(GraphError::Refused(refused))
+                    if refused.status >= 500 && refused.retry_after.is_none() =>
+                {
                     self.client.get_message(user, id, select).await
                 }
                 answer => answer,

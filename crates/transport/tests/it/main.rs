@@ -3,6 +3,7 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
+mod graph_sandbox;
 mod large;
 mod send;
 mod source;

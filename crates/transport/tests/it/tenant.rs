@@ -26,7 +26,7 @@ pub(crate) struct Tenant {
     settings: ConnectionSettings,
     secret: String,
     /// Clock of sandbox and client.
-    pub(crate) clock: Arc<ManualClock>,
+    clock: Arc<ManualClock>,
     env: Env,
 }
 
@@ -59,7 +59,8 @@ impl Tenant {
         let mut options = SandboxOptions::new("127.0.0.1:0".parse().unwrap(), env.clone());
         change(&mut options);
         let sandbox = Sandbox::start(options).await.unwrap();
-        let http = client(&HttpSettings { proxy: ProxySettings::default(), ..HttpSettings::default() }).unwrap();
+        let http =
+            client(&HttpSettings { proxy: ProxySettings::default(), ..HttpSettings::default() }).unwrap();
         let settings = settings(&sandbox.ready().graph.parse().unwrap());
         let mut tenant = Self { sandbox, http, settings, secret: String::new(), clock, env };
         tenant.register().await;
@@ -106,6 +107,19 @@ impl Tenant {
         Wire::new(self.http.clone(), tokens, Arc::new(Secret(self.secret.clone())), self.env.clone())
     }
 
+    pub(crate) fn connection(&self) -> postroom_model::connection::Connection {
+        connection(self.settings.clone())
+    }
+
+    pub(crate) fn now(&self) -> postroom_model::Timestamp {
+        self.env.now()
+    }
+
+    /// Moves the clock of sandbox and client by days.
+    pub(crate) async fn advance(&self, days: i64) {
+        self.clock.advance(jiff::SignedDuration::from_hours(24 * days));
+    }
+
     /// A sender that knows nothing of any other.
     pub(crate) async fn sender(&self) -> Box<dyn Sender> {
         self.wire().sender(&connection(self.settings.clone())).await.unwrap()
@@ -142,7 +156,8 @@ impl Tenant {
     pub(crate) async fn requests(&self) -> Vec<String> {
         let url = format!("{}/_sandbox/requests", self.sandbox.ready().graph);
         let log: Vec<Value> = self.http.get(url).send().await.unwrap().json().await.unwrap();
-        let line = |one: &Value| format!("{} {}", one["method"].as_str().unwrap(), one["path"].as_str().unwrap());
+        let line =
+            |one: &Value| format!("{} {}", one["method"].as_str().unwrap(), one["path"].as_str().unwrap());
         log.iter().map(line).collect()
     }
 
@@ -171,5 +186,4 @@ impl Tenant {
             cursor = Some(page.cursor);
         }
     }
-
 }
