@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use axum::routing::post;
 use jiff::SignedDuration;
 use postroom_model::SecretString;
-use postroom_transport::Transports;
+use postroom_transport::{SendOutcome, Transports};
 use serde_json::{Value, json};
 
 use crate::tenant::Tenant;
@@ -69,6 +69,33 @@ async fn a_message_that_breaks_off_is_a_failure_and_no_message() {
     let mut whole = Vec::new();
     assert_eq!(source.fetch(&id, 10_000_000, &mut whole).await.unwrap(), Some(whole.len() as u64));
     assert!(whole.ends_with(b"xxx"));
+}
+
+#[tokio::test]
+async fn one_mailbox_sends_in_the_name_of_another_when_it_may() {
+    let tenant = Tenant::new().await;
+    let mut job = crate::job(None);
+    job.envelope.to = vec![crate::address(AT)];
+    let raw = format!(
+        "Message-ID: {}\r\nFrom: u2@contoso.example\r\nSender: {}\r\nTo: {AT}\r\nSubject: x\r\n\r\nHello\r\n",
+        crate::MESSAGE_ID,
+        crate::FROM
+    );
+    job.raw = raw.into();
+    let outcome = tenant.sender().await.send(&job, &crate::Notes::default()).await;
+    let SendOutcome::NotSent(failure) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(failure.code.as_deref(), Some("ErrorSendAsDenied"));
+    tenant
+        .exchange(format!(
+            "Connect-ExchangeOnline\nAdd-RecipientPermission -Identity u2@contoso.example -Trustee {} -AccessRights SendAs\n",
+            crate::FROM
+        ))
+        .await;
+    let outcome = tenant.sender().await.send(&job, &crate::Notes::default()).await;
+    assert!(matches!(outcome, SendOutcome::Sent(_)), "{outcome:?}");
+    let inbox = tenant.inbox(AT).await;
+    let text = String::from_utf8_lossy(&inbox[0]).into_owned();
+    assert!(text.contains("\r\nFrom: u2@contoso.example\r\nSender: orders@contoso.example\r\n"), "{text}");
 }
 
 /// An end point that says the token back and keeps what it is told.

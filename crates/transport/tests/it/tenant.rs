@@ -142,6 +142,13 @@ impl Tenant {
         assert!(answer.status().is_success(), "{path}");
     }
 
+    /// Runs a script of Exchange Online PowerShell.
+    pub(crate) async fn exchange(&self, script: String) {
+        let url = format!("{}/_sandbox/exchange", self.sandbox.ready().graph);
+        let answer = self.http.post(url).body(script).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
     pub(crate) async fn fault(&self, fault: Value) {
         self.dial("faults", fault).await;
     }
