@@ -8,6 +8,7 @@
 //! | `auth` | the bearer key of a program |
 //! | [`keys`] | making and hashing API keys, also for the command line |
 //! | `body` | reading a request body without ever holding more than the limit |
+//! | `notifications` | `POST /notifications/graph`, which the provider calls |
 //! | `messages` | `POST /messages`, `GET /messages`, `GET /messages/{id}` |
 //! | `drafts` | `POST /drafts` |
 //!
@@ -20,6 +21,7 @@
 //! | `POST /messages` | 202 `{"id","message_id","state"}`, given only after the message is on disk and synced |
 //! | `GET /messages?state=&limit=&offset=` | 200 `{"messages":[..],"limit","offset"}`, newest first, own messages only |
 //! | `POST /drafts` | 200 the message as a ready `.eml` draft (`message/rfc822`, `X-Unsent: 1`), to be opened and sent by the user's own mail program; nothing is stored |
+//! | `POST /notifications/graph` | 202; for Microsoft Graph alone, without a key: it only wakes mailboxes |
 //! | `GET /messages/{id}` | 200 the message with its timeline; 404 also for messages another key handed in |
 //!
 //! `POST /messages` takes `application/json` (fields as in [`postroom_model::draft::Draft`]; every address
@@ -71,6 +73,7 @@ mod drafts;
 pub mod error;
 pub mod keys;
 mod messages;
+mod notifications;
 
 use std::sync::Arc;
 
@@ -103,6 +106,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/messages", post(messages::submit::submit).get(messages::read::list))
         .route("/messages/{id}", get(messages::read::one))
         .route("/drafts", post(drafts::make))
+        .route("/notifications/graph", post(notifications::graph))
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(error::PanicAnswer))

@@ -186,8 +186,9 @@ impl Intake {
         Ok(ReadyDraft { file_name: eml::file_name(&draft.subject), raw: raw.into() })
     }
 
-    /// Like [`Intake::submit_draft`], for a raw message with its envelope. Exchange Online takes sender and recipients from the headers, so
-    /// there `From` must be the envelope's sender, and the envelope must name everyone whom a header names; those it
+    /// Like [`Intake::submit_draft`], for a raw message with its envelope. Exchange Online takes sender and recipients
+    /// from the headers, so there `From`, or `Sender` of a message in the name of another, must be the envelope's
+    /// sender, and the envelope must name everyone whom a header names; those it
     /// names beyond that are blind copies.
     ///
     /// # Errors
@@ -346,11 +347,12 @@ fn check_envelope(envelope: &Envelope) -> Problems {
 /// Exchange Online takes sender and recipients from the headers, so they must agree with the envelope.
 fn check_headers(read: &Submission, envelope: &Envelope) -> Problems {
     let mut problems = Problems::new();
-    if read.from != envelope.from {
+    // One mailbox may send in the name of another: `Sender` then names the mailbox, and Exchange decides.
+    if read.from != envelope.from && read.sender.as_ref() != Some(&envelope.from) {
         let (header, envelope) = (&read.from, &envelope.from);
         problems
             .error("from", format!("the From header names {header}, and the envelope {envelope}"))
-            .hint("Exchange Online sends as the mailbox of the envelope: give both the same address.");
+            .hint("Exchange Online sends as the mailbox of the envelope: give both the same address, or name that mailbox in a Sender header when it may send for the other.");
     }
     let named: BTreeSet<_> = envelope.to.iter().collect();
     for address in read.header_recipients.iter().filter(|address| !named.contains(address)).take(10) {

@@ -12,7 +12,7 @@
 //! | [`collector::pace`] | when to read and to listen again: pure functions |
 //! | `collector::listening` | the worker that lets providers tell of news |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
-//! | [`watch`] | the workers that see in time: credentials that end, mailboxes that must be refused |
+//! | [`watch`] | the workers that see in time: credentials that end, mailboxes that must be refused, subscriptions |
 //! | [`Engine`] | starts the workers, nudges them, and stops them |
 //!
 //! # How to add a worker
@@ -105,6 +105,7 @@ pub(crate) struct Nudges {
     pub(crate) router: Notify,
     pub(crate) credentials: Notify,
     pub(crate) scope: Notify,
+    pub(crate) subscriptions: Notify,
 }
 
 /// What all workers share.
@@ -209,6 +210,15 @@ impl Engine {
                 worker::keep("scope", engine.idle(), stop.clone(), watch).await;
             }
         });
+        workers.spawn({
+            let (engine, stop) = (self.clone(), stop.clone());
+            async move {
+                let nudge = &engine.nudges.subscriptions;
+                let look = || watch::subscriptions::look(&engine);
+                let watch = || watch::run(&engine, &stop, nudge, look);
+                worker::keep("subscriptions", engine.idle(), stop.clone(), watch).await;
+            }
+        });
     }
 
     /// Runs the outbox worker alone until `stop` is cancelled: what `postroom send` does without a server.
@@ -258,6 +268,7 @@ impl Engine {
         self.nudges.router.notify_waiters();
         self.nudges.credentials.notify_waiters();
         self.nudges.scope.notify_waiters();
+        self.nudges.subscriptions.notify_waiters();
     }
 
     fn idle(&self) -> Duration {

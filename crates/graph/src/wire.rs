@@ -157,6 +157,44 @@ impl SessionState {
     }
 }
 
+/// A subscription to changes (<https://learn.microsoft.com/graph/api/resources/subscription>). Its `clientState` is
+/// not read back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Subscription {
+    /// Id.
+    pub id: String,
+    /// What is subscribed to.
+    pub resource: String,
+    /// Where the notifications go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notification_url: Option<String>,
+    /// When it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_date_time: Option<Timestamp>,
+}
+
+/// The answer to a batch (<https://learn.microsoft.com/graph/json-batching>).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BatchAnswer {
+    /// The answers, in any order.
+    pub responses: Vec<Batched>,
+}
+
+/// One answer of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Batched {
+    /// Id of the request.
+    pub id: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: serde_json::Map<String, serde_json::Value>,
+    /// Body.
+    pub body: serde_json::Value,
+}
+
 /// An attachment without its bytes (<https://learn.microsoft.com/graph/api/resources/attachment>).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -18,6 +18,8 @@ pub struct Submission {
     pub subject: String,
     /// Address of `From`.
     pub from: EmailAddress,
+    /// Address of `Sender`: who hands the message in for whom `From` names.
+    pub sender: Option<EmailAddress>,
     /// Addresses of `To`, `Cc` and `Bcc`, each once.
     pub header_recipients: Vec<EmailAddress>,
 }
@@ -69,6 +71,7 @@ pub fn read(raw: &[u8], fallback_message_id: &str, now: Timestamp) -> Result<Sub
         message_id,
         subject: fields::one_line(typed.subject().unwrap_or_default(), 255),
         from,
+        sender: fields::addresses(typed.sender(), 1).into_iter().next().map(|named| named.address),
         header_recipients: header_recipients(header),
     })
 }

@@ -22,6 +22,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) key_file: Option<PathBuf>,
     pub(crate) listen: SocketAddr,
+    pub(crate) public_url: Option<String>,
     pub(crate) secure_cookies: bool,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
@@ -36,6 +37,7 @@ impl Default for Config {
             data_dir: PathBuf::from("postroom-data"),
             key_file: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 8025)),
+            public_url: None,
             secure_cookies: false,
             log: Log::default(),
             limits: Limits::default(),
@@ -112,7 +114,7 @@ pub(crate) struct Credentials {
 
 impl Default for Credentials {
     fn default() -> Self {
-        let WatchSettings { renew, renew_days_before, scope_minutes } = WatchSettings::default();
+        let WatchSettings { renew, renew_days_before, scope_minutes, .. } = WatchSettings::default();
         Self { renew, renew_days_before, scope_minutes }
     }
 }
@@ -189,6 +191,7 @@ impl Config {
                 "DATA_DIR" => self.data_dir = PathBuf::from(value),
                 "KEY_FILE" => self.key_file = Some(PathBuf::from(value)),
                 "LISTEN" => self.listen = parse(&value).map_err(fail)?,
+                "PUBLIC_URL" => self.public_url = Some(value),
                 "SECURE_COOKIES" => self.secure_cookies = parse(&value).map_err(fail)?,
                 "LOG_LEVEL" => self.log.level = value,
                 "LOG_FORMAT" => {
@@ -262,6 +265,23 @@ impl Config {
         if let Some((key, missing)) = half {
             return Err(wrong("alerts", key, format!("{missing} is missing: a mail needs both")));
         }
+        if let Some(address) = &self.public_url
+            && !is_public_address(address)
+        {
+            let message = format!(
+                "`{address}` is no https address without query, such as https://mail.contoso.example"
+            );
+            // The section is empty: the key stands at the top.
+            let variable = "POSTROOM_PUBLIC_URL".to_owned();
+            return Err(match overridden.contains(&variable) {
+                true => ConfigError::Wrong { place: "environment".to_owned(), key: variable, message },
+                false => ConfigError::Wrong {
+                    place: place_of(name, text, "public_url"),
+                    key: "public_url".to_owned(),
+                    message,
+                },
+            });
+        }
         if self.log.level.parse::<tracing_subscriber::EnvFilter>().is_err() {
             let message = format!("`{}` is not a log filter such as info or postroom=debug", self.log.level);
             return Err(wrong("log", "level", message));
@@ -292,10 +312,18 @@ impl Config {
                 renew: self.credentials.renew,
                 renew_days_before: self.credentials.renew_days_before,
                 scope_minutes: self.credentials.scope_minutes,
+                public_url: self.public_url.clone(),
             },
             ..EngineSettings::default()
         }
     }
+}
+
+/// An address that a provider can call: https, or http on this machine for trying it out.
+fn is_public_address(address: &str) -> bool {
+    url::Url::parse(address).is_ok_and(|url| {
+        postroom_entra::http::is_private(&url) && url.query().is_none() && url.fragment().is_none()
+    })
 }
 
 fn parse<T: std::str::FromStr>(value: &str) -> Result<T, String>
@@ -349,6 +377,7 @@ mod tests {
             "data_dir",
             "key_file",
             "listen",
+            "public_url",
             "secure_cookies",
             "level",
             "format",
@@ -380,6 +409,9 @@ mod tests {
         assert!(typo.contains("POSTROOM_LISEN"), "{typo}");
         let range = said("[engine]\nsend_parallel = 4\n", &[("POSTROOM_ENGINE_SEND_PARALLEL", "0")]);
         assert_eq!(range, "environment: key `POSTROOM_ENGINE_SEND_PARALLEL`: 0 is outside 1 to 256");
+        let address = said("public_url = \"http://mail.contoso.example\"\n", &[]);
+        assert!(address.starts_with("postroom.toml:1:1: key `public_url`: `http://mail"), "{address}");
+        assert!(load("public_url = \"https://mail.contoso.example\"\n", &[]).is_ok());
         let blank = said("", &[("POSTROOM_KEY_FILE", " ")]);
         assert!(blank.starts_with("environment: key `POSTROOM_KEY_FILE`: it is blank"), "{blank}");
         // What a container platform says of a service called postroom is not about us.

@@ -208,6 +208,50 @@ pub enum Woken {
     NotOffered,
 }
 
+/// Has the provider call an address of ours when a mailbox has something new. It only wakes, as [`Source::wait`] does.
+#[async_trait]
+pub trait Subscriber: Send + Sync {
+    /// Subscribes. The provider calls `address` to see that it answers, and gives `state` back in every call: it is
+    /// what a call is known by. `until` is a wish; gives id and true end.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's. What may have been made all the same is found by
+    /// [`Subscriber::subscribed`].
+    async fn subscribe(
+        &self,
+        address: &str,
+        state: &SecretString,
+        until: Timestamp,
+    ) -> Result<Subscribed, Failure>;
+
+    /// Makes a subscription last until `until`; none when it is not there any more.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's.
+    async fn renew(&self, id: &str, until: Timestamp) -> Result<Option<Subscribed>, Failure>;
+
+    /// Ends a subscription. One that is not there any more has ended.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's.
+    async fn unsubscribe(&self, id: &str) -> Result<(), Failure>;
+
+    /// The ids of the subscriptions to this mailbox that call `address`.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's.
+    async fn subscribed(&self, address: &str) -> Result<Vec<String>, Failure>;
+}
+
+/// A subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribed {
+    /// The provider's id.
+    pub id: String,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
 /// Where a message is written while it is fetched.
 #[async_trait]
 pub trait MessageSink: Send {
@@ -253,6 +297,23 @@ pub trait Transports: Send + Sync {
     /// # Errors
     /// A sentence that says what is not available yet.
     fn can_send(&self, settings: &ConnectionSettings) -> Result<(), String>;
+
+    /// Whether mailboxes of such a connection can be subscribed to; asks nobody and needs no credential.
+    fn can_subscribe(&self, _: &ConnectionSettings) -> bool {
+        false
+    }
+
+    /// What subscribes to this mailbox of this connection; none where that is not offered.
+    ///
+    /// # Errors
+    /// As for [`Transports::sender`].
+    async fn subscriber(
+        &self,
+        _: &Connection,
+        _: &EmailAddress,
+    ) -> Result<Option<Box<dyn Subscriber>>, Failure> {
+        Ok(None)
+    }
 
     /// A sender for this connection.
     ///

@@ -13,13 +13,13 @@ use postroom_model::connection::{
 use postroom_model::credential::{Credential, CredentialKind};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::Mailbox;
-use postroom_model::{Env, ExposeSecret, SecretString};
+use postroom_model::{EmailAddress, Env, ExposeSecret, SecretString};
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use crate::graph::{GraphSender, GraphSource};
+use crate::graph::{GraphSender, GraphSource, GraphSubscriber};
 use crate::smtp::{Limits, Pool};
-use crate::{Account, Credentials, Sender, Source, Transports};
+use crate::{Account, Credentials, Sender, Source, Subscriber, Transports};
 
 /// Makes senders and sources over the network. Share one in the process.
 pub struct Wire {
@@ -209,6 +209,21 @@ const SMTP_SENDS_ONLY: &str = "SMTP sends only: choose another connection for ma
 impl Transports for Wire {
     fn can_send(&self, settings: &ConnectionSettings) -> Result<(), String> {
         if settings.kind.sends() { Ok(()) } else { Err(IMAP_RECEIVES_ONLY.to_owned()) }
+    }
+
+    fn can_subscribe(&self, settings: &ConnectionSettings) -> bool {
+        (settings.kind, settings.api) == (ConnectionKind::ExchangeOnline, ExchangeApi::Graph)
+    }
+
+    async fn subscriber(
+        &self,
+        connection: &Connection,
+        mailbox: &EmailAddress,
+    ) -> Result<Option<Box<dyn Subscriber>>, Failure> {
+        if !self.can_subscribe(&connection.settings) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(GraphSubscriber::new(self.graph(connection).await?, mailbox.clone()))))
     }
 
     async fn sender(&self, connection: &Connection) -> Result<Box<dyn Sender>, Failure> {

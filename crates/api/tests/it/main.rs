@@ -4,5 +4,6 @@
 mod bench;
 mod drafts;
 mod errors;
+mod notifying;
 mod reading;
 mod submitting;

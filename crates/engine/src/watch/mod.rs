@@ -7,6 +7,7 @@
 //! | [`expiry`] | which warning is due: a pure function |
 //! | [`renewal`] | the renewal, step by step, each written down before the next |
 //! | [`scope`] | mailboxes that the application must not be able to open |
+//! | [`subscriptions`] | what the provider calls when a mailbox has something new: made, renewed, ended |
 //!
 //! # How to add a watch
 //!
@@ -22,6 +23,7 @@ pub mod expiry;
 pub mod mail;
 pub mod renewal;
 pub mod scope;
+pub mod subscriptions;
 mod turn;
 
 use std::future::Future;
@@ -55,11 +57,14 @@ pub struct WatchSettings {
     pub renew_days_before: u32,
     /// Minutes between two looks at mailboxes that must be refused. Default 60.
     pub scope_minutes: u32,
+    /// Address under which the provider can call Postroom, `https://mail.contoso.example`; without it nobody is
+    /// subscribed to. Default none.
+    pub public_url: Option<String>,
 }
 
 impl Default for WatchSettings {
     fn default() -> Self {
-        Self { renew: true, renew_days_before: 30, scope_minutes: 60 }
+        Self { renew: true, renew_days_before: 30, scope_minutes: 60, public_url: None }
     }
 }
 

@@ -222,6 +222,11 @@ async fn a_raw_message_must_be_from_whom_graph_sends_as() {
     let told = &problems.at("from").unwrap().message;
     assert!(told.contains("ann@fabrikam.example") && told.contains(ORDERS), "{told}");
     assert!(is_empty(&house).await);
+    // In the name of another: Exchange decides whether the mailbox may.
+    let in_name = [&b"Sender: orders@contoso.example\r\n"[..], &raw("a")].concat();
+    let to = envelope(&["orders@contoso.example"]);
+    let accepted = house.engine().intake().submit_raw(in_name.into(), to, submitter()).await.unwrap();
+    assert!(matches!(accepted, Acceptance::Accepted(_)));
 }
 
 #[tokio::test]

@@ -14,4 +14,5 @@ mod office;
 mod outbox;
 mod provider;
 mod router;
+mod subscriptions;
 mod watch;

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postroom_entra::http::{self, ReadError};
-use reqwest::{Method, Response, StatusCode, header};
+use reqwest::header::{self, HeaderMap};
+use reqwest::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{GraphClient, MAX_JSON};
 use crate::error::{GraphError, Refused};
 use crate::wire::ErrorEnvelope;
+
+/// The preference that every request has.
+pub(super) const IMMUTABLE: &str = "IdType=\"ImmutableId\"";
 
 /// A call that is going to be made, perhaps twice.
 pub(super) struct Call<'a> {
@@ -99,7 +103,7 @@ impl GraphClient {
     }
 
     async fn attempt(&self, call: &Call<'_>, token: &str) -> Result<Response, GraphError> {
-        let mut prefer = "IdType=\"ImmutableId\"".to_owned();
+        let mut prefer = IMMUTABLE.to_owned();
         if let Some(size) = call.page_size {
             prefer.push_str(&format!(", odata.maxpagesize={size}"));
         }
@@ -129,11 +133,23 @@ impl GraphClient {
     /// A refusal, in Graph's words where the body has them.
     pub(super) async fn refusal(&self, call: &Call<'_>, response: Response) -> GraphError {
         let status = response.status().as_u16();
-        let retry_after = http::retry_after(response.headers(), self.env.now());
-        let header_id = request_id(&response);
+        let headers = response.headers().clone();
         // A refusal whose body breaks off is still that refusal.
         let body = read(&call.operation, response, MAX_JSON).await.unwrap_or_default();
-        let envelope = serde_json::from_slice::<ErrorEnvelope>(&body).ok();
+        self.refused(call, status, &headers, &body)
+    }
+
+    /// The same of an answer that was read.
+    pub(super) fn refused(
+        &self,
+        call: &Call<'_>,
+        status: u16,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> GraphError {
+        let retry_after = http::retry_after(headers, self.env.now());
+        let header_id = request_id(headers);
+        let envelope = serde_json::from_slice::<ErrorEnvelope>(body).ok();
         let (code, message, inner) = match envelope {
             Some(ErrorEnvelope { error }) => (error.code, error.message, error.inner),
             None => (String::new(), "(an answer without Microsoft Graph's error body)".to_owned(), None),
@@ -151,8 +167,8 @@ impl GraphClient {
 }
 
 /// Graph's request id, for Microsoft's support.
-pub(super) fn request_id(response: &Response) -> Option<String> {
-    let id = response.headers().get("request-id")?.to_str().ok()?;
+pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("request-id")?.to_str().ok()?;
     Some(http::tidy(id, 100))
 }
 

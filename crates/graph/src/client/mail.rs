@@ -286,7 +286,7 @@ impl GraphClient {
             let what = "not 202 Accepted";
             return Err(GraphError::Garbage { operation: call.operation.clone(), status, what });
         }
-        Ok(Accepted { status, request_id: request_id(&response) })
+        Ok(Accepted { status, request_id: request_id(response.headers()) })
     }
 }
 

@@ -1,9 +1,11 @@
 //! The client: one token renewal after a 401, immutable ids on every call, bounded answers, links pinned to the
 //! configured Graph.
 
+mod batch;
 mod call;
 mod folders;
 mod mail;
+mod subscriptions;
 mod upload;
 
 use std::fmt;
@@ -14,7 +16,9 @@ use postroom_entra::{AccessToken, Ids, TokenClient, TokenRequest};
 use postroom_model::Env;
 use url::Url;
 
+pub use batch::MAX_BATCH;
 pub use mail::{Accepted, DeltaPage, Download};
+pub use subscriptions::{LONGEST_SUBSCRIPTION, MAX_CLIENT_STATE};
 pub use upload::{Content, MAX_FILE, PIECE, SESSION_FROM, Upload};
 
 use crate::error::GraphError;

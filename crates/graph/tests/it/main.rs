@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use postroom_entra::http::{HttpSettings, ProxySettings, client};
 use postroom_entra::{TokenClient, TokenCredential, TokenRequest};
-use postroom_graph::{GraphClient, GraphError};
+use postroom_graph::{GraphClient, GraphError, Upload};
 use postroom_model::Env;
 use serde_json::json;
 use stub::{Reply, Seen, Stub};
@@ -57,6 +57,11 @@ async fn every_call_asks_for_immutable_ids_and_names_itself() {
     let (stub, client) = with(|seen| match seen.method.as_str() {
         "DELETE" => Reply::empty(204),
         _ if seen.target.contains("/send") => Reply::empty(202),
+        _ if seen.target.ends_with("$batch") => Reply::json(
+            200,
+            &json!({"responses":[
+            {"id":"0","status":200,"body":{"id":"A"}}, {"id":"1","status":200,"body":{"id":"B"}}]}),
+        ),
         _ if seen.target.ends_with("$value") => Reply::text(200, "Subject: x\r\n\r\n"),
         _ => Reply::json(
             200,
@@ -76,8 +81,18 @@ async fn every_call_asks_for_immutable_ids_and_names_itself() {
     client.patch_is_read(USER, "A", true).await.unwrap();
     client.move_to(USER, "A", "archive").await.unwrap();
     client.delete_message(USER, "A").await.unwrap();
+    client.get_messages(USER, &["A".to_owned(), "B".to_owned()], "id").await.unwrap();
+    client.attachments(USER, "A").await.unwrap();
+    let content = bytes::Bytes::from_static(b"x");
+    let file = Upload { name: "x", content_type: "a/b", content_id: None, inline: false, content: &content };
+    client.attach(USER, "A", &file).await.unwrap();
+    let hook = "https://mail.contoso.example/hook".parse().unwrap();
+    client.subscribe(USER, &hook, "state", jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    client.renew_subscription(USER, "S", jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    client.unsubscribe(USER, "S").await.unwrap();
+    client.subscriptions(USER).await.unwrap();
     let calls: Vec<Seen> = stub.seen().into_iter().filter(|seen| !seen.target.ends_with("/token")).collect();
-    assert_eq!(calls.len(), 12);
+    assert_eq!(calls.len(), 19);
     for call in &calls {
         assert!(call.header("prefer").starts_with("IdType=\"ImmutableId\""), "{}", call.target);
         assert_eq!(call.header("client-request-id").len(), 36);

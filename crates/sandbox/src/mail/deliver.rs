@@ -19,8 +19,13 @@ pub(super) struct Envelope {
 }
 
 impl Envelope {
-    /// Reads the envelope from the message, and checks that the mailbox may send it.
-    pub(super) fn of(mailbox: &Mailbox, raw: &[u8]) -> Result<Self, Refusal> {
+    /// Reads the envelope from the message, and checks that the mailbox may send it: as itself, or in the name of a
+    /// mailbox on which it has the right `SendAs` or `SendOnBehalf`.
+    pub(super) async fn of(
+        db: &mut SqliteConnection,
+        mailbox: &Mailbox,
+        raw: &[u8],
+    ) -> Result<Self, Refusal> {
         let message = mime::parse(raw).ok_or_else(|| {
             Refusal::new(400, "ErrorMimeContentInvalid", "The MIME content is not a message.")
         })?;
@@ -31,10 +36,14 @@ impl Envelope {
                 .filter_map(|one| one.address.as_deref().map(str::to_owned))
                 .collect()
         };
-        let own = |address: &String| address.eq_ignore_ascii_case(&mailbox.address);
         let from = addresses(message.from());
         // A `From` that cannot be read is nobody's.
-        if from.is_empty() || !from.iter().chain(&addresses(message.sender())).all(own) {
+        let mut allowed = !from.is_empty();
+        for address in from.iter().chain(&addresses(message.sender())) {
+            allowed &=
+                address.eq_ignore_ascii_case(&mailbox.address) || may_send(db, mailbox, address).await?;
+        }
+        if !allowed {
             return Err(Refusal::new(
                 403,
                 "ErrorSendAsDenied",
@@ -65,6 +74,21 @@ impl Envelope {
         }
         Ok(Self { from: mailbox.address.clone(), to })
     }
+}
+
+/// Whether the mailbox may send in the name of this address.
+async fn may_send(db: &mut SqliteConnection, mailbox: &Mailbox, address: &str) -> Result<bool, Refusal> {
+    let Some(other) = store::mailbox(db, address).await? else { return Ok(false) };
+    let right: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM mailbox_permission WHERE mailbox = ? AND trustee IN (?, ?)
+         AND rights COLLATE NOCASE IN ('SendAs', 'SendOnBehalf')",
+    )
+    .bind(&other.id)
+    .bind(mailbox.address.to_ascii_lowercase())
+    .bind(&mailbox.id)
+    .fetch_optional(db)
+    .await?;
+    Ok(right.is_some())
 }
 
 fn unresolved(address: &str) -> Refusal {

@@ -30,7 +30,7 @@ pub(super) async fn send_mail(desk: &mut Desk<'_>) -> Answer {
         messages::known(&message)?;
         (mime::compose(desk.tenant, &message, &desk.mailbox.address)?, messages::marks(&message), save)
     };
-    let envelope = Envelope::of(&desk.mailbox, &raw)?;
+    let envelope = Envelope::of(desk.db, &desk.mailbox, &raw).await?;
     crate::limits::sending(desk.tenant, &desk.mailbox.id)?;
     deliver::submit(desk.tenant, desk.db, &envelope, &raw).await?;
     if save {
@@ -58,7 +58,7 @@ pub(super) async fn send_draft(desk: &mut Desk<'_>, id: &str) -> Answer {
         ));
     }
     let raw = stored.raw.clone().unwrap_or_default();
-    let envelope = Envelope::of(&desk.mailbox, &raw)?;
+    let envelope = Envelope::of(desk.db, &desk.mailbox, &raw).await?;
     crate::limits::sending(desk.tenant, &desk.mailbox.id)?;
     deliver::submit(desk.tenant, desk.db, &envelope, &raw).await?;
     stored.is_draft = false;

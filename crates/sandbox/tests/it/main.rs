@@ -14,6 +14,7 @@ mod entra;
 mod exchange;
 #[cfg(test)]
 mod flows;
+mod graph;
 #[cfg(test)]
 mod imap;
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl SqliteStore {
             .into());
         }
         connection.settings.api = to;
-        sqlx::query("UPDATE connections SET settings = ?, updated_at = ? WHERE id = ?")
+        sqlx::query("UPDATE connections SET settings = ?, updated_at = ?, revision = revision + 1 WHERE id = ?")
             .bind(to_json("connections", &connection.settings)?)
             .bind(micros(self.env.now()))
             .bind(key(id.as_uuid()))

@@ -9,7 +9,9 @@ mod large;
 mod office;
 mod sender;
 mod source;
+mod subscriber;
 
 pub use large::{MAX_MIME_BYTES, check_size};
 pub use sender::GraphSender;
 pub use source::GraphSource;
+pub use subscriber::GraphSubscriber;

@@ -7,7 +7,9 @@
 mod certificate;
 mod dovecot;
 mod ews;
+mod graph_sandbox;
 mod imap;
+mod large;
 #[path = "../servers/postfix.rs"]
 mod postfix;
 mod script;
@@ -18,6 +20,7 @@ mod smtp;
 mod source;
 #[path = "../../../entra/tests/it/stub.rs"]
 mod stub;
+mod tenant;
 mod wire;
 
 use std::sync::{Arc, Mutex};

@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use jiff::SignedDuration;
 use postroom_model::credential::CredentialKind;
 use postroom_model::failure::{Decision, Failure};
@@ -178,11 +177,8 @@ async fn without_a_token_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn too_large_or_with_strangers_in_the_headers_is_held() {
+async fn with_strangers_in_the_headers_it_is_held() {
     let stub = graph(|seen| panic!("{}", seen.target)).await;
-    let mut large = job(None);
-    large.raw = Bytes::from(vec![b'x'; 3_000_001]);
-    assert_eq!(not_sent(send(&stub, &large).await).decision(), Decision::Hold);
     let mut narrow = job(None);
     narrow.envelope.to = vec![address("ben@fabrikam.example")];
     let failure = not_sent(send(&stub, &narrow).await);

@@ -14,10 +14,10 @@ async fn a_page_tells_each_message_once_and_completes_it() {
     let stub = graph(|seen| {
         let host = seen.header("host");
         match seen.line().as_str() {
-            "GET /v1.0/users/orders@contoso.example/messages/B" => {
-                Reply::json(200, &json!({"id":"B","internetMessageId":"<b@x.example>","receivedDateTime":"2026-11-23T09:00:00Z"}))
-            }
-            "GET /v1.0/users/orders@contoso.example/messages/C" => refused(404, "ErrorItemNotFound"),
+            "POST /v1.0/$batch" => Reply::json(200, &json!({"responses":[
+                {"id":"1","status":404,"headers":{},"body":{"error":{"code":"ErrorItemNotFound","message":"no"}}},
+                {"id":"0","status":200,"headers":{},"body":
+                    {"id":"B","internetMessageId":"<b@x.example>","receivedDateTime":"2026-11-23T09:00:00Z"}}]})),
             _ => Reply::json(
                 200,
                 &json!({"value":[
@@ -45,6 +45,58 @@ async fn a_page_tells_each_message_once_and_completes_it() {
     let first = &stub.seen()[1];
     assert!(first.target.starts_with("/v1.0/users/orders@contoso.example/mailFolders/inbox/messages/delta?"));
     assert!(first.header("prefer").contains("odata.maxpagesize=50"));
+    let asked: serde_json::Value = serde_json::from_str(&stub.seen()[2].body).unwrap();
+    let one = &asked["requests"][1];
+    assert!(one["url"].as_str().unwrap().starts_with("/users/orders@contoso.example/messages/C?"), "{one}");
+    assert_eq!(one["headers"]["Prefer"], "IdType=\"ImmutableId\"");
+}
+
+#[tokio::test]
+async fn forty_five_look_ups_take_three_requests_and_one_that_is_refused_is_asked_alone() {
+    let seen_alone = "GET /v1.0/users/orders@contoso.example/messages/M7";
+    for (status, headers, done) in
+        [(503, json!({}), true), (429, json!({"Retry-After": "17"}), false), (200, json!({}), true)]
+    {
+        let stub = graph(move |seen| {
+            let found = |id: &str| json!({"id": id, "receivedDateTime": "2026-11-23T09:00:00Z"});
+            if seen.line() == seen_alone {
+                return Reply::json(200, &found("M7"));
+            }
+            if seen.line() == "POST /v1.0/$batch" {
+                let asked: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+                let answers = asked["requests"].as_array().unwrap().iter().map(|one| {
+                    let id = one["url"].as_str().unwrap().split(['/', '?']).nth(4).unwrap();
+                    match id {
+                        "M7" if status != 200 => {
+                            json!({"id": one["id"], "status": status, "headers": headers,
+                            "body": {"error": {"code": "ApplicationThrottled", "message": "no"}}})
+                        }
+                        _ => json!({"id": one["id"], "status": 200, "headers": {}, "body": found(id)}),
+                    }
+                });
+                return Reply::json(200, &json!({"responses": answers.collect::<Vec<_>>()}));
+            }
+            let entries: Vec<_> = (0..45).map(|n| json!({"id": format!("M{n}"), "isRead": true})).collect();
+            let link = format!("http://{}/new", seen.header("host"));
+            Reply::json(200, &json!({"value": entries, "@odata.deltaLink": link}))
+        })
+        .await;
+        match source(&stub).await.changes(None).await {
+            Ok(changes) => {
+                let ids: Vec<_> = changes.messages.iter().map(|one| one.provider_id.clone()).collect();
+                assert_eq!(ids, (0..45).map(|n| format!("M{n}")).collect::<Vec<_>>());
+                assert!(done);
+            }
+            Err(failure) => {
+                let after = Some(jiff::SignedDuration::from_secs(17));
+                assert_eq!(failure.decision(), postroom_model::failure::Decision::Retry { after });
+                assert!(!done);
+            }
+        }
+        let lines = stub.lines();
+        assert_eq!(lines.iter().filter(|line| *line == "POST /v1.0/$batch").count(), 3);
+        assert_eq!(lines.iter().any(|line| line == seen_alone), status == 503);
+    }
 }
 
 #[tokio::test]
