@@ -9,7 +9,6 @@ use crate::error::EwsError;
 use crate::wire::{Answer, MimeCutter, StreamError, parse_response};
 
 /// A message that is being fetched.
-#[derive(Debug)]
 pub struct MimeDownload {
     client: EwsClient,
     operation: String,

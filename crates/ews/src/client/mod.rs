@@ -116,6 +116,15 @@ impl EwsClient {
         ids.with_mailbox(mailbox)
     }
 
+    /// What the Autodiscover of the same server names as the address of EWS for a mailbox, when that is another
+    /// one than ours: a hint for a person, for it is asked without a credential.
+    pub async fn named_elsewhere(&self, mailbox: &str) -> Option<Url> {
+        let mut base = self.url.clone();
+        base.set_path("/");
+        let found = Autodiscover::at(self.http.clone(), base).ews(mailbox).await.ok()?;
+        (found != self.url).then_some(found)
+    }
+
     /// A well-known folder of a mailbox.
     fn folder(&self, name: &str, mailbox: &str) -> FolderRef {
         if self.sign_in.impersonates() {

@@ -30,7 +30,6 @@ pub enum Told {
 }
 
 /// A stream of notifications.
-#[derive(Debug)]
 pub struct EventStream {
     client: EwsClient,
     operation: String,

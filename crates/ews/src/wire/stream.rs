@@ -20,7 +20,6 @@ pub enum StreamError {
 }
 
 /// Cuts a stream into envelopes.
-#[derive(Debug)]
 pub struct EnvelopeCutter {
     buffer: Vec<u8>,
     /// How far there certainly is no end.
@@ -84,7 +83,6 @@ enum Place {
 
 /// Takes `MimeContent` out of an answer to GetItem for one item: the message is given as it comes, what surrounds it
 /// is kept and read in the end.
-#[derive(Debug)]
 pub struct MimeCutter {
     place: Place,
     rest: Vec<u8>,
@@ -106,7 +104,16 @@ impl MimeCutter {
     /// [`StreamError`]: no base64, a second message, or surroundings that are too large.
     pub fn push(&mut self, chunk: &[u8]) -> Result<Vec<u8>, StreamError> {
         let mut decoded = Vec::new();
-        for &byte in chunk {
+        let mut chunk = chunk;
+        loop {
+            if self.place == Place::Mime {
+                // Most of it: taken over in runs.
+                let run = chunk.iter().position(|byte| !is_base64(*byte)).unwrap_or(chunk.len());
+                self.pending.extend_from_slice(&chunk[..run]);
+                chunk = &chunk[run..];
+            }
+            let Some((&byte, after)) = chunk.split_first() else { break };
+            chunk = after;
             match self.place {
                 Place::Text => {
                     if byte == b'<' {
@@ -127,7 +134,7 @@ impl MimeCutter {
                 }
                 Place::Mime if byte == b'&' => self.place = Place::Reference,
                 Place::Mime if byte.is_ascii_whitespace() => {}
-                Place::Mime => self.pending.push(byte),
+                Place::Mime => return Err(not_base64(&format!("it holds the byte {byte}"))),
                 Place::Reference if byte == b';' => self.place = Place::Mime,
                 Place::Reference if byte == b'#' || byte.is_ascii_alphanumeric() => {}
                 Place::Reference => {
@@ -178,13 +185,21 @@ impl MimeCutter {
         if whole == 0 {
             return Ok(Vec::new());
         }
-        let wrong = |what: String| StreamError::Malformed(format!("MimeContent is not base64: {what}"));
         if self.padded {
-            return Err(wrong("it goes on after its end".to_owned()));
+            return Err(not_base64("it goes on after its end"));
         }
         self.padded = self.pending[..whole].ends_with(b"=");
-        let decoded = LENIENT.decode(&self.pending[..whole]).map_err(|error| wrong(error.to_string()))?;
+        let decoded =
+            LENIENT.decode(&self.pending[..whole]).map_err(|error| not_base64(&error.to_string()))?;
         self.pending.drain(..whole);
         Ok(decoded)
     }
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
+}
+
+fn not_base64(what: &str) -> StreamError {
+    StreamError::Malformed(format!("MimeContent is not base64: {what}"))
 }

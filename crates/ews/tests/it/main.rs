@@ -3,6 +3,9 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
+mod autodiscover;
 mod examples;
 mod schema;
+#[path = "../../../entra/tests/it/stub.rs"]
+mod stub;
 mod wire;

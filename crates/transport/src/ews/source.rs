@@ -52,6 +52,16 @@ impl EwsSource {
         error.failure(&format!("read {}", self.mailbox))
     }
 
+    /// The failure, with the address that the server's Autodiscover names when there is no EWS where it was asked.
+    async fn explained(&self, error: &EwsError) -> Failure {
+        let mut failure = self.failure(error);
+        let is_elsewhere = matches!(error, EwsError::Redirect { .. }) || error.status() == Some(404);
+        if is_elsewhere && let Some(url) = self.client.named_elsewhere(self.mailbox.as_str()).await {
+            failure.advice = Some(format!("Autodiscover names another address; enter it as server: {url}"));
+        }
+        failure
+    }
+
     /// A page, from the beginning when the cursor is lost or is one of another protocol.
     async fn page(&self, cursor: Option<&str>) -> Result<(SyncPage, bool), EwsError> {
         let user = self.mailbox.as_str();
@@ -174,7 +184,10 @@ impl Source for EwsSource {
 
     async fn probe(&self) -> Result<String, Failure> {
         let user = self.mailbox.as_str();
-        let inbox = self.client.inbox(user).await.map_err(|error| self.failure(&error))?;
+        let inbox = match self.client.inbox(user).await {
+            Ok(inbox) => inbox,
+            Err(error) => return Err(self.explained(&error).await),
+        };
         let mut sentence =
             format!("Inbox of {user} opened: {} messages, {} unread", inbox.total, inbox.unread);
         if let Some(received) = inbox.newest {

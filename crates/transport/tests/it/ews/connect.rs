@@ -137,6 +137,24 @@ async fn a_server_that_only_speaks_ntlm_is_recognised() {
 }
 
 #[tokio::test]
+async fn where_there_is_no_ews_the_address_that_autodiscover_names_is_told() {
+    let stub = Stub::start(|seen| match seen.line().split_once("autodiscover.json") {
+        Some(("GET /autodiscover/", address)) => {
+            assert_eq!(seen.header("authorization"), "");
+            assert_eq!(address, "/v1.0/orders%40contoso.example".replace("%40", "@"));
+            let url = "https://mail.contoso.example/EWS/Exchange.asmx";
+            Reply::json(200, &serde_json::json!({"Protocol":"EWS","Url":url,"ServerLocation":"x"}))
+        }
+        _ => Reply::empty(404),
+    })
+    .await;
+    let account = Account::of(address(FROM));
+    let source = wire().source_for(&on_premises(&stub), Some("one".to_owned().into()), &account).unwrap();
+    let advice = source.probe().await.unwrap_err().advice.unwrap();
+    assert!(advice.contains("https://mail.contoso.example/EWS/Exchange.asmx"), "{advice}");
+}
+
+#[tokio::test]
 async fn after_a_401_a_new_token_is_taken_once() {
     let stub = Stub::start(|seen| match seen.target.ends_with("/oauth2/v2.0/token") {
         true => Reply::json(200, &serde_json::json!({"expires_in":3600,"access_token":"T1"})),
