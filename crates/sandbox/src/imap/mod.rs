@@ -210,7 +210,7 @@ impl Connection<'_> {
                     let initial = initial_response.as_ref().map(|secret| secret.declassify().as_ref());
                     self.authenticate(mechanism.as_ref(), initial).await?
                 }
-                CommandBody::Idle if self.session.is_signed_in() => self.idle().await?,
+                CommandBody::Idle if self.session.opened().is_ok() => self.idle().await?,
                 body => Box::pin(self.session.run(body)).await,
             }
         };
