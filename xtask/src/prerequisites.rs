@@ -23,8 +23,8 @@ const NEEDS: &[Need] = &[
         packages: &["build-essential"],
     },
     Need {
-        what: "Python with the test data of its `email` package, read by the MIME tests",
-        probe: &["python3", "-c", "import test.test_email"],
+        what: "Python with the test data of its `email` package, read by the MIME tests; its mail clients meet the sandbox",
+        probe: &["python3", "-c", "import imaplib, smtplib, test.test_email"],
         packages: &["python3", "libpython3-testsuite"],
     },
     Need {

@@ -136,7 +136,8 @@ impl Fault {
 
     /// Whether what it says at a mail door could be said there: one line, and at SMTP a reply code.
     pub(crate) fn speaks(&self) -> bool {
-        let Some(reply) = &self.reply else { return self.at.is_none() || self.door.is_some() };
+        let steps = self.at.is_some() || self.command.is_some();
+        let Some(reply) = &self.reply else { return !steps || self.door.is_some() };
         let code = |text: &str| text.len() >= 3 && text.as_bytes()[..3].iter().all(u8::is_ascii_digit);
         let fits = reply.len() <= 500 && reply.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         fits && match self.door {

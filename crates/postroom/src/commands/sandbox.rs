@@ -22,11 +22,11 @@ pub(crate) struct SandboxArguments {
     /// Address and port; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8365")]
     listen: SocketAddr,
-    /// Port of IMAP at the same address; 0 takes a free one
-    #[arg(long, default_value_t = 8366, value_name = "PORT")]
+    /// Port of IMAP at the same address; 0 takes a free one, which is told with the rest
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
     imap_port: u16,
-    /// Port of SMTP submission at the same address; 0 takes a free one
-    #[arg(long, default_value_t = 8367, value_name = "PORT")]
+    /// Port of SMTP submission at the same address; 0 takes a free one, which is told with the rest
+    #[arg(long, default_value_t = 0, value_name = "PORT")]
     smtp_port: u16,
     /// File that gets one JSON object once the tenant listens
     #[arg(long, value_name = "FILE")]

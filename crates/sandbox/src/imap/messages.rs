@@ -103,15 +103,16 @@ impl Session {
         self.tenant.nudge();
         let code = match from.is_empty() {
             true => String::new(),
-            false => format!("[COPYUID {validity} {} {}] ", set(&from), set(&to)),
+            false => format!("[COPYUID {validity} {} {}]", set(&from), set(&to)),
         };
         if !moves {
             let lines = self.news(uid).await?;
-            return Ok(Done::with(lines, format!("OK {code}COPY completed.")));
+            let space = if code.is_empty() { "" } else { " " };
+            return Ok(Done::with(lines, format!("OK {code}{space}COPY completed.")));
         }
         let mut lines = match code.is_empty() {
             true => Vec::new(),
-            false => format!("* OK {code}\r\n").into_bytes(),
+            false => format!("* OK {code} Moved.\r\n").into_bytes(),
         };
         lines.extend(self.news(true).await?);
         Ok(Done::with(lines, "OK MOVE completed."))

@@ -45,6 +45,8 @@ use session::{Done, Session};
 /// Longest wait for the next bytes; then the line is dropped without a word, as the service and what stands before it
 /// do.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
+/// The same before the sign-in.
+const EARLY_PATIENCE: Duration = Duration::from_secs(3 * 60);
 /// How often a session in IDLE looks at the clock of the tenant.
 const TICK: Duration = Duration::from_secs(1);
 /// Most commands before the sign-in.
@@ -151,7 +153,8 @@ impl Connection<'_> {
 
     /// Waits for more bytes.
     async fn more(&mut self) -> Result<(), End> {
-        match self.socket.read_within(PATIENCE).await {
+        let patience = if self.session.is_signed_in() { PATIENCE } else { EARLY_PATIENCE };
+        match self.socket.read_within(patience).await {
             Ok(Some(bytes)) => {
                 self.framer.push(&bytes);
                 Ok(())
@@ -210,7 +213,7 @@ impl Connection<'_> {
                     let initial = initial_response.as_ref().map(|secret| secret.declassify().as_ref());
                     self.authenticate(mechanism.as_ref(), initial).await?
                 }
-                CommandBody::Idle if self.session.is_signed_in() => self.idle().await?,
+                CommandBody::Idle if self.session.opened().is_ok() => self.idle().await?,
                 body => Box::pin(self.session.run(body)).await,
             }
         };

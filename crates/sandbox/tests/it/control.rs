@@ -86,6 +86,12 @@ async fn what_is_printed_of_the_start_hides_the_passwords() {
     let world = World::new().await;
     let ready = world.sandbox.ready();
     assert_eq!(ready.users.len(), 6);
+    let told = serde_json::to_value(ready).unwrap();
+    assert_eq!(told["ews"], json!(world.url("/EWS/Exchange.asmx")));
+    for door in ["imap", "smtp"] {
+        let address: std::net::SocketAddr = told[door].as_str().unwrap().parse().unwrap();
+        assert!(address.ip().is_loopback() && address.port() != world.sandbox.address().port());
+    }
     let shown = format!("{ready:?}");
     assert!(!shown.contains(&ready.admin.password) && !shown.contains(&ready.users[0].password), "{shown}");
 }

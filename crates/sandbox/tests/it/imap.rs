@@ -69,6 +69,7 @@ async fn graph(world: &World, token: &str, path: &str) -> Value {
 }
 
 #[tokio::test]
+#[ignore = "needs Python; run by cargo xtask test"]
 async fn a_foreign_client_works_in_the_mailbox_that_graph_sees() {
     let world = World::new().await;
     let (app, token) = opened(&world, ROLE, ORDERS).await;
@@ -142,6 +143,38 @@ async fn idle_wakes_when_mail_comes_from_another_door() {
     assert_eq!(world.call(&token, Method::POST, &format!("{path}/move"), archive).await.0, 201);
     assert_eq!(line.read().await, "* 1 EXPUNGE");
     assert_eq!(line.reply("DONE").await, "a3 OK IDLE completed.");
+}
+
+#[tokio::test]
+async fn what_graph_and_smtp_send_is_fetched_by_imap() {
+    let world = World::new().await;
+    let (app, token) = opened(&world, &["IMAP.AccessAsApp", "SMTP.SendAsApp"], ORDERS).await;
+    let mut line = Line::imap(&world, ORDERS, &token).await;
+    line.ask("a2 SELECT INBOX").await;
+    line.reply("a3 IDLE").await;
+    let mut smtp = Line::smtp(&world, ORDERS, &token).await;
+    for command in ["MAIL FROM:<orders@contoso.example>", "RCPT TO:<orders@contoso.example>", "DATA"] {
+        smtp.reply(command).await;
+    }
+    let mail = "From: orders@contoso.example\r\nMessage-ID: <smtp@contoso.example>\r\n\r\n..one\r\n.";
+    assert!(smtp.reply(mail).await.starts_with("250 2.0.0 OK <smtp@contoso.example> "));
+    assert_eq!(line.read().await, "* 1 EXISTS");
+    let message = json!({"message": {"subject": "by Graph", "internetMessageId": "<graph@contoso.example>",
+        "toRecipients": [{"emailAddress": {"address": ORDERS}}]}});
+    let path = format!("/v1.0/users/{ORDERS}/sendMail");
+    let graph = world.app_token(&app).await;
+    assert_eq!(world.call(&graph, Method::POST, &path, message).await.0, 202);
+    assert_eq!(line.read().await, "* 2 EXISTS");
+    assert_eq!(line.reply("DONE").await, "a3 OK IDLE completed.");
+    let fetched = line.ask("a4 FETCH 1:* (BODY.PEEK[HEADER.FIELDS (Message-ID)])").await.join("\n");
+    assert!(fetched.starts_with("* 1 FETCH (BODY[HEADER.FIELDS (MESSAGE-ID)] {"), "{fetched}");
+    assert!(
+        fetched.contains("<smtp@contoso.example>") && fetched.contains("<graph@contoso.example>"),
+        "{fetched}"
+    );
+    assert!(line.ask("a5 FETCH 1 BODY[TEXT]").await.contains(&".one".to_owned()));
+    let sent = line.ask("a6 STATUS \"Sent Items\" (MESSAGES UNSEEN)").await;
+    assert_eq!(sent[0], "* STATUS \"Sent Items\" (MESSAGES 2 UNSEEN 0)");
 }
 
 #[tokio::test]
@@ -319,6 +352,7 @@ async fn faults_meet_the_command_they_name() {
 }
 
 #[tokio::test]
+#[ignore = "needs Python; run by cargo xtask test"]
 async fn under_tls_the_same_client_trusts_the_certificate_and_nothing_is_said_in_the_open() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = folder.path().join("authority.pem");

@@ -44,6 +44,7 @@ async fn sent(world: &World, tls: &str) -> Value {
 }
 
 #[tokio::test]
+#[ignore = "needs Python; run by cargo xtask test"]
 async fn what_a_foreign_client_sends_is_in_sent_items_in_the_inbox_and_outside() {
     let world = World::new().await;
     let out = sent(&world, "").await;
@@ -71,6 +72,7 @@ async fn what_a_foreign_client_sends_is_in_sent_items_in_the_inbox_and_outside()
 }
 
 #[tokio::test]
+#[ignore = "needs Python; run by cargo xtask test"]
 async fn under_tls_a_sign_in_needs_the_handshake_first() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = folder.path().join("authority.pem");
@@ -183,7 +185,9 @@ async fn each_step_is_refused_in_the_words_of_the_service() {
     assert_eq!(world.outside().await, json!([]));
     // By chunks.
     line.say("MAIL FROM:<orders@contoso.example>\r\nRCPT TO:<ann@fabrikam.example>").await;
-    (line.read().await, line.read().await);
+    for _ in 0..2 {
+        assert!(line.read().await.starts_with("250 "));
+    }
     line.send(format!("BDAT {}\r\n{HEAD}", HEAD.len()).as_bytes()).await;
     assert!(line.read().await.starts_with("250 2.6.0 "));
     line.send(b"BDAT 4 LAST\r\n.\r\nx").await;
