@@ -299,11 +299,12 @@ async fn a_large_message_is_asked_for_in_ranges_and_a_server_that_ignores_them_i
     assert!(size.is_ok_and(|size| size == Some(900_000)) && raw.len() == 900_000);
 }
 
-/// A server under TLS whose certificate names `names`.
-async fn under_tls(names: &[&str]) -> (u16, Vec<u8>) {
+/// A server under TLS whose certificate is for `name` until the beginning of `until`.
+async fn under_tls(name: &str, until: i32) -> (u16, Vec<u8>) {
     let key = KeyPair::generate().unwrap();
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let certificate = parameters.self_signed(&key).unwrap();
     let der = certificate.der().to_vec();
     let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -325,23 +326,36 @@ async fn under_tls(names: &[&str]) -> (u16, Vec<u8>) {
 
 #[tokio::test]
 async fn a_certificate_that_does_not_match_is_named_with_what_to_do() {
-    let (port, _) = under_tls(&["127.0.0.1"]).await;
+    let (port, _) = under_tls("127.0.0.1", 2099).await;
     let unknown = source(port, TlsMode::Implicit).probe().await.unwrap_err();
     assert!(unknown.words.contains("UnknownIssuer") && unknown.advice.unwrap().contains("not trusted here"));
 
-    let (port, certificate) = under_tls(&["mail.fabrikam.example"]).await;
-    let trusting = wire().trusting(vec![certificate]).unwrap();
-    let open = |port, host: &str| {
-        let mut settings = settings(port, TlsMode::Implicit);
-        settings.server = host.to_owned();
+    let (port, certificate) = under_tls("mail.fabrikam.example", 2099).await;
+    let open = |port, certificate| {
+        let trusting = wire().trusting(vec![certificate]).unwrap();
         let secret = Some(PASSWORD.to_owned().into());
+        let settings = settings(port, TlsMode::Implicit);
         ImapSource::new(&trusting, &settings, secret, &Account::of(address(FROM))).unwrap()
     };
-    let other = open(port, "127.0.0.1").probe().await.unwrap_err();
+    let other = open(port, certificate).probe().await.unwrap_err();
     assert_eq!((other.origin, other.decision()), (Origin::Network, Decision::Retry { after: None }));
     assert!(other.words.contains("mail.fabrikam.example"), "{other}");
     assert!(other.advice.unwrap().contains("another name"));
 
+    let (port, certificate) = under_tls("127.0.0.1", 2020).await;
+    let expired = open(port, certificate).probe().await.unwrap_err();
+    assert!(expired.advice.as_ref().is_some_and(|advice| advice.contains("has expired")), "{expired:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_named_with_what_to_do() {
+    let mut nowhere = settings(993, TlsMode::Implicit);
+    nowhere.server = "mail.invalid".into();
+    let secret = Some(PASSWORD.to_owned().into());
+    let source_of_nobody = ImapSource::new(&WIRE, &nowhere, secret, &Account::of(address(FROM))).unwrap();
+    let failure = source_of_nobody.probe().await.unwrap_err();
+    assert!(failure.words.starts_with("mail.invalid:993: "), "{failure}");
+    assert!(failure.advice.unwrap().contains("No server of this name"));
     // A plain server where TLS is expected, and nobody at all.
     let script = Script::start(None, |_, command| good(command)).await;
     let failure = source(script.port, TlsMode::Implicit).probe().await.unwrap_err();
