@@ -1,7 +1,5 @@
 //! The bytes of messages: small ones many at once, large ones in ranges, so that memory stays flat.
 
-use std::collections::HashMap;
-
 use async_imap::imap_proto::{AttributeValue, Response};
 use bytes::Bytes;
 use postroom_model::failure::{Decision, Failure, Origin};
@@ -32,8 +30,8 @@ pub(super) async fn fetch(
     sink: &mut dyn MessageSink,
     written: &mut u64,
 ) -> Result<Option<u64>, Trouble> {
-    let size = match state.page.iter().find(|(known, _)| *known == uid) {
-        Some((_, size)) => *size,
+    let size = match state.page.iter().find(|known| known.uid == uid) {
+        Some(known) => known.size,
         None => match size_of(session, uid).await? {
             Some(size) => size,
             None => return Ok(None),
@@ -94,21 +92,21 @@ async fn size_of(session: &mut Session, uid: u32) -> Result<Option<u64>, Trouble
     Ok(size)
 }
 
-/// Brings a message and the small ones that follow it on the page.
+/// Brings a message and the small ones of its page that nobody asked for yet, in whatever order they will be asked for.
 async fn batch(session: &mut Session, state: &mut State, uid: u32) -> Result<(), Trouble> {
-    let from = state.page.iter().position(|(known, _)| *known == uid);
     let mut wanted = vec![uid];
-    let mut bytes = 0;
-    for (next, size) in state.page.iter().skip(from.map_or(usize::MAX, |from| from + 1)) {
-        bytes += size.min(&SMALL);
-        if wanted.len() == BATCH.0 || bytes + SMALL > BATCH.1 {
+    let mut bytes = SMALL;
+    for known in state.page.iter().filter(|known| !known.asked && known.size <= SMALL) {
+        if wanted.len() == BATCH.0 || bytes + known.size > BATCH.1 {
             break;
         }
-        if *size <= SMALL {
-            wanted.push(*next);
+        if known.uid != uid && !state.kept.contains_key(&known.uid) {
+            bytes += known.size;
+            wanted.push(known.uid);
         }
     }
-    let mut kept = HashMap::new();
+    wanted.sort_unstable();
+    let kept = &mut state.kept;
     let mut on = |response: &Response<'_>| {
         if let Some(uid) = uid_of(response).filter(|uid| wanted.binary_search(uid).is_ok())
             && let Some((None, data)) = body(response)
@@ -116,12 +114,16 @@ async fn batch(session: &mut Session, state: &mut State, uid: u32) -> Result<(),
             kept.insert(uid, Bytes::copy_from_slice(data));
         }
     };
-    session.command(&format!("UID FETCH {} (UID BODY.PEEK[])", set(&wanted)), BATCH_BOUNDS, &mut on).await?;
+    let command = format!("UID FETCH {} (UID BODY.PEEK[])", set(&wanted));
+    match session.command(&command, BATCH_BOUNDS, &mut on).await {
+        // What was answered before the refusal is good; the rest is asked for one by one.
+        Err(trouble) if trouble.is_partial() => {}
+        asked => asked?,
+    }
     if session.escaped() {
         // The parser leaves backslashes in quoted strings, and whose they are is not known here.
-        kept.clear();
+        state.kept.clear();
     }
-    state.kept = kept;
     Ok(())
 }
 

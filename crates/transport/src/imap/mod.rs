@@ -34,7 +34,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_imap::imap_proto::{AttributeValue, MailboxDatum, Response, StatusAttribute};
+use async_imap::imap_proto::{MailboxDatum, Response, StatusAttribute};
 use async_trait::async_trait;
 use bytes::Bytes;
 use postroom_model::address::HostName;
@@ -82,14 +82,23 @@ pub struct ImapSource {
 struct State {
     session: Option<Session>,
     backlog: Option<Backlog>,
-    /// UIDs and sizes of the last page, rising.
-    page: Vec<(u32, u64)>,
+    /// The messages of the last page, by rising UID.
+    page: Vec<OnPage>,
     /// Small messages of the page that were brought and not asked for yet.
     kept: HashMap<u32, Bytes>,
     /// The incarnation that was read last, and the first UID in it that was not there yet.
     told: Option<(Incarnation, u32)>,
     /// The server sent more than was asked for: nothing is brought in bulk any more.
     careful: bool,
+}
+
+/// A message of the last page.
+struct OnPage {
+    uid: u32,
+    /// What the server says.
+    size: u64,
+    /// Whether its bytes were asked for.
+    asked: bool,
 }
 
 /// What waiting remembers between calls.
@@ -202,19 +211,7 @@ impl ImapSource {
         let command = format!("STATUS {} (UNSEEN)", folder::quoted(&self.folder));
         session.command(&command, Bounds::SMALL, &mut on).await?;
         let total = session.examine(&self.folder, None).await?.exists;
-        let mut newest = None;
-        if total > 0 {
-            let mut on = |response: &Response<'_>| {
-                if let Response::Fetch(_, attributes) = response {
-                    newest = attributes.iter().find_map(|attribute| match attribute {
-                        AttributeValue::InternalDate(date) => page::internal_date(date),
-                        _ => None,
-                    });
-                }
-            };
-            let command = format!("FETCH {total} (INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])");
-            session.command(&command, Bounds::SMALL, &mut on).await?;
-        }
+        let newest = page::newest(session).await?;
         let name = if self.folder == INBOX { "Inbox" } else { &self.folder };
         let mut sentence = format!("{name} of {} opened: {total} messages", self.address);
         if let Some(unread) = unread {

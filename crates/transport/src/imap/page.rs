@@ -11,17 +11,21 @@ use async_imap::imap_proto::{AttributeValue, Response};
 use jiff::Timestamp;
 use postroom_model::Env;
 
-use super::State;
 use super::cursor::{Cursor, Incarnation};
 use super::meter::Bounds;
 use super::session::{Opened, Session};
 use super::words::Trouble;
+use super::{OnPage, State};
 use crate::{Changes, RemoteMessage};
 
 /// Messages per page: few enough that a page is stored in one short transaction.
 const PAGE_SIZE: usize = 50;
 /// Removals told at once. They are a convenience; a server that tells of more is not believed.
 const MAX_REMOVED: usize = 10_000;
+/// What is asked about each message.
+const ITEMS: &str = "UID FLAGS INTERNALDATE RFC822.SIZE";
+/// A header as long as a mail would end the session again and again, so its beginning is asked for only.
+const HEADER: &str = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]<0.2000>";
 /// Longest Message-ID that is kept, in characters.
 const MAX_MESSAGE_ID: usize = 1_000;
 
@@ -64,7 +68,7 @@ pub(super) async fn changes(
             let since =
                 known.filter(|_| !state.careful).map(|known| (known.incarnation.validity, known.modseq));
             let opened = session.examine(folder, since).await?;
-            let start = begin(session, known, &opened)?;
+            let start = begin(session, known, &opened).await?;
             resync |= known.is_some_and(|known| known.incarnation != start.incarnation);
             if !resync {
                 removed = gone(start.incarnation, &opened.vanished, start.uid);
@@ -76,7 +80,8 @@ pub(super) async fn changes(
     let uids: Vec<u32> = backlog.uids.drain(..backlog.uids.len().min(PAGE_SIZE)).collect();
     let told = describe(session, &uids).await?;
     state.kept.clear();
-    state.page = told.iter().map(|(uid, told)| (*uid, told.size)).collect();
+    let received = told.iter().filter(|(_, told)| !told.draft);
+    state.page = received.map(|(uid, told)| OnPage { uid: *uid, size: told.size, asked: false }).collect();
     let messages = told.into_iter().filter(|(_, told)| !told.draft).map(|(uid, told)| RemoteMessage {
         provider_id: incarnation.id(uid),
         message_id: told.message_id,
@@ -92,20 +97,31 @@ pub(super) async fn changes(
 }
 
 /// Where reading goes on: behind the cursor, or at the beginning when the folder is another one by now.
-fn begin(session: &Session, known: Option<Cursor>, opened: &Opened) -> Result<Cursor, Trouble> {
+async fn begin(session: &mut Session, known: Option<Cursor>, opened: &Opened) -> Result<Cursor, Trouble> {
     let Some(validity) = opened.validity else {
         return Err(session.garbage("no UIDVALIDITY, without which no message can be told from another"));
     };
     let mut start =
         Cursor { incarnation: Incarnation { validity, age: 0 }, uid: 0, modseq: opened.modseq, more: false };
-    if let Some(known) = known.filter(|known| known.incarnation.validity == validity) {
-        // UIDNEXT never falls (RFC 3501 section 2.3.1.1): this is an old copy of the folder.
-        let back = opened.next.is_some_and(|next| next <= known.uid);
-        let age = known.incarnation.age.saturating_add(u32::from(back));
-        start.incarnation.age = age;
-        start.uid = if back { 0 } else { known.uid };
-    }
+    let Some(known) = known.filter(|known| known.incarnation.validity == validity) else { return Ok(start) };
+    // UIDNEXT never falls (RFC 3501 section 2.3.1.1): this is an old copy of the folder, if what is in it agrees.
+    let back = match opened.next {
+        Some(next) if next <= known.uid => last_uid(session).await?.is_none_or(|last| last < next),
+        _ => false,
+    };
+    start.incarnation.age = known.incarnation.age.saturating_add(u32::from(back));
+    start.uid = if back { 0 } else { known.uid };
     Ok(start)
+}
+
+/// The UID of the last message of the open folder.
+async fn last_uid(session: &mut Session) -> Result<Option<u32>, Trouble> {
+    let mut last = None;
+    if session.exists > 0 {
+        let command = format!("FETCH {} (UID)", session.exists);
+        session.command(&command, Bounds::SMALL, &mut |response| last = last.or(uid_of(response))).await?;
+    }
+    Ok(last)
 }
 
 /// Ids of what vanished, of all that was told.
@@ -129,20 +145,36 @@ async fn list(session: &mut Session, start: Cursor) -> Result<Backlog, Trouble> 
     Ok(Backlog { incarnation: start.incarnation, after: start.uid, uids: uids.into() })
 }
 
+/// When the newest message of the open folder was received.
+pub(super) async fn newest(session: &mut Session) -> Result<Option<Timestamp>, Trouble> {
+    let last = last_uid(session).await?;
+    let told = describe(session, last.as_slice()).await?;
+    Ok(told.into_values().find_map(|told| told.received_at))
+}
+
 /// What the server tells about these messages; those that are gone meanwhile are left out.
 async fn describe(session: &mut Session, uids: &[u32]) -> Result<BTreeMap<u32, Told>, Trouble> {
-    // A header as long as a mail would end the session again and again, so its beginning is asked for only.
-    const ITEMS: &str = "(UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]<0.2000>)";
     let mut told = BTreeMap::new();
     if uids.is_empty() {
         return Ok(told);
     }
+    let uid_set = set(uids);
     let mut on = |response: &Response<'_>| {
         let Some(uid) = uid_of(response).filter(|uid| uids.binary_search(uid).is_ok()) else { return };
         let found: &mut Told = told.entry(uid).or_default();
         note(response, found);
     };
-    session.command(&format!("UID FETCH {} {ITEMS}", set(uids)), Bounds::SMALL, &mut on).await?;
+    let asked =
+        session.command(&format!("UID FETCH {uid_set} ({ITEMS} {HEADER})"), Bounds::SMALL, &mut on).await;
+    match asked {
+        // A Message-ID is a help, not a need: a server that does not understand the question is asked without it.
+        Err(trouble) if trouble.failure.words.starts_with("BAD") && trouble.failure.advice.is_none() => {
+            session.command(&format!("UID FETCH {uid_set} ({ITEMS})"), Bounds::SMALL, &mut on).await?;
+        }
+        // A server that fails at one message refuses the command, after it answered for others.
+        Err(trouble) if trouble.is_partial() => {}
+        asked => asked?,
+    }
     let silent: Vec<u32> = uids.iter().copied().filter(|uid| !told.contains_key(uid)).collect();
     if !silent.is_empty() {
         // Removed meanwhile, or left out by a server that cannot read them just now. Those must not be passed over.

@@ -120,7 +120,7 @@ impl Session {
     /// # Errors
     /// The network's failure, the server's refusal, or that of whoever gives tokens.
     pub(super) async fn open(access: &Access) -> Result<Self, Trouble> {
-        let mut fresh = None;
+        let mut renewed = false;
         let mut session = loop {
             let secret = access.signing.secret(&access.operation).await?;
             let mut session = Self::connect(access).await?;
@@ -130,11 +130,11 @@ impl Session {
                     break session;
                 }
                 // A token that was refused is fetched anew, once.
-                Err(trouble) if fresh.is_none() && trouble.failure.decision() == Decision::Hold => {
+                Err(trouble) if !renewed && trouble.failure.decision() == Decision::Hold => {
                     if !access.signing.forget(secret.token()) {
                         return Err(trouble);
                     }
-                    fresh = Some(());
+                    renewed = true;
                 }
                 Err(trouble) => return Err(trouble),
             }

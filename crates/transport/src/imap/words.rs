@@ -37,6 +37,13 @@ impl Trouble {
         Self { failure: Box::new(failure), after }
     }
 
+    /// A polite NO that says nothing about the account: other messages may be readable.
+    pub(super) fn is_partial(&self) -> bool {
+        self.after == After::Alive
+            && self.failure.origin == Origin::Provider
+            && self.failure.decision() == (Decision::Retry { after: None })
+    }
+
     /// The session cannot be used again.
     pub(super) fn is_over(&self) -> bool {
         self.after != After::Alive

@@ -1,5 +1,6 @@
 //! The IMAP source against servers that cut, stall, lie and worse.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -183,6 +184,60 @@ async fn lies_about_numbers_and_sizes_lose_and_change_nothing() {
     let (page, texts) = read(&plain(&script)).await.unwrap();
     assert_eq!((page.messages.len(), texts), (2, vec![FIRST.to_owned(), SECOND.to_owned()]));
 
+    // A server that does not understand what is asked about headers is asked less.
+    let script = Script::start(None, |_, command| match command {
+        command if command.contains("<0.2000>") => "{tag} BAD parse error\r\n".into(),
+        "UID FETCH 1:2 (UID FLAGS INTERNALDATE RFC822.SIZE)" => {
+            "* 1 FETCH (UID 1 RFC822.SIZE 3)\r\n* 2 FETCH (UID 2 RFC822.SIZE 3)\r\n{tag} OK done\r\n".into()
+        }
+        command => good(command),
+    })
+    .await;
+    let (page, texts) = read(&plain(&script)).await.unwrap();
+    assert_eq!((page.messages[0].message_id.as_ref(), texts.len()), (None, 2));
+
+    // One unreadable message does not take the others with it.
+    let script = Script::start(None, |_, command| match command {
+        "UID FETCH 1:2 (UID BODY.PEEK[])" => {
+            format!(
+                "* 2 FETCH (UID 2 BODY[] {{{}}}\r\n{SECOND})\r\n{{tag}} NO [SERVERBUG] broken\r\n",
+                SECOND.len()
+            )
+        }
+        "UID FETCH 1 (UID BODY.PEEK[]<0.1048576>)" => "{tag} NO [SERVERBUG] broken\r\n".into(),
+        command => good(command),
+    })
+    .await;
+    let source = plain(&script);
+    source.changes(None).await.unwrap();
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let failure = source.fetch("7:1", LIMIT, &mut first).await.unwrap_err();
+    assert_eq!(failure.code.as_deref(), Some("SERVERBUG"));
+    source.fetch("7:2", LIMIT, &mut second).await.unwrap();
+    assert_eq!((first.len(), second.as_slice()), (0, SECOND.as_bytes()));
+
+    // Asked for in another order, what was brought once is not brought again.
+    let script = Script::start(None, |_, command| good(command)).await;
+    let source = plain(&script);
+    source.changes(None).await.unwrap();
+    for (id, text) in [("7:2", SECOND), ("7:1", FIRST)] {
+        let mut raw = Vec::new();
+        source.fetch(id, LIMIT, &mut raw).await.unwrap();
+        assert_eq!(raw, text.as_bytes());
+    }
+    assert_eq!(script.heard.lines().iter().filter(|line| line.contains("BODY.PEEK[])")).count(), 1);
+
+    // A UIDNEXT that the folder itself belies is not believed.
+    let script = Script::start(None, |_, command| match command {
+        "EXAMINE \"INBOX\"" => {
+            "* 2 EXISTS\r\n* OK [UIDVALIDITY 7] here\r\n* OK [UIDNEXT 1] here\r\n{tag} OK open\r\n".into()
+        }
+        command => good(command),
+    })
+    .await;
+    let page = plain(&script).changes(Some("imap/7/0/2/0")).await.unwrap();
+    assert!(!page.resync && page.messages.is_empty() && page.cursor == "imap/7/0/2/0");
+
     // The server went back behind what it had told: everything is told again, under other ids.
     let script = Script::start(None, |_, command| good(command)).await;
     let page = plain(&script).changes(Some("imap/7/0/90/0")).await.unwrap();
@@ -244,11 +299,12 @@ async fn a_large_message_is_asked_for_in_ranges_and_a_server_that_ignores_them_i
     assert!(size.is_ok_and(|size| size == Some(900_000)) && raw.len() == 900_000);
 }
 
-/// A server under TLS whose certificate names `names`.
-async fn under_tls(names: &[&str]) -> (u16, Vec<u8>) {
+/// A server under TLS whose certificate is for `name` until the beginning of `until`.
+async fn under_tls(name: &str, until: i32) -> (u16, Vec<u8>) {
     let key = KeyPair::generate().unwrap();
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let certificate = parameters.self_signed(&key).unwrap();
     let der = certificate.der().to_vec();
     let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -270,23 +326,36 @@ async fn under_tls(names: &[&str]) -> (u16, Vec<u8>) {
 
 #[tokio::test]
 async fn a_certificate_that_does_not_match_is_named_with_what_to_do() {
-    let (port, _) = under_tls(&["127.0.0.1"]).await;
+    let (port, _) = under_tls("127.0.0.1", 2099).await;
     let unknown = source(port, TlsMode::Implicit).probe().await.unwrap_err();
     assert!(unknown.words.contains("UnknownIssuer") && unknown.advice.unwrap().contains("not trusted here"));
 
-    let (port, certificate) = under_tls(&["mail.fabrikam.example"]).await;
-    let trusting = wire().trusting(vec![certificate]).unwrap();
-    let open = |port, host: &str| {
-        let mut settings = settings(port, TlsMode::Implicit);
-        settings.server = host.to_owned();
+    let (port, certificate) = under_tls("mail.fabrikam.example", 2099).await;
+    let open = |port, certificate| {
+        let trusting = wire().trusting(vec![certificate]).unwrap();
         let secret = Some(PASSWORD.to_owned().into());
+        let settings = settings(port, TlsMode::Implicit);
         ImapSource::new(&trusting, &settings, secret, &Account::of(address(FROM))).unwrap()
     };
-    let other = open(port, "127.0.0.1").probe().await.unwrap_err();
+    let other = open(port, certificate).probe().await.unwrap_err();
     assert_eq!((other.origin, other.decision()), (Origin::Network, Decision::Retry { after: None }));
     assert!(other.words.contains("mail.fabrikam.example"), "{other}");
     assert!(other.advice.unwrap().contains("another name"));
 
+    let (port, certificate) = under_tls("127.0.0.1", 2020).await;
+    let expired = open(port, certificate).probe().await.unwrap_err();
+    assert!(expired.advice.as_ref().is_some_and(|advice| advice.contains("has expired")), "{expired:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_reached_is_named_with_what_to_do() {
+    let mut nowhere = settings(993, TlsMode::Implicit);
+    nowhere.server = "mail.invalid".into();
+    let secret = Some(PASSWORD.to_owned().into());
+    let source_of_nobody = ImapSource::new(&WIRE, &nowhere, secret, &Account::of(address(FROM))).unwrap();
+    let failure = source_of_nobody.probe().await.unwrap_err();
+    assert!(failure.words.starts_with("mail.invalid:993: "), "{failure}");
+    assert!(failure.advice.unwrap().contains("No server of this name"));
     // A plain server where TLS is expected, and nobody at all.
     let script = Script::start(None, |_, command| good(command)).await;
     let failure = source(script.port, TlsMode::Implicit).probe().await.unwrap_err();
@@ -385,6 +454,26 @@ async fn a_refused_token_is_fetched_anew_once_and_the_challenge_is_among_the_wor
     // base64 of user=orders@contoso.example, ^A, auth=Bearer T1, ^A, ^A
     let line = "dXNlcj1vcmRlcnNAY29udG9zby5leGFtcGxlAWF1dGg9QmVhcmVyIFQxAQE=";
     assert!(script.heard.lines().contains(&line.to_owned()));
+}
+
+#[tokio::test]
+async fn idle_is_issued_anew_and_news_ends_it() {
+    let idles = AtomicUsize::new(0);
+    let script = Script::start(None, move |_, command| match command {
+        "IDLE" if idles.fetch_add(1, Ordering::SeqCst) < 2 => {
+            "+ idling\r\n* OK still here\r\n* 2 EXISTS\r\n".into()
+        }
+        "IDLE" => "+ idling\r\n* 3 EXISTS\r\n".into(),
+        "+DONE" => "{tag} OK done\r\n".into(),
+        command => good(command),
+    })
+    .await;
+    let often = Limits { idle: Duration::from_millis(50), ..Limits::default() };
+    let source = plain(&script).limits(often);
+    assert_eq!(source.wait(Duration::from_secs(60)).await.unwrap(), Woken::News);
+    let lines = script.heard.lines();
+    assert_eq!(lines.iter().filter(|line| line.ends_with("IDLE")).count(), 3);
+    assert_eq!(lines.last().unwrap(), "DONE");
 }
 
 #[tokio::test]

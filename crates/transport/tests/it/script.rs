@@ -128,6 +128,7 @@ pub(crate) fn good(command: &str) -> String {
         "AUTHENTICATE PLAIN" => "+ \r\n".to_owned(),
         "EXAMINE \"INBOX\"" => "* FLAGS (\\Seen)\r\n* 2 EXISTS\r\n* OK [UIDVALIDITY 7] here\r\n* OK [UIDNEXT 3] here\r\n{tag} OK [READ-ONLY] open\r\n".to_owned(),
         "UID FETCH 1:* (UID)" => "* 1 FETCH (UID 1)\r\n* 2 FETCH (UID 2)\r\n{tag} OK done\r\n".to_owned(),
+        "FETCH 2 (UID)" => "* 2 FETCH (UID 2)\r\n{tag} OK done\r\n".to_owned(),
         "UID FETCH 3:* (UID)" => "* 2 FETCH (UID 2)\r\n{tag} OK done\r\n".to_owned(),
         "UID FETCH 1:2 (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]<0.2000>)" => {
             format!("{}{}{{tag}} OK done\r\n", told(1, "a", FIRST.len()), told(2, "b", SECOND.len()))
