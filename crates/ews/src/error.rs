@@ -248,6 +248,17 @@ impl EwsError {
         self.is_any(&SUBSCRIPTION_LOST)
     }
 
+    /// Whether the server does not understand what is asked: an old one without the operation.
+    pub fn is_not_understood(&self) -> bool {
+        self.is_any(&[
+            "ErrorSchemaValidation",
+            "ErrorInvalidRequest",
+            "ErrorInvalidOperation",
+            "ErrorInvalidServerVersion",
+            "ErrorIncorrectSchemaVersion",
+        ])
+    }
+
     /// Whether the item was changed meanwhile, or the request named no version of it.
     pub fn is_conflict(&self) -> bool {
         self.is_any(&CONFLICT)

@@ -94,7 +94,7 @@ record! {
     pub struct ItemShape {
         /// The base.
         base: BaseShape = "t:BaseShape",
-        /// Whether the message itself is wanted, as MIME.
+        /// Whether the message itself is wanted, as MIME. Some clients name `item:MimeContent` below instead.
         include_mime_content: Option<bool> = "t:IncludeMimeContent",
         /// `Best`, `HTML` or `Text`.
         body_type: Option<String> = "t:BodyType",

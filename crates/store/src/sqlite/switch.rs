@@ -66,12 +66,14 @@ impl SqliteStore {
             .into());
         }
         connection.settings.api = to;
-        sqlx::query("UPDATE connections SET settings = ?, updated_at = ?, revision = revision + 1 WHERE id = ?")
-            .bind(to_json("connections", &connection.settings)?)
-            .bind(micros(self.env.now()))
-            .bind(key(id.as_uuid()))
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(
+            "UPDATE connections SET settings = ?, updated_at = ?, revision = revision + 1 WHERE id = ?",
+        )
+        .bind(to_json("connections", &connection.settings)?)
+        .bind(micros(self.env.now()))
+        .bind(key(id.as_uuid()))
+        .execute(&mut *transaction)
+        .await?;
         self.start_mailboxes_anew(&mut transaction, id).await?;
         // None of these was sent, that is certain; released or tried again, each makes a draft of its own.
         sqlx::query(

@@ -13,13 +13,13 @@ pub use source::EwsSource;
 
 use std::sync::Arc;
 
-use postroom_ews::{EwsClient, SignIn};
-use postroom_model::SecretString;
+use postroom_ews::{EwsClient, EwsError, SignIn};
 use postroom_model::connection::ConnectionSettings;
 use postroom_model::failure::Failure;
+use postroom_model::{EmailAddress, SecretString};
 
 use crate::wire::{Wire, hold};
-use crate::{Account, Sender, Source};
+use crate::{Account, Opening, Sender, Source};
 
 /// A sender. On premises it signs in with the connection's user name and password, who may send as each sender.
 pub(crate) fn sender(
@@ -62,6 +62,28 @@ pub(crate) fn source(
     };
     let client = client(wire, settings, sign_in)?;
     Ok(Box::new(EwsSource::new(client, account.address.clone(), wire.env.clone())))
+}
+
+/// Whether the connection can open this mailbox now. That EWS itself is switched off says nothing about the mailbox.
+///
+/// # Errors
+/// Whatever leaves the question open.
+pub(crate) async fn opens(
+    wire: &Wire,
+    settings: &ConnectionSettings,
+    secret: Option<SecretString>,
+    mailbox: &EmailAddress,
+) -> Result<Opening, Failure> {
+    let client = client(wire, settings, token(wire, settings, secret)?)?;
+    let Err(error) = client.well_known(mailbox.as_str(), "inbox").await else { return Ok(Opening::Opens) };
+    match (&error, error.code()) {
+        (_, Some("ErrorNonExistentMailbox")) => Ok(Opening::NoSuchMailbox),
+        (_, Some("ErrorImpersonateUserDenied" | "ErrorImpersonationDenied" | "ErrorAccessDenied")) => {
+            Ok(Opening::Refused)
+        }
+        (EwsError::Refused(refused), _) if refused.status == 403 && !refused.policy => Ok(Opening::Refused),
+        _ => Err(error.failure(&format!("try to open {mailbox}"))),
+    }
 }
 
 fn client(wire: &Wire, settings: &ConnectionSettings, sign_in: SignIn) -> Result<EwsClient, Failure> {

@@ -15,9 +15,9 @@ use crate::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome, Sender};
 /// Header with the job's id. Exchange keeps it as a property of the message, also in the copy in Sent Items.
 const MARK: &str = "X-Postroom-Id";
 
-/// Where a message of ours may lie: sent first, then what was not, or not yet, sent. Exchange searches no more than
-/// the folders that are named.
-const FOLDERS: [&str; 4] = ["sentitems", "outbox", "drafts", "deleteditems"];
+/// Where a message of ours may lie, in the order it takes, so that one on its way is not missed between two looks.
+/// Exchange searches no more than the folders that are named.
+const FOLDERS: [&str; 4] = ["drafts", "outbox", "sentitems", "deleteditems"];
 
 /// Sends through Exchange Web Services, each message from the mailbox of its envelope's sender.
 #[derive(Debug)]

@@ -104,7 +104,11 @@ impl EwsSource {
             let id = match &subscription.id {
                 Some(id) => id.clone(),
                 None => {
-                    let id = self.client.subscribe(self.mailbox.as_str()).await?;
+                    let id = match self.client.subscribe(self.mailbox.as_str()).await {
+                        Ok(id) => id,
+                        Err(error) if error.is_not_understood() => return Ok(Woken::NotOffered),
+                        Err(error) => return Err(error),
+                    };
                     subscription.id = Some(id.clone());
                     if std::mem::replace(&mut subscription.had_one, true) {
                         return Ok(Woken::News);

@@ -12,7 +12,7 @@ use postroom_entra::register::{
 };
 use postroom_entra::{CertificateCredential, TokenClient};
 use postroom_graph::GraphClient;
-use postroom_model::connection::{Connection, ConnectionKind};
+use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings, ExchangeApi};
 use postroom_model::credential::CredentialKind;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::{EmailAddress, ExposeSecret, SecretString, Timestamp};
@@ -20,7 +20,8 @@ use postroom_model::{EmailAddress, ExposeSecret, SecretString, Timestamp};
 use super::GraphSource;
 use crate::wire::{Wire, expected, hold};
 use crate::{
-    CredentialOffice, KnownCredential, MadeKey, Opening, Presented, RenewalOrder, Renewed, Source, WideRight,
+    Account, CredentialOffice, KnownCredential, MadeKey, Opening, Presented, RenewalOrder, Renewed, Source,
+    WideRight,
 };
 
 /// How long a certificate lasts that is made here. Public baselines ask for at most a year.
@@ -51,7 +52,9 @@ impl Wire {
             let words = format!("the credential does not fit the flow {}", settings.flow.label());
             return Err(hold(settings, words));
         }
-        self.graph_for(settings, Some(credential.secret.clone()))
+        // The registration is asked about through Graph, whichever interface the mailboxes are reached by.
+        let settings = ConnectionSettings { api: ExchangeApi::Graph, ..settings.clone() };
+        self.graph_for(&settings, Some(credential.secret.clone()))
     }
 
     /// The application's own hand on its registration, and the roles it has.
@@ -200,6 +203,13 @@ impl CredentialOffice for Wire {
         // No token of before may answer for the credential.
         let tokens = Arc::new(TokenClient::new(self.http.clone(), self.env.clone()));
         let fresh = Self::new(self.http.clone(), tokens, self.credentials.clone(), self.env.clone());
+        if connection.settings.api == ExchangeApi::Ews
+            && let Some(mailbox) = mailbox
+        {
+            let secret = Some(credential.secret.clone());
+            let source = fresh.source_for(&connection.settings, secret, &Account::of(mailbox.clone()))?;
+            return source.probe().await;
+        }
         let client = fresh.client(connection, credential)?;
         let operation = format!("sign in for {}", connection.settings.display_name());
         let token = client.token().await.map_err(|error| error.failure(&operation))?;
@@ -335,6 +345,10 @@ impl CredentialOffice for Wire {
     }
 
     async fn opens(&self, connection: &Connection, mailbox: &EmailAddress) -> Result<Opening, Failure> {
+        if connection.settings.api == ExchangeApi::Ews {
+            let secret = self.secret(connection).await?;
+            return crate::ews::opens(self, &connection.settings, secret, mailbox).await;
+        }
         match self.graph(connection).await?.folder(mailbox.as_str(), "inbox").await {
             Ok(_) => Ok(Opening::Opens),
             Err(error) if error.status() == Some(403) => Ok(Opening::Refused),

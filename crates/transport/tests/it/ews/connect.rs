@@ -1,10 +1,11 @@
 use postroom_ews::wire::*;
+use postroom_model::credential::CredentialKind;
 use postroom_model::failure::{Decision, Failure};
-use postroom_transport::Account;
+use postroom_transport::{Account, CredentialOffice, Opening, Presented};
 
 use super::{exchange, fault, found, ok, on_premises, online, says, source};
 use crate::stub::{Reply, Stub};
-use crate::{FROM, SECRET, address, graph, wire};
+use crate::{FROM, SECRET, address, connection, graph, wire};
 
 fn inbox() -> Reply {
     let properties = FolderProperties { total: Some(12), unread: Some(3), ..FolderProperties::default() };
@@ -169,4 +170,31 @@ async fn after_a_401_a_new_token_is_taken_once() {
     assert_eq!(lines.iter().filter(|line| line.ends_with("token")).count(), 2);
     let asked = stub.seen().into_iter().find(|seen| seen.target.ends_with("token")).unwrap();
     assert!(asked.body.contains("outlook.office365.com"), "{}", asked.body);
+}
+
+#[tokio::test]
+async fn a_credential_is_tried_and_a_scope_is_watched_through_ews() {
+    let refusal = |code: &'static str| fault(code, None);
+    let policy = Reply::empty(403).with("x-ews-policy-reason", "EWS is disabled for this user or tenant");
+    for (reply, expected) in [
+        (inbox(), Some(Opening::Opens)),
+        (refusal("ErrorImpersonateUserDenied"), Some(Opening::Refused)),
+        (Reply::empty(403), Some(Opening::Refused)),
+        (refusal("ErrorNonExistentMailbox"), Some(Opening::NoSuchMailbox)),
+        (policy, None),
+        (Reply::empty(503), None),
+    ] {
+        let stub = exchange(move |_, _| reply.clone()).await;
+        let opened = wire().opens(&connection(online(&stub)), &address(FROM)).await;
+        assert_eq!(opened.ok(), expected);
+    }
+    let stub = exchange(|request, _| match request {
+        Request::GetFolder(_) => inbox(),
+        _ => found(&[]),
+    })
+    .await;
+    let secret = SECRET.to_owned().into();
+    let presented = Presented { kind: CredentialKind::ClientSecret, secret: &secret };
+    let said = wire().test(&connection(online(&stub)), presented, Some(&address(FROM))).await.unwrap();
+    assert!(said.contains("12 messages"), "{said}");
 }

@@ -6,7 +6,7 @@ use postroom_ews::wire::*;
 use postroom_model::failure::{Decision, Origin};
 use postroom_transport::{Changes, Woken};
 
-use super::{asked, document, exchange, item, no, ok, says, source, with_id, xml};
+use super::{asked, document, exchange, fault, item, no, ok, says, source, with_id, xml};
 use crate::stub::Reply;
 
 fn synced(state: &str, last: bool, changes: Vec<Change>) -> Reply {
@@ -209,7 +209,9 @@ async fn a_lost_subscription_is_made_anew_and_what_was_missed_is_looked_for() {
 }
 
 #[tokio::test]
-async fn a_quiet_inbox_is_quiet_and_a_cut_line_is_said() {
+async fn a_quiet_inbox_is_quiet_a_cut_line_is_said_and_an_old_server_cannot_tell() {
+    let old = exchange(|_, _| fault("ErrorSchemaValidation", None)).await;
+    assert_eq!(source(&old).wait(Duration::from_secs(60)).await, Ok(Woken::NotOffered));
     let quiet = exchange(|request, _| match request {
         Request::Subscribe(_) => says(Response::Subscribe(ok(Subscribed { id: Some("N1".into()) }))),
         _ => Reply::Silence,
