@@ -58,7 +58,7 @@ async fn answer(
         Some(fault) => faulty(&tenant, &call, &fault, &switch).await,
         None => Box::pin(dispatch(&tenant, &call)).await,
     };
-    mark(&call, &mut response);
+    mark(&tenant, &call, &mut response);
     if call.method != Method::GET {
         tenant.nudge();
     }
@@ -243,8 +243,10 @@ async fn halved(response: Response) -> Response {
 }
 
 /// Headers every answer carries.
-fn mark(call: &Call, response: &mut Response) {
+/// Ids, and the date by the tenant's own clock (RFC 9110, section 5.6.7): clients measure theirs by it.
+fn mark(tenant: &Tenant, call: &Call, response: &mut Response) {
     let pairs = [
+        ("date", tenant.env.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()),
         ("request-id", call.request_id.clone()),
         ("x-ms-request-id", call.request_id.clone()),
         ("client-request-id", client_request_id(call)),

@@ -13,6 +13,7 @@
 //! | `POST uidvalidity {"mailbox", "folder"}` | numbers a folder anew for IMAP: answers the new UIDVALIDITY |
 //! | `GET snapshot` | directory and Exchange as JSON, object by object, to compare before and after |
 //! | `POST clock {"advance_seconds": N}` | moves the tenant's clock forward; answers the new time |
+//! | `POST users {"user", "sign_in"}` | how a person's sign-in ends: `allowed`, `disabled` (50057), or `mfa` (50076 where no second factor can be asked for) |
 //! | `GET policy`, `POST policy {…}` | what the tenant allows applications: see [`Policy`] |
 //! | `POST exchange` | runs a script of Exchange Online PowerShell: see [`exchange::run`] |
 //! | `POST approve {"user_code", "user", "password"}` | approves a device code; `"decline": true` refuses it |
@@ -31,7 +32,8 @@ use sqlx::Row;
 
 use crate::answer::{Answer, Refusal, empty_answer, iso, json_answer};
 use crate::call::Call;
-use crate::entra::device;
+use crate::directory::users;
+use crate::entra::{SignInState, device};
 use crate::exchange;
 use crate::faults::{Fault, MAX_FAULTS};
 use crate::mail;
@@ -65,6 +67,7 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
         (&Method::POST, ["clock"]) => clock(tenant, call).await,
         (&Method::GET, ["snapshot"]) => snapshot::answer(tenant).await,
         (&Method::POST, ["exchange"]) => exchange::run(tenant, call).await,
+        (&Method::POST, ["users"]) => sign_in(tenant, call).await,
         (&Method::GET, ["policy"]) => Ok(json_answer(200, &json!(*tenant.policy()))),
         (&Method::POST, ["policy"]) => policy::change(tenant, call),
         (&Method::POST, ["approve"]) | (&Method::GET | &Method::POST, ["device"]) => {
@@ -151,6 +154,20 @@ async fn clock(tenant: &Tenant, call: &Call) -> Answer {
     };
     tenant.advance(seconds).await?;
     Ok(json_answer(200, &json!({"now": iso(tenant.now())})))
+}
+
+/// Changes how a person's sign-in ends.
+async fn sign_in(tenant: &Tenant, call: &Call) -> Answer {
+    let body = call.json()?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+    let kind = SignInState::named(text("sign_in"))
+        .ok_or_else(|| Refusal::bad_request("sign_in is allowed, disabled or mfa."))?;
+    let mut tx = tenant.begin().await?;
+    let user = users::find(&mut tx, text("user")).await?;
+    let user = user.ok_or_else(|| Refusal::resource_not_found(text("user")))?;
+    kind.keep(&mut tx, user.get("id")).await?;
+    tx.commit().await?;
+    Ok(empty_answer(204))
 }
 
 async fn expire(tenant: &Tenant) -> Answer {

@@ -45,6 +45,11 @@ pub(crate) const RESOURCES: &[Resource] = &[
         ],
         scopes: &[
             ("User.Read", "e1fe6dd8-ba31-4d61-89e7-88639da4683d"),
+            ("User.ReadBasic.All", "b340eb25-3456-403f-be2f-af7a0d370277"),
+            ("openid", "37f7f235-527c-4136-accd-4a02d197296e"),
+            ("profile", "14dad69e-099b-42c9-810b-d002981feec1"),
+            ("email", "64a6cdd6-aab1-4aaf-94b8-3cc8405e90d0"),
+            ("offline_access", "7427e0e9-2fba-42fe-b0c0-848c9e6a8182"),
             ("Mail.Send", "e383f46e-2787-4529-855e-0e479a3ffac0"),
             ("Mail.Read", "570282fd-fa5c-430d-a7fd-fc8dc98a9dca"),
             ("Mail.ReadWrite", "024d486e-b451-40bb-833d-3e66d98c5c73"),

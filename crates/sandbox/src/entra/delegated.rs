@@ -11,7 +11,7 @@ use super::token::{
 };
 use crate::call::Call;
 use crate::directory::catalogue::Resource;
-use crate::state::{Tenant, counter};
+use crate::state::{Tenant, counter, setting};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -22,6 +22,44 @@ const ADMIN_SCOPES: &str =
 const OPEN_ID: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 /// A refresh token that is not used for so long is void.
 const IDLE: i64 = 90 * 86_400;
+
+/// How a person's sign-in ends when the password is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignInState {
+    /// It succeeds.
+    Allowed,
+    /// The account is disabled.
+    Disabled,
+    /// A second factor is demanded. Pages ask for it; a password in a request cannot answer.
+    SecondFactor,
+}
+
+impl SignInState {
+    const NAMES: [(&'static str, Self); 3] =
+        [("allowed", Self::Allowed), ("disabled", Self::Disabled), ("mfa", Self::SecondFactor)];
+
+    /// The state of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::NAMES.into_iter().find(|(known, _)| *known == name).map(|(_, state)| state)
+    }
+
+    /// Keeps it for a user.
+    pub(crate) async fn keep(self, db: &mut SqliteConnection, user: &str) -> sqlx::Result<()> {
+        let name =
+            Self::NAMES.into_iter().find(|(_, state)| *state == self).map_or("allowed", |(name, _)| name);
+        sqlx::query("INSERT OR REPLACE INTO setting (name, value) VALUES (?, ?)")
+            .bind(format!("sign_in:{user}"))
+            .bind(name.as_bytes())
+            .execute(db)
+            .await
+            .map(drop)
+    }
+
+    async fn of(db: &mut SqliteConnection, user: &str) -> sqlx::Result<Self> {
+        let kept = setting(db, &format!("sign_in:{user}")).await?.unwrap_or_default();
+        Ok(std::str::from_utf8(&kept).ok().and_then(Self::named).unwrap_or(Self::Allowed))
+    }
+}
 
 /// A person of the tenant.
 pub(super) struct User {
@@ -41,6 +79,23 @@ impl User {
         }
     }
 
+    /// Checks user name and password of a request that nobody can be asked anything in return.
+    pub(super) async fn sign_in_unasked(
+        db: &mut SqliteConnection,
+        tenant: &Tenant,
+        name: &str,
+        password: &str,
+    ) -> Result<Self, EntraError> {
+        let user = Self::sign_in(db, tenant, name, password).await?;
+        if SignInState::of(db, &user.id).await? == SignInState::SecondFactor {
+            return Err(EntraError::new(400, 50_076, "invalid_grant").text(
+                "Due to a configuration change made by your administrator, or because you moved to a new location, you \
+                 must use multi-factor authentication to access '00000003-0000-0000-c000-000000000000'.",
+            ));
+        }
+        Ok(user)
+    }
+
     /// Checks user name and password.
     pub(super) async fn sign_in(
         db: &mut SqliteConnection,
@@ -51,7 +106,7 @@ impl User {
         let row =
             sqlx::query("SELECT id, address, display_name, password, admin FROM user WHERE address = ?")
                 .bind(name)
-                .fetch_optional(db)
+                .fetch_optional(&mut *db)
                 .await?;
         let Some(row) = row else {
             return Err(EntraError::new(400, 50_034, "invalid_grant").text(format!(
@@ -63,6 +118,9 @@ impl User {
         if row.get::<&str, _>("password").is_empty() || row.get::<&str, _>("password") != password {
             return Err(EntraError::new(400, 50_126, "invalid_grant")
                 .text("Error validating credentials due to invalid username or password."));
+        }
+        if SignInState::of(db, row.get("id")).await? == SignInState::Disabled {
+            return Err(EntraError::new(400, 50_057, "invalid_grant").text("The user account is disabled."));
         }
         Ok(Self::read(&row))
     }

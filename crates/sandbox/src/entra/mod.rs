@@ -17,7 +17,7 @@ pub(crate) mod pending;
 mod token;
 
 pub(crate) use assertion::proves;
-pub(crate) use delegated::sessions;
+pub(crate) use delegated::{SignInState, sessions};
 
 use std::sync::Arc;
 

@@ -121,7 +121,7 @@ async fn session(
         }
         _ => {
             let (user, password) = (form.need("username")?, form.need("password")?);
-            let user = User::sign_in(db, tenant, user, password).await?;
+            let user = User::sign_in_unasked(db, tenant, user, password).await?;
             let public = client.proof == "0";
             Ok(Session { user: user.id, scope: needed.to_owned(), nonce: None, public })
         }

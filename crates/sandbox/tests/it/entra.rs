@@ -175,6 +175,44 @@ async fn a_wrong_password_and_an_unknown_user_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_disabled_user_and_one_with_a_second_factor_are_refused_until_they_are_allowed_again() {
+    let world = World::new().await;
+    let created = json!({"displayName": "Ann", "userPrincipalName": "ann@contoso.example", "mailNickname": "ann",
+        "accountEnabled": true, "passwordProfile": {"password": "a password of 4711"}});
+    let (status, body) = world.call(&world.admin, reqwest::Method::POST, "/v1.0/users", created).await;
+    assert_eq!(status, 201, "{body}");
+    let form = [
+        ("grant_type", "password"),
+        ("client_id", TOOLS),
+        ("scope", GRAPH_SCOPE),
+        ("username", "ann@contoso.example"),
+        ("password", "a password of 4711"),
+    ];
+    for (state, expected) in [("disabled", 50_057), ("mfa", 50_076), ("allowed", 0)] {
+        let change = json!({"user": "ann@contoso.example", "sign_in": state});
+        let answer = world.client.post(world.url("/_sandbox/users")).json(&change).send().await.unwrap();
+        assert_eq!(answer.status(), 204, "{state}");
+        let (_, body) = world.ask("organizations", &form).await;
+        assert_eq!(body["error_codes"][0].as_u64().unwrap_or(0), expected, "{state}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn the_date_of_an_answer_is_that_of_the_tenants_clock() {
+    let world = World::new().await;
+    let date = async || {
+        let answer = world.client.get(world.url("/common/discovery/instance?api-version=1.1"));
+        let answer = answer.send().await.unwrap();
+        let date = answer.headers()["date"].to_str().unwrap().to_owned();
+        jiff::fmt::rfc2822::parse(&date.replace("GMT", "+0000")).unwrap().timestamp()
+    };
+    let before = date().await;
+    let step = json!({"advance_seconds": 130});
+    world.client.post(world.url("/_sandbox/clock")).json(&step).send().await.unwrap();
+    assert_eq!(date().await.as_second() - before.as_second(), 130);
+}
+
+#[tokio::test]
 async fn instance_discovery_names_the_host_that_was_asked() {
     let world = World::new().await;
     let body = world.get("", "/common/discovery/instance?api-version=1.1").await;
