@@ -211,6 +211,14 @@ fn corpus() -> Vec<Vec<u8>> {
 }
 
 fn read_in_every_way(raw: &[u8]) {
+    if let Ok(light) = postroom_mime::lighten::lighten(raw, raw.len() / 2) {
+        assert!(light.raw.len() <= raw.len());
+        for file in light.taken.iter().chain(&light.kept) {
+            let whole = file.read(raw, 0, usize::MAX / 4);
+            assert_eq!(whole.len() as u64, file.size);
+            assert!(file.read(raw, file.size / 3, 7).len() <= 7);
+        }
+    }
     let summary = read::summarize(raw);
     let view = read::view(raw);
     assert_eq!(summary.is_ok(), view.is_ok());
