@@ -184,7 +184,7 @@ async fn answer_in_batch(tenant: &Arc<Tenant>, call: &Call) -> Response {
             [] => Refusal::no_route(call).into_response(tenant, call),
         },
     };
-    mark(call, &mut response);
+    mark(tenant, call, &mut response);
     response
 }
 
