@@ -261,6 +261,7 @@ async fn it_is_renewed_in_time_replaced_when_it_is_gone_and_ended_when_nobody_ne
     office.has(&house, "sub-4").await;
     running.stop().await;
 
+    house.clock.advance(jiff::SignedDuration::from_mins(10)); // it may have been stopped in its turn
     let running = office.run(&house, None);
     house
         .until("it is ended", async || {
