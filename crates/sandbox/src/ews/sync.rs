@@ -2,7 +2,7 @@
 //! changes, as Graph's delta is.
 
 use postroom_ews::wire::{
-    Change, Gone, Here, Item, ItemId, ReadFlag, ResponseMessage, SyncFolderItems, Synced,
+    Change, Gone, Here, Item, ItemId, ReadFlag, ResponseClass, ResponseMessage, SyncFolderItems, Synced,
 };
 use serde_json::json;
 use sqlx::{Row, SqliteConnection};
@@ -49,7 +49,13 @@ impl State {
 pub(super) async fn sync(desk: &Desk, request: &SyncFolderItems) -> Result<ResponseMessage<Synced>, Refused> {
     let mut tx = desk.begin().await?;
     let synced = synced(desk, &mut tx, request).await;
-    desk.end(tx, synced).await
+    let mut message = desk.end(tx, synced).await?;
+    if message.class == ResponseClass::Error {
+        // Clients read a state from a refusal, too: an empty one.
+        message.payload.state = Some(String::new());
+        message.payload.is_last = Some(true);
+    }
+    Ok(message)
 }
 
 async fn synced(

@@ -256,11 +256,19 @@ fn joined(text: &str) -> Result<(Word, &str), String> {
     let misunderstood = || "This list is not understood.".to_owned();
     let mut entries: Vec<Word> = Vec::new();
     let mut rest = text.strip_prefix("(@(").ok_or_else(misunderstood)?.trim_start();
+    // The entries are quoted: a bare word would run on over the parenthesis that ends the list.
     while !rest.starts_with(')') {
+        if !rest.starts_with(['\'', '"']) {
+            return Err(misunderstood());
+        }
         let (entry, tail) = word(rest)?;
         entries.push(entry);
         let tail = tail.trim_start();
-        rest = tail.strip_prefix(',').unwrap_or(tail).trim_start();
+        rest = match tail.strip_prefix(',') {
+            Some(tail) => tail.trim_start(),
+            None if tail.starts_with(')') => tail,
+            None => return Err(misunderstood()),
+        };
     }
     rest = rest[1..].trim_start();
     while let Some(tail) = rest.strip_prefix('+') {

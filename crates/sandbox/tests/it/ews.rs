@@ -197,7 +197,8 @@ async fn a_token_opens_what_its_role_reaches_and_nothing_else() {
 
     // A role of Exchange with a scope; an application without any.
     let scoped = world.app(&[]).await;
-    allow(&world, &scoped).await;
+    let both = format!("{},{}", app.id, scoped.id);
+    world.script(&format!("Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs '{both}'")).await;
     let mut narrow = Ews::new(&world, &scoped, ORDERS).await;
     let nothing = narrow.send(inbox()).await;
     assert_eq!((nothing.status().as_u16(), nothing.headers().get("x-ews-policy-reason")), (403, None));
