@@ -20,27 +20,27 @@ async fn allow(world: &World, app: &App) {
 }
 
 /// A client of one mailbox.
-struct Ews<'a> {
-    world: &'a World,
-    token: String,
-    acting_for: Option<&'a str>,
+pub(crate) struct Ews<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) token: String,
+    pub(crate) acting_for: Option<&'a str>,
 }
 
 impl<'a> Ews<'a> {
-    async fn new(world: &'a World, app: &App, acting_for: &'a str) -> Self {
+    pub(crate) async fn new(world: &'a World, app: &App, acting_for: &'a str) -> Self {
         Self { world, token: world.app_token_for(app, EXCHANGE_SCOPE).await, acting_for: Some(acting_for) }
     }
 
-    async fn raw(&self, body: Vec<u8>) -> reqwest::Response {
+    pub(crate) async fn raw(&self, body: Vec<u8>) -> reqwest::Response {
         let request = self.world.client.post(&self.world.sandbox.ready().ews).bearer_auth(&self.token);
         request.header("content-type", "text/xml; charset=utf-8").body(body).send().await.unwrap()
     }
 
-    async fn send(&self, request: Request) -> reqwest::Response {
+    pub(crate) async fn send(&self, request: Request) -> reqwest::Response {
         self.raw(write_request(&RequestHeader::acting_for(self.acting_for), &request)).await
     }
 
-    async fn answer(&self, request: Request) -> Response {
+    pub(crate) async fn answer(&self, request: Request) -> Response {
         let response = self.send(request).await;
         let status = response.status();
         let body = response.bytes().await.unwrap();
@@ -51,7 +51,7 @@ impl<'a> Ews<'a> {
     }
 
     /// The code of the fault that a request meets.
-    async fn fault(&self, request: Request) -> Fault {
+    pub(crate) async fn fault(&self, request: Request) -> Fault {
         let response = self.send(request).await;
         let status = response.status();
         let body = response.bytes().await.unwrap();
@@ -77,7 +77,7 @@ impl<'a> Ews<'a> {
         messages.remove(0)
     }
 
-    async fn inbox(&self) -> u16 {
+    pub(crate) async fn inbox(&self) -> u16 {
         self.send(inbox()).await.status().as_u16()
     }
 }
@@ -91,15 +91,16 @@ macro_rules! only {
         }
     };
 }
+pub(crate) use only;
 
-fn inbox() -> Request {
+pub(crate) fn inbox() -> Request {
     Request::GetFolder(GetFolder {
         shape: FolderShape { base: BaseShape::Default, additional: Vec::new() },
         folders: vec![FolderRef::distinguished("inbox")],
     })
 }
 
-fn save(raw: &str) -> CreateItem {
+pub(crate) fn save(raw: &str) -> CreateItem {
     let mime = MimeContent { character_set: None, content: raw.as_bytes().to_vec().into() };
     CreateItem {
         disposition: Some(MessageDisposition::SaveOnly),
@@ -109,7 +110,7 @@ fn save(raw: &str) -> CreateItem {
     }
 }
 
-fn send_item(id: &ItemId) -> SendItem {
+pub(crate) fn send_item(id: &ItemId) -> SendItem {
     SendItem { save: true, items: vec![id.clone()], folder: None }
 }
 
@@ -117,7 +118,7 @@ fn get(id: &str, shape: ItemShape) -> GetItem {
     GetItem { shape, items: vec![ItemId::of(id)] }
 }
 
-const DRAFT: &str = "From: orders@contoso.example\r\nTo: ann@fabrikam.example\r\nBcc: u1@contoso.example\r\n\
+pub(crate) const DRAFT: &str = "From: orders@contoso.example\r\nTo: ann@fabrikam.example\r\nBcc: u1@contoso.example\r\n\
     Subject: Shipped\r\nMessage-ID: <d@contoso.example>\r\nX-Postroom-Id: 4711\r\n\r\nOn its way\r\n";
 
 #[tokio::test]
@@ -475,136 +476,4 @@ async fn items_are_marked_moved_and_deleted_in_three_ways() {
     assert_eq!(nobody.code, "ErrorNameResolutionNoResults");
     let zones = only!(GetServerTimeZones, ews, GetServerTimeZones { full: None, ids: vec!["UTC".into()] });
     assert_eq!(zones.payload.definitions.len(), 1);
-}
-
-/// A stream, read envelope by envelope.
-struct Stream(reqwest::Response, EnvelopeCutter, Vec<Vec<u8>>);
-
-impl Stream {
-    async fn open(ews: &Ews<'_>, id: &str) -> Self {
-        let request = GetStreamingEvents { ids: vec![id.to_owned()], minutes: 1 };
-        Self(ews.send(Request::GetStreamingEvents(request)).await, EnvelopeCutter::new(100_000), Vec::new())
-    }
-
-    async fn next(&mut self) -> Option<ResponseMessage<Streamed>> {
-        while self.2.is_empty() {
-            let chunk = self.0.chunk().await.unwrap()?;
-            self.2 = self.1.push(&chunk).unwrap();
-        }
-        let envelope = self.2.remove(0);
-        let Answer::Response(Response::GetStreamingEvents(mut all)) =
-            parse_response(&envelope).unwrap().answer
-        else {
-            panic!("another answer");
-        };
-        Some(all.remove(0))
-    }
-
-    async fn kinds(&mut self) -> Vec<EventType> {
-        let streamed = self.next().await.unwrap().payload;
-        streamed
-            .notifications
-            .iter()
-            .flat_map(|one| one.events.iter().filter_map(|event| event.kind))
-            .collect()
-    }
-}
-
-#[tokio::test]
-async fn a_stream_tells_what_happens_and_ends_when_its_time_is_over() {
-    let world = World::new().await;
-    let app = allowed(&world, &["full_access_as_app"]).await;
-    let ews = Ews::new(&world, &app, ORDERS).await;
-    let subscribe = Subscribe {
-        streaming: StreamingSubscription {
-            all_folders: None,
-            folders: vec![FolderRef::distinguished("inbox")],
-            events: vec![EventType::NewMailEvent, EventType::MovedEvent, EventType::ModifiedEvent],
-        },
-    };
-    let id = only!(Subscribe, ews, subscribe).payload.id.unwrap();
-    // What happens before the stream is open is told too.
-    let before = world.deliver(ORDERS, "Subject: before\r\n\r\nx\r\n").await;
-    let mut stream = Stream::open(&ews, &id).await;
-    assert_eq!(stream.next().await.unwrap().payload.status, Some(ConnectionStatus::OK));
-    assert_eq!(stream.kinds().await, [EventType::NewMailEvent]);
-    let graph = world.app_token(&app).await;
-    let path = format!("/v1.0/users/{ORDERS}/messages/{}", encoded(&before["id"]));
-    world.call(&graph, Method::PATCH, &path, json!({"isRead": true})).await;
-    assert_eq!(stream.kinds().await, [EventType::ModifiedEvent]);
-    world.call(&graph, Method::POST, &format!("{path}/move"), json!({"destinationId": "archive"})).await;
-    let moved = stream.next().await.unwrap().payload;
-    let event = &moved.notifications[0].events[0];
-    assert_eq!(event.kind, Some(EventType::MovedEvent));
-    assert_eq!(event.details.old_item.as_ref().unwrap().id, before["id"].as_str().unwrap());
-
-    let mut newer = Stream::open(&ews, &id).await;
-    let taken = stream.next().await.unwrap();
-    assert_eq!(taken.code, "ErrorNewEventStreamConnectionOpened");
-    assert!(stream.next().await.is_none());
-    assert_eq!(newer.next().await.unwrap().payload.status, Some(ConnectionStatus::OK));
-    world.dial("clock", json!({"advance_seconds": 61})).await;
-    assert_eq!(newer.next().await.unwrap().payload.status, Some(ConnectionStatus::Closed));
-    assert!(newer.next().await.is_none());
-
-    assert_eq!(only!(Unsubscribe, ews, Unsubscribe { id: id.clone() }).code, "NoError");
-    let gone = Stream::open(&ews, &id).await.next().await.unwrap();
-    assert_eq!(
-        (gone.code.as_str(), &gone.payload.bad_subscriptions),
-        ("ErrorSubscriptionNotFound", &vec![id])
-    );
-}
-
-#[tokio::test]
-async fn faults_and_limits_reach_this_door_too() {
-    let world = World::with(|options| options.limits.requests_per_ten_minutes = 4).await;
-    let app = allowed(&world, &["full_access_as_app"]).await;
-    let ews = Ews::new(&world, &app, ORDERS).await;
-    let at = |more: Value| {
-        let mut fault = json!({"path_contains": "Exchange.asmx"});
-        fault.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        fault
-    };
-    world.fault(at(json!({"operation": "SendItem", "status": 503, "retry_after": 7}))).await;
-    assert_eq!(ews.inbox().await, 200, "another operation");
-    let response = ews.send(Request::SendItem(send_item(&ItemId::of("AAMkAGxxxx=")))).await;
-    assert_eq!((response.status().as_u16(), response.headers()["retry-after"].to_str().unwrap()), (503, "7"));
-    world.fault(at(json!({"status": 500, "code": "ErrorServerBusy", "back_off_ms": 297_749}))).await;
-    let fault = ews.fault(inbox()).await;
-    assert_eq!(fault.values.unwrap().value("BackOffMilliseconds"), Some("297749"));
-    world
-        .fault(at(json!({"status": 200, "code": "ErrorInternalServerError", "inner": "ErrorServerBusy"})))
-        .await;
-    let Response::GetFolder(messages) = ews.answer(inbox()).await else { panic!() };
-    assert_eq!(messages[0].values.as_ref().unwrap().value("InnerErrorResponseCode"), Some("ErrorServerBusy"));
-    world
-        .fault(at(
-            json!({"operation": "CreateItem", "after": true, "status": 500, "code": "ErrorTimeoutExpired"}),
-        ))
-        .await;
-    let fault = ews.fault(Request::CreateItem(save(DRAFT))).await;
-    assert_eq!(fault.code, "ErrorTimeoutExpired");
-    let graph = world.app_token(&app).await;
-    let drafts = world.get(&graph, &format!("/v1.0/users/{ORDERS}/mailFolders/drafts/messages")).await;
-    assert_eq!(drafts["value"].as_array().unwrap().len(), 1, "done, and then refused");
-
-    assert_eq!((ews.inbox().await, ews.inbox().await), (200, 200));
-    let full = ews.fault(inbox()).await;
-    assert_eq!(full.code, "ErrorServerBusy");
-    assert!(full.values.unwrap().value("BackOffMilliseconds").is_some());
-}
-
-#[tokio::test]
-async fn autodiscover_names_this_address_in_both_forms() {
-    let world = World::new().await;
-    for path in [
-        format!("/autodiscover/autodiscover.json/v1.0/{ORDERS}?Protocol=EWS"),
-        format!("/autodiscover/autodiscover.json?Email={ORDERS}&Protocol=EWS&RedirectCount=1"),
-    ] {
-        let (status, body) = answer(world.client.get(world.url(&path))).await;
-        assert_eq!((status, &body), (200, &json!({"Protocol": "EWS", "Url": world.sandbox.ready().ews})));
-    }
-    let (status, body) =
-        answer(world.client.get(world.url("/autodiscover/autodiscover.json?Protocol=EWS"))).await;
-    assert_eq!((status, &body["ErrorCode"]), (400, &json!("MandatoryParameterMissing")));
 }

@@ -15,6 +15,8 @@ mod ews;
 #[cfg(test)]
 mod ews_exchangelib;
 #[cfg(test)]
+mod ews_stream;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod flows;
