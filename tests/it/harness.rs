@@ -312,6 +312,27 @@ impl World {
         self.path("tenant.pem")
     }
 
+    /// Gives the application EWS's role, and puts it on the list of those that EWS lets in.
+    pub(crate) async fn allow_ews(&self) {
+        let token = &self.admin_token().await;
+        let id = &self.application_id;
+        let principal = async |app_id: &str| -> Value {
+            let url = self.graph(&format!("servicePrincipals(appId='{app_id}')"));
+            self.http.get(url).bearer_auth(token).send().await.unwrap().json().await.unwrap()
+        };
+        let (own, exchange) = (principal(id).await, principal("00000002-0000-0ff1-ce00-000000000000").await);
+        let roles = exchange["appRoles"].as_array().unwrap();
+        let role = roles.iter().find(|role| role["value"] == "full_access_as_app").unwrap();
+        let grant = json!({"principalId": own["id"], "resourceId": exchange["id"], "appRoleId": role["id"]});
+        let path = format!("servicePrincipals/{}/appRoleAssignments", own["id"].as_str().unwrap());
+        let answer = self.http.post(self.graph(&path)).bearer_auth(token).json(&grant).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        let url = format!("{}/_sandbox/exchange", self.ready["graph"].as_str().unwrap());
+        let script = format!("Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs '{id}'");
+        let answer = self.http.post(url).body(script).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
     /// The application trusts another provider's tokens.
     pub(crate) async fn trust(&self, federated: &Value) {
         let token = self.admin_token().await;

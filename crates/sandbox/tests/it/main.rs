@@ -11,6 +11,12 @@ mod doors;
 #[cfg(test)]
 mod entra;
 #[cfg(test)]
+mod ews;
+#[cfg(test)]
+mod ews_exchangelib;
+#[cfg(test)]
+mod ews_stream;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod flows;

@@ -7,6 +7,7 @@
 mod certificate;
 mod dovecot;
 mod ews;
+mod ews_sandbox;
 mod graph_sandbox;
 mod imap;
 mod large;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use postroom_entra::TokenClient;
 use postroom_entra::http::{HttpSettings, ProxySettings, client};
-use postroom_model::connection::ConnectionSettings;
+use postroom_model::connection::{Cloud, ConnectionSettings, Endpoints, ExchangeApi};
 use postroom_model::credential::{Credential, CredentialKind, CredentialState};
 use postroom_model::env::ManualClock;
 use postroom_model::failure::Failure;
@@ -17,7 +17,11 @@ use serde_json::{Value, json};
 use crate::{connection, mailbox, settings};
 
 const TOOLS: &str = "14d82eec-204b-4c2f-b7e8-296a70dab67e";
-const ROLES: [&str; 3] = ["Mail.ReadWrite", "Mail.Send", "Mail.Read"];
+const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
+const EXCHANGE: &str = "00000002-0000-0ff1-ce00-000000000000";
+/// Resource and role.
+const ROLES: [(&str, &str); 4] =
+    [(GRAPH, "Mail.ReadWrite"), (GRAPH, "Mail.Send"), (GRAPH, "Mail.Read"), (EXCHANGE, "full_access_as_app")];
 
 /// The running tenant.
 pub(crate) struct Tenant {
@@ -87,19 +91,48 @@ impl Tenant {
         let application = post("applications", json!({"displayName": "Mail connector"})).await;
         let principal = post("servicePrincipals", json!({"appId": application["appId"]})).await;
         let principal = principal["id"].as_str().unwrap();
-        let graph = "servicePrincipals(appId='00000003-0000-0000-c000-000000000000')";
-        let url = format!("{}/v1.0/{graph}", self.sandbox.ready().graph);
-        let graph: Value = self.http.get(url).bearer_auth(&token).send().await.unwrap().json().await.unwrap();
-        for wanted in ROLES {
-            let roles = graph["appRoles"].as_array().unwrap();
+        for (resource, wanted) in ROLES {
+            let url = format!("{}/v1.0/servicePrincipals(appId='{resource}')", self.sandbox.ready().graph);
+            let owner: Value =
+                self.http.get(url).bearer_auth(&token).send().await.unwrap().json().await.unwrap();
+            let roles = owner["appRoles"].as_array().unwrap();
             let role = roles.iter().find(|role| role["value"] == wanted).unwrap();
-            let grant = json!({"principalId": principal, "resourceId": graph["id"], "appRoleId": role["id"]});
+            let grant = json!({"principalId": principal, "resourceId": owner["id"], "appRoleId": role["id"]});
             post(&format!("servicePrincipals/{principal}/appRoleAssignments"), grant).await;
         }
         let object = application["id"].as_str().unwrap();
         let secret = post(&format!("applications/{object}/addPassword"), json!({})).await;
         self.secret = secret["secretText"].as_str().unwrap().to_owned();
         self.settings.application_id = application["appId"].as_str().unwrap().to_owned();
+    }
+
+    /// A tenant whose application comes by EWS. It is not on the list of those that are let in.
+    pub(crate) async fn by_ews() -> Self {
+        let mut tenant = Self::new().await;
+        let base: url::Url = tenant.sandbox.ready().graph.parse().unwrap();
+        tenant.settings.api = ExchangeApi::Ews;
+        tenant.settings.cloud =
+            Cloud::Custom(Endpoints { authority: base.clone(), graph: base.clone(), exchange: Some(base) });
+        tenant
+    }
+
+    /// Puts the application on the list of those that EWS lets in.
+    pub(crate) async fn allow_ews(&self) {
+        let id = &self.settings.application_id;
+        self.exchange(format!("Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs '{id}'")).await;
+    }
+
+    /// The messages that left the tenant.
+    pub(crate) async fn outside(&self) -> Vec<Value> {
+        let url = format!("{}/_sandbox/outside", self.sandbox.ready().graph);
+        self.http.get(url).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// The operations of EWS asked for so far, newest last.
+    pub(crate) async fn operations(&self) -> Vec<String> {
+        let url = format!("{}/_sandbox/requests", self.sandbox.ready().graph);
+        let log: Vec<Value> = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        log.iter().filter_map(|one| one["operation"].as_str().map(str::to_owned)).collect()
     }
 
     pub(crate) fn wire(&self) -> Wire {
