@@ -184,6 +184,7 @@ macro_rules! one_test {
 
 on_every_source! {
     graph: crate::worlds::Graph,
+    ews: crate::worlds::Ews,
     imap_sandbox: crate::worlds::ImapSandbox,
     #[ignore = "needs Dovecot"]
     imap_dovecot: crate::worlds::ImapDovecot,
@@ -191,6 +192,7 @@ on_every_source! {
 
 on_every_sender! {
     graph_sender: crate::worlds::GraphSender,
+    ews_sender: crate::worlds::EwsSender,
     smtp_sandbox: crate::worlds::SmtpSandbox,
     #[ignore = "needs Postfix and Dovecot, and root"]
     smtp_postfix: crate::worlds::SmtpPostfix,

@@ -130,6 +130,7 @@ impl Tenant {
         let path = format!("applications/{}/addPassword", text(&application["id"]));
         let secret = text(&self.post(&path, json!({})).await["secretText"]);
         self.exchange(&format!("New-ServicePrincipal -AppId {id} -ObjectId {principal}")).await;
+        self.exchange(&format!("Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs \"{id}\"")).await;
         self.settings.application_id.clone_from(&id);
         self.application = Application { id, principal, secret };
     }

@@ -84,6 +84,10 @@ macro_rules! at_the_sandbox {
 at_the_sandbox! {
     /// Microsoft Graph.
     Graph: Graph, json!({"path_contains": "/messages", "status": 429, "retry_after": 17});
+    /// Exchange Web Services.
+    Ews: Ews, json!({
+        "operation": "SyncFolderItems", "status": 500, "code": "ErrorServerBusy", "back_off_ms": 17_000,
+    });
     /// IMAP with XOAUTH2.
     ImapSandbox: Imap, json!({
         "door": "imap", "command": "UID FETCH",
@@ -228,6 +232,11 @@ sends_at_the_sandbox! {
         json!({"path_contains": "/send", "method": "POST", "status": 400, "code": "ErrorInvalidRecipients"}),
         json!({"path_contains": "/send", "method": "POST", "status": 429, "retry_after": 17}),
         json!({"path_contains": "/send", "method": "POST", "after": true, "cut": true});
+    /// Exchange Web Services.
+    EwsSender: Ews, true, None,
+        json!({"operation": "SendItem", "status": 200, "code": "ErrorInvalidRecipients"}),
+        json!({"operation": "SendItem", "status": 500, "code": "ErrorServerBusy", "back_off_ms": 17_000}),
+        json!({"operation": "SendItem", "after": true, "cut": true});
     /// SMTP submission with XOAUTH2.
     SmtpSandbox: Smtp, false, Some((crate::sender::LARGEST_BY_SMTP, false)),
         json!({"door": "smtp", "at": "DATA-END", "reply": "554 5.6.0 Corrupt message content"}),
