@@ -20,7 +20,8 @@ usage: cargo xtask <command>
   faults  induce every named fault on a tenant of this machine, and print how each is recognised
   fuzz [--seconds N] [TARGET]
           hand mutated input to every parser, or to one, for so long each (default 60); the tests do it for 2 seconds
-  bench   compare Postroom with mbsync and smtp-source on this machine, in a release build, and measure its memory
+  bench [collect] [submit] [decode]
+          compare Postroom with mbsync and smtp-source on this machine, in a release build, and measure its memory
   bans    compare what is built with the bans of deny.toml
   paths   every path that the documents name exists
 ";
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => test(),
         ["faults"] => faults(),
-        ["bench"] => bench(),
+        ["bench", chosen @ ..] => bench(chosen),
         ["fuzz"] => fuzz("60", ""),
         ["fuzz", "--seconds", seconds] => fuzz(seconds, ""),
         ["fuzz", target] => fuzz("60", target),
@@ -86,9 +87,10 @@ fn fuzz(seconds: &str, target: &str) -> Result<()> {
     cargo("fuzz", &arguments, &[("POSTROOM_FUZZ_SECONDS", seconds)])
 }
 
-fn bench() -> Result<()> {
+fn bench(chosen: &[&str]) -> Result<()> {
     prerequisites::ensure_for_bench()?;
-    cargo("bench", &["run", "--release", "--locked", "--package", "postroom-bench", "--", "all"], &[])
+    let run = ["run", "--release", "--locked", "--package", "postroom-bench", "--", "all"];
+    cargo("bench", &[run.as_slice(), chosen].concat(), &[])
 }
 
 fn test() -> Result<()> {

@@ -71,7 +71,7 @@ pub(crate) async fn piece(api: &str, url: &str, folder: &str) -> Result<()> {
     let size =
         source.fetch("A", 150_000_000, &mut blob).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
     blob.0.finish().await?;
-    measure::report(idle)?;
+    measure::report(idle, std::time::Duration::ZERO)?;
     match size {
         Some(size) if size == (PIECE * PIECES) as u64 => Ok(()),
         other => bail!("{other:?} bytes came"),
@@ -140,7 +140,7 @@ pub(crate) async fn figures() -> Result<Vec<Figure>> {
     ] {
         let folder = tempfile::tempdir()?;
         let folder = folder.path().to_str().context("the folder is not UTF-8")?;
-        let (took, memory) = measure::run_piece(&["decode", api, &url, folder])?;
+        let (took, _, memory) = measure::run_piece(&["decode", api, &url, folder])?;
         let verdict = measure::below(memory, PROMISED);
         let ours = format!("{:.1} MiB, {:.2} s", memory.above(), took.as_secs_f64());
         figures.push(Figure { what, ours, peer: String::new(), verdict });

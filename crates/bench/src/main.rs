@@ -43,7 +43,8 @@ fn main() -> Result<()> {
     runtime.block_on(async {
         match arguments.split_first() {
             Some((piece, rest)) if piece != "all" => self::piece(piece, rest).await,
-            _ => all().await,
+            Some((_, chosen)) => compare(chosen).await,
+            None => compare(&[]).await,
         }
     })
 }
@@ -60,11 +61,20 @@ async fn piece(name: &str, arguments: &[String]) -> Result<()> {
     }
 }
 
-async fn all() -> Result<()> {
+/// Measures what was chosen, or everything.
+async fn compare(chosen: &[String]) -> Result<()> {
     say(&measure::conditions()?);
-    let mut figures = collect::figures().await?;
-    figures.extend(submit::figures().await?);
-    figures.extend(decode::figures().await?);
+    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
+    let mut figures = Vec::new();
+    if wanted("collect") {
+        figures.extend(collect::figures().await?);
+    }
+    if wanted("submit") {
+        figures.extend(submit::figures().await?);
+    }
+    if wanted("decode") {
+        figures.extend(decode::figures().await?);
+    }
     say("| what | Postroom | peer | |\n|---|---|---|---|");
     for Figure { what, ours, peer, verdict } in figures {
         say(&format!("| {what} | {ours} | {peer} | {verdict} |"));

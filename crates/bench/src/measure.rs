@@ -35,14 +35,14 @@ pub(crate) fn begin() -> Result<u64> {
     resident("VmRSS")
 }
 
-/// Says what [`run_piece`] reads.
-pub(crate) fn report(idle: u64) -> Result<()> {
-    crate::say(&format!("{idle} {}", resident("VmHWM")?));
+/// Says what [`run_piece`] reads; `after` is how long the piece went on when its work was done.
+pub(crate) fn report(idle: u64, after: Duration) -> Result<()> {
+    crate::say(&format!("{idle} {} {}", resident("VmHWM")?, after.as_micros()));
     Ok(())
 }
 
-/// Runs a piece of this program to its end.
-pub(crate) fn run_piece(arguments: &[&str]) -> Result<(Duration, Memory)> {
+/// Runs a piece of this program to its end: how long it took, how much of that came after its work, its memory.
+pub(crate) fn run_piece(arguments: &[&str]) -> Result<(Duration, Duration, Memory)> {
     let begun = Instant::now();
     let output = Command::new(std::env::current_exe()?).args(arguments).stderr(Stdio::inherit()).output()?;
     let took = begun.elapsed();
@@ -50,8 +50,10 @@ pub(crate) fn run_piece(arguments: &[&str]) -> Result<(Duration, Memory)> {
         bail!("{arguments:?} failed");
     }
     let text = String::from_utf8(output.stdout)?;
-    let (idle, peak) = text.trim().split_once(' ').context("the piece says nothing of its memory")?;
-    Ok((took, Memory { idle: idle.parse()?, peak: peak.parse()? }))
+    let mut numbers = text.split_whitespace().map(str::parse);
+    let mut next = || numbers.next().context("the piece says less than it should")?.context("no number");
+    let (idle, peak, after) = (next()?, next()?, next()?);
+    Ok((took, Duration::from_micros(after), Memory { idle, peak }))
 }
 
 /// Runs a foreign program to its end.
