@@ -209,7 +209,7 @@ async fn tell(
             rights.join(", "),
             connection.settings.application_id.trim()
         );
-        engine.announce(connection, subject.clone(), EventKind::ScopeExceeded, Gravity::Error, words).await?;
+        engine.announce(connection, subject, EventKind::ScopeExceeded, Gravity::Error, words).await?;
     }
     if now.opened.iter().any(|mailbox| !before.opened.contains(mailbox)) {
         let mailboxes = listed(&now.opened);
