@@ -18,6 +18,10 @@ usage: cargo xtask <command>
 
   test    everything that must hold: format, lints, bans, documentation, all tests
   faults  induce every named fault on a tenant of this machine, and print how each is recognised
+  fuzz [--seconds N] [TARGET]
+          hand mutated input to every parser, or to one, for so long each (default 60); the tests do it for 2 seconds
+  bench [collect] [submit] [decode]
+          compare Postroom with mbsync and smtp-source on this machine, in a release build, and measure its memory
   bans    compare what is built with the bans of deny.toml
   paths   every path that the documents name exists
 ";
@@ -27,6 +31,11 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => test(),
         ["faults"] => faults(),
+        ["bench", chosen @ ..] => bench(chosen),
+        ["fuzz"] => fuzz("60", ""),
+        ["fuzz", "--seconds", seconds] => fuzz(seconds, ""),
+        ["fuzz", target] => fuzz("60", target),
+        ["fuzz", "--seconds", seconds, target] => fuzz(seconds, target),
         ["bans"] => bans::check(),
         ["paths"] => paths::check(),
         _ => {
@@ -63,6 +72,25 @@ fn faults() -> Result<()> {
         "--nocapture",
     ];
     cargo("faults", &arguments, &[])
+}
+
+/// The targets are tests in modules named `fuzz`: see the head of `crates/fuzz`.
+fn fuzz(seconds: &str, target: &str) -> Result<()> {
+    if seconds.parse::<u32>().is_err() || !target.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        bail!("usage: cargo xtask fuzz [--seconds N] [TARGET]");
+    }
+    let filter = format!("fuzz::{target}");
+    let packages = ["fuzz", "transport", "entra", "sandbox", "api"].map(|name| format!("postroom-{name}"));
+    let mut arguments = vec!["test", "--locked", "--lib", "--tests", "--no-fail-fast"];
+    arguments.extend(packages.iter().flat_map(|package| ["--package", package]));
+    arguments.extend(["--", &filter]);
+    cargo("fuzz", &arguments, &[("POSTROOM_FUZZ_SECONDS", seconds)])
+}
+
+fn bench(chosen: &[&str]) -> Result<()> {
+    prerequisites::ensure_for_bench()?;
+    let run = ["run", "--release", "--locked", "--package", "postroom-bench", "--", "all"];
+    cargo("bench", &[run.as_slice(), chosen].concat(), &[])
 }
 
 fn test() -> Result<()> {

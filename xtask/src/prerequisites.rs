@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{runs, say};
 
-/// Something the tests need.
+/// Something the tests or the benchmarks need.
 struct Need {
     /// What it is for.
     what: &'static str,
@@ -69,9 +69,37 @@ const NEEDS: &[Need] = &[
     },
 ];
 
-/// Makes sure that everything is there.
+/// What `cargo xtask bench` needs besides a C compiler.
+const NEEDS_OF_BENCH: &[Need] = &[
+    Need {
+        what: "Dovecot, the IMAP server that is read from",
+        probe: &["sh", "-c", "test -x /usr/sbin/dovecot && test -x /usr/lib/dovecot/imap"],
+        packages: &["dovecot-imapd"],
+    },
+    Need {
+        what: "mbsync, which reading is compared with",
+        probe: &["mbsync", "--version"],
+        packages: &["isync"],
+    },
+    Need {
+        what: "smtp-source and smtp-sink, which sending is compared with and goes to",
+        probe: &["sh", "-c", "test -x /usr/sbin/smtp-source && test -x /usr/sbin/smtp-sink"],
+        packages: &["postfix"],
+    },
+];
+
+/// Makes sure that everything is there that the tests need.
 pub(crate) fn ensure() -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !runs(need.probe[0], &need.probe[1..])).collect();
+    all_of(NEEDS)
+}
+
+/// Makes sure that everything is there that the benchmarks need.
+pub(crate) fn ensure_for_bench() -> Result<()> {
+    all_of(NEEDS_OF_BENCH)
+}
+
+fn all_of(needs: &'static [Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !runs(need.probe[0], &need.probe[1..])).collect();
     if missing.is_empty() {
         return Ok(());
     }

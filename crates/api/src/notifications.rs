@@ -79,3 +79,16 @@ pub(crate) async fn graph(
     state.engine.notified(call.value.into_iter().map(Notified::from).collect()).await?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    postroom_fuzz::targets! {
+        api_notification: [
+            r#"{"value":[{"subscriptionId":"s","clientState":"c","changeType":"created","resource":"users/x","lifecycleEvent":"missed","resourceData":{"id":"m"}}]}"#,
+        ] => |bytes| serde_json::from_slice::<Call>(bytes).map(|call| {
+            call.value.into_iter().map(Notified::from).map(|told| told.subscription).collect::<Vec<_>>()
+        }),
+    }
+}

@@ -171,6 +171,11 @@ pub(crate) fn page(call: &Call, default: u32, most: u32) -> Result<(u32, u32), R
 mod tests {
     use super::*;
 
+    postroom_fuzz::targets! {
+        sandbox_odata: ["internetMessageId eq '<a''b@x>' and isRead eq false and receivedDateTime ge 2026-11-23T09:00:00Z"] =>
+            |bytes| filter(&String::from_utf8_lossy(bytes)).map(|clauses| clauses.len()).map_err(|refusal| refusal.message),
+    }
+
     #[test]
     fn filters_are_read_with_their_quotes_and_refused_when_they_are_none() {
         let clauses =

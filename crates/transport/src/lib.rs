@@ -21,9 +21,8 @@
 //!
 //! 1. Implement [`Sender`] and/or [`Source`] in a module of its own.
 //! 2. Name it in [`Wire`], for the kind of connection it serves.
-//! 3. Run the conformance suite against it.
-
-// `Failure` is what the traits answer with; it is passed up, not stored, so its size does not matter.
+//! 3. Name it in the conformance suite (`tests/conformance/`): a world, which is a server and a line to it that can be
+//!    cut, and one line in a list. Every scenario then runs against it.
 
 pub mod ews;
 pub mod graph;

@@ -128,3 +128,19 @@ impl<'de> Deserialize<'de> for Seconds {
         number.map(Self).ok_or_else(|| serde::de::Error::custom("expires_in is no number of seconds"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    postroom_fuzz::targets! {
+        entra_token_answer: [
+            r#"{"token_type":"Bearer","expires_in":"3599","access_token":"eyJ","refresh_token":"r","id_token":"i"}"#,
+            r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided. Trace ID: 1 Correlation ID: 2 Timestamp: 2026-11-23 09:00:00Z","error_codes":[7000215],"trace_id":"1","correlation_id":"2","claims":"{}"}"#,
+        ] => |bytes| {
+            let place = Place { host: "x.example".into(), tenant: "t".into(), application: "a".into() };
+            let refused = wire_error(&place, 400, None, bytes, &["pass"]).to_string();
+            (Answer::read(&place, bytes).map(|answer| answer.life()), refused)
+        },
+    }
+}

@@ -84,6 +84,11 @@ pub(super) async fn meets(
 mod tests {
     use super::*;
 
+    postroom_fuzz::targets! {
+        sandbox_recipient_filter: ["CustomAttribute1 -eq 'a' -or (Alias -like \"b*\") -and MemberOfGroup -eq 'x'"] =>
+            |bytes| read(&String::from_utf8_lossy(bytes)).map(|tests| tests.len()),
+    }
+
     #[test]
     fn both_forms_are_read_and_others_refused() {
         let two = read("PrimarySmtpAddress -eq 'a@b.example' -or (PrimarySmtpAddress -EQ \"c@d.example\")")

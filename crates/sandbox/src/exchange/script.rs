@@ -479,6 +479,14 @@ fn is_cmdlet(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    postroom_fuzz::targets! {
+        sandbox_script: [
+            "Connect-ExchangeOnline\n$x = New-ServicePrincipal -AppId 'a' -ObjectId \"$b.Id\"\nGet-X -Identity $x.Id | Where-Object { $_.Role -eq 'y' } | Remove-X -Confirm:$false\n<# c #>\nAdd-Y `\n -A b,c",
+        ] => |bytes| read(&String::from_utf8_lossy(bytes)).map(|commands| {
+            commands.into_iter().map(|command| command.filled(&Map::new()).map(|filled| filled.cmdlet)).collect::<Vec<_>>()
+        }),
+    }
+
     #[test]
     fn commands_variables_and_continuations_are_read() {
         let text = "# a comment\n<# block\n#>\n$app = \"1\"\n$g = New-Thing -Name 'It''s' `\n  -Other \"x $app $($g.Dn)\" | Out-Null\n\

@@ -132,6 +132,29 @@ mod tests {
 
     use super::*;
 
+    postroom_fuzz::targets! {
+        sandbox_imap_framing: ["a1 LOGIN {3}\r\nabc {4+}\r\ndefg\r\n", "a2 UID FETCH 1:* (FLAGS)\r\nDONE\r\n"] => |bytes| {
+            let mut framer = Framer::default();
+            let mut frames = Vec::new();
+            for (index, piece) in bytes.chunks(7).enumerate() {
+                if index == 3 {
+                    framer.trust(100_000);
+                }
+                framer.push(piece);
+                while let Some(frame) = framer.next() {
+                    if matches!(frame, Frame::Fatal(_)) {
+                        return (frames, Some(frame));
+                    }
+                    if matches!(frame, Frame::Prompt) {
+                        break;
+                    }
+                    frames.push(frame);
+                }
+            }
+            (frames, framer.line().and_then(Result::err).map(Frame::Fatal))
+        },
+    }
+
     fn frames(framer: &mut Framer, bytes: &[u8], piece: usize) -> Vec<Frame> {
         let mut found = Vec::new();
         for piece in bytes.chunks(piece) {

@@ -124,6 +124,17 @@ pub(super) fn fits(pattern: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
+    postroom_fuzz::targets! {
+        sandbox_imap_names: ["Erledigt &APw-ber 2026/&AMQ-", "&2D3c5g-", "a*%b"] => |bytes| {
+            let name = decoded(bytes);
+            if let Some(name) = &name {
+                assert_eq!(decoded(encoded(name).as_bytes()).as_ref(), Some(name), "it survives print and parse");
+            }
+            let text = String::from_utf8_lossy(bytes);
+            (name, fits(&text, "Inbox/Erledigt"), string(bytes).len() >= bytes.len())
+        },
+    }
+
     #[test]
     fn names_go_there_and_back() {
         for (name, sent) in [

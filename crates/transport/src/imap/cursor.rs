@@ -82,6 +82,21 @@ impl FromStr for Cursor {
 mod tests {
     use super::*;
 
+    postroom_fuzz::targets! {
+        imap_cursor: ["imap/1763900000/0/7/9", "imap/1/2/3/4/+", "1763900000.3:7"] => |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let cursor = text.parse::<Cursor>();
+            if let Ok(cursor) = &cursor {
+                assert_eq!(cursor.to_string().parse(), Ok(*cursor));
+            }
+            let id = Incarnation::parse_id(&text);
+            if let Some((incarnation, uid)) = id {
+                assert_eq!(Incarnation::parse_id(&incarnation.id(uid)), id);
+            }
+            (cursor.is_ok(), id.is_some())
+        },
+    }
+
     #[test]
     fn cursors_and_ids_survive_print_and_parse_and_nothing_else_is_one() {
         for age in [0, 3] {

@@ -43,6 +43,14 @@ mod tests {
 
     use super::*;
 
+    postroom_fuzz::targets! {
+        imap_folder: ["INBOX", "Erledigt &amp; \u{fc}ber/\u{1f4e6}"] => |bytes| {
+            let name = quoted(&String::from_utf8_lossy(bytes));
+            assert!(name.is_ascii() && !name.contains(['\r', '\n']), "{name}");
+            name
+        },
+    }
+
     /// The way back, which only the tests need.
     fn decode(encoded: &str) -> String {
         let mut name = String::new();

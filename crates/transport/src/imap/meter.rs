@@ -202,6 +202,16 @@ mod tests {
 
     use super::*;
 
+    postroom_fuzz::targets! {
+        imap_meter: ["* 1 FETCH (UID 1 BODY[] {5}\r\nhello FLAGS (\\Seen \"a\\\"b\"))\r\np1 OK done\r\n"] => |bytes| {
+            let (mut whole, mut pieces) = (Frame::new(), Frame::new());
+            let at_once = whole.take(bytes).map_err(|excess| excess.to_string());
+            let by_byte = bytes.chunks(1).try_for_each(|byte| pieces.take(byte)).map_err(|excess| excess.to_string());
+            assert_eq!(at_once, by_byte, "it counts the same in any pieces");
+            at_once
+        },
+    }
+
     fn fed(text: &[u8], piece: usize) -> Result<Frame, String> {
         let mut frame = Frame::new();
         frame.bounds = Bounds { literal: 10, total: 10_000 };

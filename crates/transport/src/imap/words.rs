@@ -163,6 +163,15 @@ pub(super) fn refusal(operation: &str, words: &str, signing_in: bool) -> Failure
 mod tests {
     use super::*;
 
+    postroom_fuzz::targets! {
+        imap_refusal: [
+            "NO [AUTHENTICATIONFAILED] no", "BAD Request is throttled. Suggested Backoff Time: 92415 milliseconds", "BYE [UNAVAILABLE] x",
+        ] => |bytes| {
+            let failure = refusal("read", &String::from_utf8_lossy(bytes), bytes.len() % 2 == 0);
+            (failure.decision(), failure.code, failure.advice)
+        },
+    }
+
     #[test]
     fn each_refusal_carries_its_words_code_decision_and_advice() {
         let retry = Decision::Retry { after: None };

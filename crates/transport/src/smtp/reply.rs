@@ -174,6 +174,16 @@ mod tests {
 
     use super::*;
 
+    postroom_fuzz::targets! {
+        smtp_reply: ["250-mx\r\n250-SIZE 10\r\n250 AUTH PLAIN LOGIN\r\n", "550-5.7.708 no,\r\n550 5.7.708 no\r\n"] => |bytes| {
+            let read = Reply::read(bytes)?;
+            Ok::<_, String>(read.map(|(reply, taken)| {
+                assert!(taken <= bytes.len() && (200..600).contains(&reply.code));
+                (reply.literal(), Offers::read(&reply).mechanisms)
+            }))
+        },
+    }
+
     fn read(bytes: &[u8]) -> Reply {
         Reply::read(bytes).unwrap().unwrap().0
     }

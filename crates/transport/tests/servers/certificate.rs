@@ -1,5 +1,8 @@
 //! A certificate for this machine, and the authority it is signed by, made anew for each test.
 
+// More than one test binary includes this file, and not each uses all of it.
+#![allow(dead_code)]
+
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 /// What a server shows and a client trusts.

@@ -71,6 +71,7 @@ impl Dovecot {
         }
         let (port, tls_port) = (free_port(), free_port());
         fs::write(path.join("oauth2.conf"), oauth2(path)).unwrap();
+        fs::write(path.join("shut-out"), "").unwrap();
         let settings = configuration(path, port, tls_port, owner, more);
         fs::write(path.join("dovecot.conf"), settings).unwrap();
         let child = Command::new("/usr/sbin/dovecot")
@@ -143,6 +144,42 @@ impl Dovecot {
         self.give_away(&written);
         fs::rename(&written, &there).unwrap();
         there
+    }
+
+    /// Refuses these users and nobody else, when it returns.
+    pub async fn shut_out(&self, users: &[&str]) {
+        let path = self.folder.path().join("shut-out");
+        let before = fs::read_to_string(&path).unwrap();
+        let list: String = users.iter().map(|user| format!("{user}:{{PLAIN}}-\n")).collect();
+        let written = path.with_extension("new");
+        fs::write(&written, &list).unwrap();
+        fs::set_permissions(&written, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::rename(&written, &path).unwrap();
+        // It looks at the file once a second.
+        let all = before.lines().chain(list.lines()).filter_map(|line| line.split(':').next());
+        for user in all {
+            for attempt in 0.. {
+                if self.signs_in(user) != users.contains(&user) {
+                    break;
+                }
+                assert!(attempt < 600, "{user}: {}", self.log());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// Whether this user gets in with [`PASSWORD`].
+    fn signs_in(&self, user: &str) -> bool {
+        Command::new("doveadm")
+            .arg("-c")
+            .arg(self.folder.path().join("dovecot.conf"))
+            .args(["auth", "test", user, PASSWORD])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
     }
 
     fn give_away(&self, path: &Path) {
@@ -240,6 +277,11 @@ last_valid_uid = 0
 first_valid_gid = 0
 mail_max_userip_connections = 100
 auth_mechanisms = plain login xoauth2 oauthbearer
+passdb {{
+  driver = passwd-file
+  deny = yes
+  args = {path}/shut-out
+}}
 passdb {{
   driver = static
   mechanisms = plain login

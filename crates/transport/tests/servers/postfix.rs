@@ -2,6 +2,9 @@
 //! submission server that delivers into folders of files (maildir). Needs the packages `postfix` and `dovecot-core`, and
 //! root, because Postfix's `master` does.
 
+// More than one test binary includes this file, and not each uses all of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -119,6 +122,48 @@ impl Postfix {
         fs::read_dir(self.path(&format!("mail/{recipient}/new"))).map_or(0, Iterator::count)
     }
 
+    /// Every message of this mailbox as it lies there, in the order in which Postfix took them.
+    pub(crate) fn mailbox(&self, recipient: &str) -> Vec<Vec<u8>> {
+        let folder = self.path(&format!("mail/{recipient}/new"));
+        let Ok(files) = fs::read_dir(folder) else { return Vec::new() };
+        let mut mails: Vec<_> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+        let log = self.log();
+        mails.sort_by_key(|mail| {
+            let text = String::from_utf8_lossy(mail);
+            let (_, id) = text.split_once(" id ").unwrap();
+            let id: String = id.chars().take_while(char::is_ascii_alphanumeric).collect();
+            log.find(&format!("{id}: client="))
+        });
+        mails
+    }
+
+    /// Waits until everything it took is delivered.
+    pub(crate) async fn until_its_queue_is_empty(&self) {
+        until("an empty queue", || {
+            let waits = ["maildrop", "incoming", "active", "deferred"].iter().any(|queue| {
+                let entries = fs::read_dir(self.path(&format!("spool/{queue}"))).into_iter().flatten();
+                entries.flatten().any(|entry| entry.path().is_file())
+            });
+            (!waits).then_some(())
+        })
+        .await;
+    }
+
+    /// Gives [`USER`] this password and no other, when it returns.
+    pub(crate) async fn change_password(&self, password: &str) {
+        let (path, written) = (self.path("dovecot/users"), self.path("dovecot/users.new"));
+        fs::write(&written, format!("{USER}:{{PLAIN}}{password}\n")).unwrap();
+        fs::rename(&written, &path).unwrap();
+        // Dovecot looks at the file once a second.
+        until("the new password", || {
+            let mut test = Command::new("doveadm");
+            test.arg("-c").arg(self.path("dovecot.conf")).args(["auth", "test", USER, password]);
+            let tested = test.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            tested.is_ok_and(|status| status.success()).then_some(())
+        })
+        .await;
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
@@ -214,6 +259,11 @@ passdb {{
 userdb {{
   driver = static
   args = uid=nobody gid=nogroup home={home}
+}}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service auth {{
   unix_listener {home}/spool/private/auth {{

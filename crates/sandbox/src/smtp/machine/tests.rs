@@ -132,3 +132,16 @@ proptest! {
         }
     }
 }
+
+postroom_fuzz::targets! {
+    sandbox_smtp: [
+        "EHLO x\r\nMAIL FROM:<a@b.example> SIZE=10 BODY=8BITMIME\r\nRCPT TO:<c@d.example>\r\nDATA\r\nSubject: x\r\n\r\n..\r\n.\r\nQUIT\r\n",
+        "EHLO x\r\nAUTH XOAUTH2\r\ndXNlcj1h\r\nBDAT 5 LAST\r\nhelloRSET\r\n",
+    ] => |bytes| {
+        let mut machine = machine();
+        machine.signed_in = bytes.len() % 2 == 0;
+        let (replies, messages) = talk(&mut machine, bytes, 13);
+        assert!(machine.buffer.len() <= MAX_LINE + 1000);
+        (messages.len(), replies)
+    },
+}
