@@ -111,6 +111,12 @@ event_kinds! {
     OutboxSent = "outbox.sent", "Sent";
     /// The provider took the message, but not for this recipient; it is not tried again for them.
     OutboxRecipientRefused = "outbox.recipient-refused", "Not sent to one of its recipients";
+    /// The provider took the message, but not yet for this recipient; the words name the message by which they are tried
+    /// again.
+    OutboxRecipientDeferred = "outbox.recipient-deferred", "Not sent yet to one of its recipients, will be tried again";
+    /// A message was made for the recipients that were refused for now; the words name the message that was sent to the
+    /// others.
+    OutboxFollowUp = "outbox.follow-up", "Made for recipients that were refused for now";
     /// Not sent, to be tried again.
     OutboxDeferred = "outbox.deferred", "Not sent yet, will be tried again";
     /// Whether it was sent is not known.

@@ -109,6 +109,7 @@ CREATE TABLE outbox (
     provider_id     TEXT,
     last_words      TEXT,
     submitted_by    TEXT NOT NULL,
+    follow_up_of    BLOB CHECK (length(follow_up_of) = 16), -- the message that was sent to the other recipients
     lease_owner     TEXT,
     lease_until     INTEGER,
     fence           INTEGER NOT NULL DEFAULT 0,

@@ -229,6 +229,7 @@ impl Sample {
             failures: if error.is_some() { 3 } else { 0 },
             next_due_at: Some(self.later(240)),
             events: vec![],
+            follow_up: None,
         };
         self.store.finish_poll(finish).await.unwrap();
     }
