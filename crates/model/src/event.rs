@@ -175,6 +175,10 @@ event_kinds! {
     CredentialStaged = "credential.staged", "Next credential staged";
     /// The next credential became the current one.
     CredentialSwitched = "credential.switched", "Switched to the next credential";
+    /// A credential is in use no more, and is kept to return to.
+    CredentialFormer = "credential.former", "Kept as the former credential";
+    /// The former credential became the current one again.
+    CredentialSwitchedBack = "credential.switched-back", "Switched back to the former credential";
     /// A credential was taken out of use, and its secret erased.
     CredentialRetired = "credential.retired", "Credential retired";
     /// A credential ends soon; the words say in how many days.

@@ -323,7 +323,7 @@ mod tests {
 
         let told = facts.sent(receipt(vec![gone.clone(), late.clone()]));
         let follow_up = told.follow_up.unwrap();
-        assert_eq!(follow_up.to, [late.address.clone()]);
+        assert_eq!(follow_up.to.as_slice(), std::slice::from_ref(&late.address));
         assert!(follow_up.next_attempt_at > env.now());
         assert!(told.words.unwrap().ends_with(&format!("tried again as message {}", follow_up.id)));
 

@@ -15,9 +15,10 @@
 //! refused to take is retired at once: what is staged is known there.
 //!
 //! The credential in use stays in use until the next one has passed several tests spread over a minute: one test may
-//! meet a front end that knows the new credential while others do not know it yet. There is no way back after the
-//! switch, because the secret of the old credential is erased here with it; at the provider it stays for another hour,
-//! for processes that have read it before. A send that is refused after the switch all the same does not fail: the
+//! meet a front end that knows the new credential while others do not know it yet. After the switch
+//! the old one stays for another hour, at the provider for processes that have read it before, and here so that a person
+//! can return to it; then it is removed there and its secret erased here. A renewal that somebody took back that way
+//! begins anew after hours, when it still is time. A send that is refused after the switch all the same does not fail: the
 //! message waits in the outbox and is tried again. Where another connection signs in with the same credential, it stays.
 
 use jiff::SignedDuration;
@@ -350,28 +351,54 @@ impl Step<'_> {
     }
 
     async fn removing(&self, renewal: &mut Renewal) -> Result<Next, Trouble> {
-        let Some(key_id) = &renewal.old_key_id else { return Ok(Next::Done) };
         let Some((current, secret)) = self.current().await? else { return Ok(Next::Done) };
+        if current.id == renewal.old {
+            return Ok(self.taken_back(renewal, &current));
+        }
+        self.remove_old(renewal, &current, &secret).await?;
+        let held = self.engine.store.credentials(self.connection.id).await?;
+        if held.iter().any(|one| one.id == renewal.old && one.state == CredentialState::Former) {
+            self.engine.store.retire_credential(renewal.old, ACTOR).await?;
+        }
+        Ok(Next::Done)
+    }
+
+    /// A person returned to the old credential: it stays, and what made them do it is given time.
+    fn taken_back(&self, renewal: &mut Renewal, current: &Credential) -> Next {
+        if !self.engine.settings.watch.renew || !is_time(self.engine, current) {
+            return Next::Done;
+        }
+        *renewal = Renewal::begin(self.engine, current);
+        renewal.not_before = self.engine.after(HOLD);
+        Next::Wait
+    }
+
+    /// Removes the old credential at the provider, where that is known and nobody else signs in with it.
+    async fn remove_old(
+        &self,
+        renewal: &Renewal,
+        current: &Credential,
+        secret: &SecretString,
+    ) -> Result<(), Trouble> {
+        let Some(key_id) = &renewal.old_key_id else { return Ok(()) };
         // A day after its end it harms nobody, and removing it was tried often enough.
         let ended =
             renewal.old_expires_at.map(|end| end.saturating_add(TELL_EVERY).unwrap_or(Timestamp::MAX));
-        if current.id == renewal.old
-            || (renewal.tries > 0 && ended.is_some_and(|end| end < self.engine.env.now()))
-        {
-            return Ok(Next::Done);
+        if renewal.tries > 0 && ended.is_some_and(|end| end < self.engine.env.now()) {
+            return Ok(());
         }
-        if let Some(other) = self.shared_with(&current, key_id).await? {
+        if let Some(other) = self.shared_with(current, key_id).await? {
             let words = format!(
                 "the old credential stays at the provider, because {other} signs in with it too. Next step: stage the new one there, then remove {key_id} in Entra, App registrations, Certificates & secrets"
             );
             let subject = Subject::Credential(current.id);
             let kind = EventKind::CredentialRenewed;
             self.engine.announce_once(self.connection, subject, kind, Gravity::Warning, words).await?;
-            return Ok(Next::Done);
+            return Ok(());
         }
-        let remove = self.office.remove(self.connection, presented(&current, &secret), key_id);
+        let remove = self.office.remove(self.connection, presented(current, secret), key_id);
         limited("remove the old credential", remove).await?;
-        Ok(Next::Done)
+        Ok(())
     }
 
     /// Another connection that signs in with this key of the same application, or may do so.

@@ -105,6 +105,7 @@ on_every_engine! {
         a_mailboxs_password_stays_with_the_server_it_was_entered_for
         a_new_credential_retires_the_one_before
         a_next_credential_stands_beside_the_current_one_until_it_is_switched_to
+        the_former_credential_is_returned_to_and_erased_by_whatever_ends_its_use
         journals_are_kept_replaced_and_removed
         outgoing_settings_fall_with_their_connection
         users_groups_and_names

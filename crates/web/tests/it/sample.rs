@@ -229,7 +229,6 @@ impl Sample {
             failures: if error.is_some() { 3 } else { 0 },
             next_due_at: Some(self.later(240)),
             events: vec![],
-            follow_up: None,
         };
         self.store.finish_poll(finish).await.unwrap();
     }
@@ -325,6 +324,7 @@ impl Sample {
             provider_id: None,
             words: Some(words.into()),
             events: vec![],
+            follow_up: None,
         };
         self.store.finish_attempt(finish).await.unwrap();
     }
