@@ -128,7 +128,29 @@ async fn a_secret_is_staged_tested_and_switched_while_mail_leaves() {
     let now = states(&world).await;
     assert_eq!((now[0].0.as_str(), now.len()), ("current", 3), "{now:?}");
     assert!(now[0].1.is_some_and(|days| days > 300), "{now:?}");
+    let list = credentials(&world).await;
     send(3).await;
+
+    // Back to the former one, forth again by the same way, and no way back once it is retired.
+    world.ok(&["credential", "switch", "--back"]).await;
+    let in_use = |list: &[Value], state: &str| {
+        list.iter().find(|one| one["state"] == state).map(|one| one["id"].as_str().unwrap().to_owned())
+    };
+    let (before, after) = (in_use(&list, "current"), credentials(&world).await);
+    assert_eq!(
+        (in_use(&after, "former"), in_use(&after, "current")),
+        (before.clone(), in_use(&list, "former"))
+    );
+    send(4).await;
+    world.ok(&["credential", "switch", "--back"]).await;
+    let former = in_use(&list, "former").unwrap();
+    assert_eq!(in_use(&credentials(&world).await, "former").as_ref(), Some(&former));
+    send(5).await;
+    world.ok(&["credential", "retire", &former]).await;
+    let said = world.fails(1, &["credential", "switch", "--back"]).await;
+    assert!(said.contains("has no former credential"), "{said}");
+    assert_eq!(in_use(&credentials(&world).await, "current"), before);
+    send(6).await;
     let all = world.ok(&["credential", "list"]).await + &server.process.log();
     for secret in [made["secretText"].as_str().unwrap(), &world.secret] {
         assert!(!all.contains(secret));

@@ -47,6 +47,9 @@ use tokio_util::sync::CancellationToken;
 /// Longest call to a provider. Transports have shorter limits of their own; this one keeps a worker from hanging
 /// when one of them fails to.
 const PROVIDER_LIMIT: Duration = Duration::from_secs(600);
+/// Longest attempt to send. Alone the answer to the end of a message may take ten minutes (RFC 5321 section 4.5.3.2.6),
+/// and a large file is uploaded before it: the transport, which knows what it waited for, must be the first to give up.
+const SEND_LIMIT: Duration = Duration::from_secs(1_800);
 
 /// What the engine may be told. Every value has the default it documents.
 #[derive(Debug, Clone)]

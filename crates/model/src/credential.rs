@@ -27,7 +27,9 @@ pub enum CredentialState {
     Current,
     /// Staged, to be switched to.
     Next,
-    /// Used no more.
+    /// In use before the current one, and kept to return to.
+    Former,
+    /// Used no more, and without its secret.
     Retired,
 }
 

@@ -111,6 +111,12 @@ event_kinds! {
     OutboxSent = "outbox.sent", "Sent";
     /// The provider took the message, but not for this recipient; it is not tried again for them.
     OutboxRecipientRefused = "outbox.recipient-refused", "Not sent to one of its recipients";
+    /// The provider took the message, but not yet for this recipient; the words name the message by which they are tried
+    /// again.
+    OutboxRecipientDeferred = "outbox.recipient-deferred", "Not sent yet to one of its recipients, will be tried again";
+    /// A message was made for the recipients that were refused for now; the words name the message that was sent to the
+    /// others.
+    OutboxFollowUp = "outbox.follow-up", "Made for recipients that were refused for now";
     /// Not sent, to be tried again.
     OutboxDeferred = "outbox.deferred", "Not sent yet, will be tried again";
     /// Whether it was sent is not known.
@@ -169,6 +175,10 @@ event_kinds! {
     CredentialStaged = "credential.staged", "Next credential staged";
     /// The next credential became the current one.
     CredentialSwitched = "credential.switched", "Switched to the next credential";
+    /// A credential is in use no more, and is kept to return to.
+    CredentialFormer = "credential.former", "Kept as the former credential";
+    /// The former credential became the current one again.
+    CredentialSwitchedBack = "credential.switched-back", "Switched back to the former credential";
     /// A credential was taken out of use, and its secret erased.
     CredentialRetired = "credential.retired", "Credential retired";
     /// A credential ends soon; the words say in how many days.

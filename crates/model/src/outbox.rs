@@ -166,4 +166,8 @@ pub struct OutboxMessage {
     pub last_words: Option<String>,
     /// Who handed it in: `user:admin`, `key:erp`, `cli`.
     pub submitted_by: String,
+    /// The message whose recipients these are: it was sent, but these were refused for now, and are tried again here. It
+    /// has the raw message and the time of acceptance of that one. None of what was handed in itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow_up_of: Option<OutboxMessageId>,
 }

@@ -1,4 +1,4 @@
-//! Credentials: the current one, the next one staged beside it, and those that are retired.
+//! Credentials: the current one, the next one staged beside it, the former one to return to, and those that are retired.
 
 use async_trait::async_trait;
 use postroom_model::credential::{Credential, CredentialKind};
@@ -49,7 +49,8 @@ pub trait CredentialStore: Send + Sync {
         actor: &str,
     ) -> Result<Credential, StoreError>;
 
-    /// Makes the next credential the current one and retires the one before it, in one transaction.
+    /// Makes the next credential the current one, in one transaction. The one before it is the former one now and keeps
+    /// its secret; a former one that was there before is retired.
     ///
     /// # Errors
     /// [`StoreError::Untouched`] when the connection has no next credential.
@@ -59,10 +60,20 @@ pub trait CredentialStore: Send + Sync {
         actor: &str,
     ) -> Result<Credential, StoreError>;
 
-    /// Takes a next credential out of use and erases its secret.
+    /// Makes the former credential the current one again, and the current one the former, in one transaction.
     ///
     /// # Errors
-    /// [`StoreError::Untouched`] when it is not a next one: the current one is replaced, not retired.
+    /// [`StoreError::Untouched`] when the connection has no former credential.
+    async fn switch_credential_back(
+        &self,
+        connection: ConnectionId,
+        actor: &str,
+    ) -> Result<Credential, StoreError>;
+
+    /// Takes a next or former credential out of use and erases its secret.
+    ///
+    /// # Errors
+    /// [`StoreError::Untouched`] when it is neither: the current one is replaced, not retired.
     async fn retire_credential(&self, id: CredentialId, actor: &str) -> Result<(), StoreError>;
 
     /// The secret of one credential that is not retired.

@@ -55,7 +55,9 @@ pub use inbox::{
 };
 pub use journals::JournalStore;
 pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, PolledMailbox, SaveMailbox};
-pub use outbox::{Acceptance, ClaimedMessage, FinishAttempt, NewOutboxMessage, OutboxFilter, OutboxStore};
+pub use outbox::{
+    Acceptance, ClaimedMessage, FinishAttempt, FollowUp, NewOutboxMessage, OutboxFilter, OutboxStore,
+};
 pub use people::{NewUser, PeopleStore, Session};
 pub use seal::{KeyFile, Sealer};
 pub use sqlite::{SqliteOptions, SqliteStore};

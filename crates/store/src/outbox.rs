@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use postroom_model::event::Event;
 use postroom_model::outbox::{Envelope, IdempotencyKey, OutboxMessage, OutboxState};
-use postroom_model::{ConnectionId, OutboxMessageId, Timestamp};
+use postroom_model::{ConnectionId, EmailAddress, OutboxMessageId, Timestamp};
 
 use crate::{BlobRef, Lease, NodeId, Page, StoreError};
 
@@ -72,6 +72,22 @@ pub struct FinishAttempt {
     pub words: Option<String>,
     /// What is to be told.
     pub events: Vec<Event>,
+    /// The message that goes on for some of its recipients.
+    pub follow_up: Option<FollowUp>,
+}
+
+/// A message that is made with the end of an attempt: the same raw message, on the same connection and from the same
+/// sender, accepted when the first one was, for the recipients that were refused for now. It is `deferred`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FollowUp {
+    /// Its id.
+    pub id: OutboxMessageId,
+    /// Its recipients; at least one, each a recipient of the message that ends.
+    pub to: Vec<EmailAddress>,
+    /// When it is tried.
+    pub next_attempt_at: Timestamp,
+    /// Why they were refused.
+    pub words: String,
 }
 
 /// Which messages a list shows.
@@ -141,7 +157,8 @@ pub trait OutboxStore: Send + Sync {
         until: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Ends an attempt and its lease.
+    /// Ends an attempt and its lease, and makes the follow-up with its event, all in one transaction: as the lease ends
+    /// once, there is one follow-up, or none when this fails.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`].

@@ -95,9 +95,21 @@ pub struct Receipt {
     pub words: String,
     /// Its request id.
     pub request_id: Option<String>,
-    /// Recipients it did not take although it took the message for others, each with its words. The message is not
-    /// tried again for them, because that would send it twice to the others: the sender must be told.
-    pub refused: Vec<(EmailAddress, String)>,
+    /// Recipients it did not take although it took the message for others. The message itself is not tried again for
+    /// them, because that would send it twice to the others.
+    pub refused: Vec<RefusedRecipient>,
+}
+
+/// A recipient that was not taken while others were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRecipient {
+    /// Whom.
+    pub address: EmailAddress,
+    /// The provider's literal words, or why it was not asked.
+    pub words: String,
+    /// Whether the message certainly did not go to them, and may when it is tried again, for them alone: the same answer
+    /// for every recipient would have deferred the message. Otherwise the sender must be told.
+    pub temporary: bool,
 }
 
 /// What looking up an unknown outcome found.

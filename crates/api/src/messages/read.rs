@@ -98,7 +98,7 @@ pub(crate) async fn list(
 
 /// A message as its sender may see it.
 fn shown(message: &OutboxMessage) -> Value {
-    json!({
+    let mut shown = json!({
         "id": message.id,
         "message_id": message.message_id,
         "state": message.state,
@@ -110,5 +110,9 @@ fn shown(message: &OutboxMessage) -> Value {
         "next_attempt_at": message.next_attempt_at,
         "attempts": message.attempts,
         "words": message.last_words,
-    })
+    });
+    if let Some(parent) = message.follow_up_of {
+        shown["follow_up_of"] = json!(parent);
+    }
+    shown
 }

@@ -1,7 +1,9 @@
 //! `GET /messages` and `GET /messages/{id}`.
 
 use axum::http::StatusCode;
+use postroom_model::Timestamp;
 use postroom_model::outbox::OutboxState;
+use postroom_store::{FinishAttempt, FollowUp, NodeId};
 use serde_json::json;
 
 use crate::bench::{Bench, message};
@@ -20,6 +22,39 @@ async fn a_message_is_told_with_its_timeline() {
     assert_eq!(timeline[0]["sentence"], "Accepted and stored");
     assert!(timeline[0]["sequence"].as_i64() < timeline[1]["sequence"].as_i64());
     assert!(timeline[0]["at"].is_string());
+}
+
+#[tokio::test]
+async fn the_message_for_recipients_that_were_refused_for_now_names_the_one_it_follows() {
+    let bench = Bench::new().await;
+    let sent = bench.post(&[], message().to_string()).await;
+    let until = Timestamp::from_second(bench.env.now().as_second() + 60).unwrap();
+    let owner = NodeId::new(bench.env.new_uuid());
+    let claimed = bench.store.claim_outbox(&owner, until, 1).await.unwrap().remove(0);
+    let follow_up = FollowUp {
+        id: bench.env.new_id(),
+        to: claimed.message.envelope.to.clone(),
+        next_attempt_at: until,
+        words: "450 4.2.0 Greylisted".into(),
+    };
+    let id = follow_up.id;
+    let finish = FinishAttempt {
+        id: claimed.message.id,
+        lease: claimed.lease,
+        state: OutboxState::Sent,
+        next_attempt_at: None,
+        provider_id: None,
+        words: None,
+        events: vec![],
+        follow_up: Some(follow_up),
+    };
+    bench.store.finish_attempt(finish).await.unwrap();
+    let answer = bench.get(&bench.erp, &format!("/messages/{id}")).await;
+    assert_eq!((&answer.body["state"], &answer.body["follow_up_of"]), (&json!("deferred"), &sent.body["id"]));
+    assert_eq!(answer.body["timeline"][0]["kind"], "outbox.follow-up");
+    let list = bench.get(&bench.erp, "/messages").await;
+    assert_eq!(list.body["messages"].as_array().unwrap().len(), 2);
+    assert_eq!(list.body["messages"][1].get("follow_up_of"), None);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use postroom_transport::{Reconciled, SendJob, SendNotes, SendOutcome, Sender};
 
 use super::decide::{ABSENT_ONCE, Conclusion, Facts};
 use crate::worker::chain;
-use crate::{Engine, PROVIDER_LIMIT, own_failure};
+use crate::{Engine, PROVIDER_LIMIT, SEND_LIMIT, own_failure};
 
 /// Waits before a finish that the store could not write is tried again. After the last one the lease is left to end:
 /// then the attempt counts as interrupted and is looked up.
@@ -122,11 +122,11 @@ impl Attempt {
             }
         }
         self.uncertain.store(true, Ordering::SeqCst);
-        Some(match tokio::time::timeout(PROVIDER_LIMIT, sender.send(&job, &Notes(self))).await {
+        Some(match tokio::time::timeout(SEND_LIMIT, sender.send(&job, &Notes(self))).await {
             Ok(SendOutcome::Sent(receipt)) => self.facts().sent(receipt),
             Ok(SendOutcome::NotSent(failure)) => self.facts().not_sent(&failure),
             Ok(SendOutcome::Unknown(failure)) => self.facts().unknown(&failure),
-            Err(_) => self.facts().unknown(&no_answer("send")),
+            Err(_) => self.facts().unknown(&no_answer("send", SEND_LIMIT)),
         })
     }
 
@@ -164,7 +164,7 @@ impl Attempt {
         let facts = self.facts();
         let found = tokio::time::timeout(PROVIDER_LIMIT, sender.reconcile(job))
             .await
-            .unwrap_or_else(|_| Reconciled::StillUnknown(no_answer("look up")));
+            .unwrap_or_else(|_| Reconciled::StillUnknown(no_answer("look up", PROVIDER_LIMIT)));
         let (draft, words) = match found {
             Reconciled::Sent(receipt) => {
                 let looked_up = facts.event(EventKind::OutboxReconciled).words("it was sent");
@@ -277,6 +277,7 @@ impl Attempt {
                 provider_id: conclusion.provider_id.clone().or_else(|| known.clone()),
                 words: conclusion.words.clone(),
                 events: conclusion.events.clone(),
+                follow_up: conclusion.follow_up.clone(),
             };
             let error = match self.engine.store.finish_attempt(finish).await {
                 Ok(()) => {
@@ -299,8 +300,8 @@ enum LookedUp {
     NotSent { draft: Option<String> },
 }
 
-fn no_answer(operation: &str) -> Failure {
-    let words = format!("no answer within {} seconds", PROVIDER_LIMIT.as_secs());
+fn no_answer(operation: &str, limit: Duration) -> Failure {
+    let words = format!("no answer within {} seconds", limit.as_secs());
     Failure::new(operation, Origin::Network, words, Decision::Reconcile)
 }
 

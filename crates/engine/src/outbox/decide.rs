@@ -6,7 +6,8 @@ use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::outbox::{OutboxMessage, OutboxState};
 use postroom_model::{Env, Timestamp};
-use postroom_transport::Receipt;
+use postroom_store::FollowUp;
+use postroom_transport::{Receipt, RefusedRecipient};
 
 use super::retry;
 
@@ -22,6 +23,7 @@ pub(super) struct Conclusion {
     pub(super) provider_id: Option<String>,
     pub(super) words: Option<String>,
     pub(super) events: Vec<Event>,
+    pub(super) follow_up: Option<FollowUp>,
 }
 
 /// What decisions are made of.
@@ -45,18 +47,50 @@ impl Facts<'_> {
     }
 
     /// The provider took it, if not for everybody: then whom it did not take is told beside its words, and by an event
-    /// for each.
+    /// for each. Those who were refused for now are tried again by a message of their own, until the window is over.
     pub(super) fn sent(&self, receipt: Receipt) -> Conclusion {
         let Receipt { provider_id, mut words, request_id, refused } = receipt;
-        for (recipient, said) in &refused {
-            words.push_str(&format!("; not taken for {recipient}: {said}"));
+        for RefusedRecipient { address, words: said, .. } in &refused {
+            words.push_str(&format!("; not taken for {address}: {said}"));
+        }
+        let follow_up = self.follow_up(&refused);
+        if let Some(follow_up) = &follow_up {
+            words.push_str(&format!("; tried again as message {}", follow_up.id));
         }
         let event = self.event(EventKind::OutboxSent).words(&words).request_id(request_id);
         let mut conclusion = self.conclude(OutboxState::Sent, None, words, event, provider_id);
-        conclusion.events.extend(refused.into_iter().map(|(recipient, said)| {
-            self.event(EventKind::OutboxRecipientRefused).words(format!("{recipient}: {said}"))
-        }));
+        conclusion.events.extend(refused.iter().map(|one| self.refusal_event(one, follow_up.as_ref())));
+        conclusion.follow_up = follow_up;
         conclusion
+    }
+
+    /// The message for those who were refused for now; none when nobody was, or when the window is over.
+    fn follow_up(&self, refused: &[RefusedRecipient]) -> Option<FollowUp> {
+        let again: Vec<&RefusedRecipient> = refused.iter().filter(|one| one.temporary).collect();
+        if again.is_empty() || self.window_is_over() {
+            return None;
+        }
+        let words: Vec<String> = again.iter().map(|one| format!("{}: {}", one.address, one.words)).collect();
+        let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+        Some(FollowUp {
+            id: self.env.new_id(),
+            to: again.into_iter().map(|one| one.address.clone()).collect(),
+            next_attempt_at: self.env.now().saturating_add(wait).unwrap_or(Timestamp::MAX),
+            words: words.join("; "),
+        })
+    }
+
+    fn refusal_event(&self, refused: &RefusedRecipient, follow_up: Option<&FollowUp>) -> Event {
+        let RefusedRecipient { address, words, temporary } = refused;
+        match follow_up.filter(|_| *temporary) {
+            Some(FollowUp { id, .. }) => self
+                .event(EventKind::OutboxRecipientDeferred)
+                .words(format!("{address}: {words}; tried again as message {id}")),
+            None if *temporary => self
+                .event(EventKind::OutboxRecipientRefused)
+                .words(format!("{address}: not sent within {} hours: {words}", self.window_hours)),
+            None => self.event(EventKind::OutboxRecipientRefused).words(format!("{address}: {words}")),
+        }
     }
 
     /// It certainly was not sent.
@@ -155,6 +189,7 @@ impl Facts<'_> {
             provider_id,
             words: Some(words),
             events: vec![event],
+            follow_up: None,
         }
     }
 
@@ -218,6 +253,7 @@ mod tests {
             provider_id: None,
             last_words: None,
             submitted_by: "cli".into(),
+            follow_up_of: None,
         }
     }
 
@@ -267,17 +303,37 @@ mod tests {
         assert_eq!(facts.not_tried(&failure).state, OutboxState::Deferred);
     }
 
+    fn refused(address: &str, words: &str, temporary: bool) -> RefusedRecipient {
+        RefusedRecipient { address: address.parse().unwrap(), words: words.into(), temporary }
+    }
+
     #[test]
-    fn recipients_that_were_not_taken_are_told_with_the_provider_s_words() {
-        let (env, _) = Env::for_test(2);
+    fn recipients_that_were_not_taken_are_told_and_those_refused_for_now_are_tried_again_within_the_window() {
+        let (env, clock) = Env::for_test(2);
         let message = message(&env);
         let facts = Facts { env: &env, message: &message, window_hours: 120 };
-        let refused = vec![("gone@fabrikam.example".parse().unwrap(), "550 5.1.1 No such user".to_owned())];
-        let receipt = Receipt { words: "250 Ok: queued as 4F2".into(), refused, ..Receipt::default() };
-        let told = facts.sent(receipt);
-        assert_eq!(told.state, OutboxState::Sent);
-        let words = "250 Ok: queued as 4F2; not taken for gone@fabrikam.example: 550 5.1.1 No such user";
+        let gone = refused("gone@fabrikam.example", "550 5.1.1 No such user", false);
+        let late = refused("late@fabrikam.example", "450 4.2.0 Greylisted", true);
+        let receipt = |refused| Receipt { words: "250 Ok".into(), refused, ..Receipt::default() };
+
+        let told = facts.sent(receipt(vec![gone.clone()]));
+        assert_eq!((told.state, &told.follow_up), (OutboxState::Sent, &None));
+        let words = "250 Ok; not taken for gone@fabrikam.example: 550 5.1.1 No such user";
         assert_eq!(told.words.as_deref(), Some(words));
+
+        let told = facts.sent(receipt(vec![gone.clone(), late.clone()]));
+        let follow_up = told.follow_up.unwrap();
+        assert_eq!(follow_up.to.as_slice(), std::slice::from_ref(&late.address));
+        assert!(follow_up.next_attempt_at > env.now());
+        assert!(told.words.unwrap().ends_with(&format!("tried again as message {}", follow_up.id)));
+
+        clock.advance(SignedDuration::from_hours(120));
+        let told = facts.sent(receipt(vec![gone, late]));
+        assert_eq!((told.state, &told.follow_up), (OutboxState::Sent, &None));
+        let last = told.events.last().unwrap();
+        assert_eq!(last.kind, EventKind::OutboxRecipientRefused);
+        let words = "late@fabrikam.example: not sent within 120 hours: 450 4.2.0 Greylisted";
+        assert_eq!(last.words.as_deref(), Some(words));
     }
 
     #[test]

@@ -22,7 +22,8 @@
 //! `failed`, and mail of many days ago should leave by a person's wish.
 //!
 //! Recipients that were refused while others were taken are told by an event each; the message is `sent`, and nobody
-//! gets it twice.
+//! gets it twice. Those who were refused for now get a message of their own, a *follow-up*: the same raw message, for them
+//! alone, made in the transaction that ends the attempt and tried within the window of the first.
 //!
 //! A message that a person releases after its window gets one attempt.
 

@@ -81,7 +81,8 @@ async fn look_at(engine: &Engine, connection: &Connection) -> Result<Option<Time
 impl<'a> Desk<'a> {
     async fn read(engine: &'a Engine, connection: &'a Connection) -> Result<Self, StoreError> {
         let mut credentials = engine.store.credentials(connection.id).await?;
-        credentials.retain(|one| one.state != CredentialState::Retired);
+        // What was in use before is asked and told of again when somebody returns to it.
+        credentials.retain(|one| !matches!(one.state, CredentialState::Former | CredentialState::Retired));
         let name = notes_of(connection.id);
         let notes = read_journal(&name, engine.store.journal(&name).await?.as_deref());
         let renewal = engine.renewal(connection.id).await?;

@@ -15,10 +15,13 @@
 //! refused to take is retired at once: what is staged is known there.
 //!
 //! The credential in use stays in use until the next one has passed several tests spread over a minute: one test may
-//! meet a front end that knows the new credential while others do not know it yet. There is no way back after the
-//! switch, because the secret of the old credential is erased here with it; at the provider it stays for another hour,
-//! for processes that have read it before. A send that is refused after the switch all the same does not fail: the
+//! meet a front end that knows the new credential while others do not know it yet. After the switch
+//! the old one stays for another hour, at the provider for processes that have read it before, and here so that a person
+//! can return to it; then it is removed there and its secret erased here. A renewal that somebody took back that way
+//! begins anew after hours, when it still is time. A send that is refused after the switch all the same does not fail: the
 //! message waits in the outbox and is tried again. Where another connection signs in with the same credential, it stays.
+
+mod removal;
 
 use jiff::SignedDuration;
 use postroom_model::connection::{Connection, ConnectionKind};
@@ -347,53 +350,6 @@ impl Step<'_> {
         let next = renewal.go(self.engine, Stage::Removing);
         renewal.not_before = self.engine.after(REMOVE_AFTER);
         Ok(next)
-    }
-
-    async fn removing(&self, renewal: &mut Renewal) -> Result<Next, Trouble> {
-        let Some(key_id) = &renewal.old_key_id else { return Ok(Next::Done) };
-        let Some((current, secret)) = self.current().await? else { return Ok(Next::Done) };
-        // A day after its end it harms nobody, and removing it was tried often enough.
-        let ended =
-            renewal.old_expires_at.map(|end| end.saturating_add(TELL_EVERY).unwrap_or(Timestamp::MAX));
-        if current.id == renewal.old
-            || (renewal.tries > 0 && ended.is_some_and(|end| end < self.engine.env.now()))
-        {
-            return Ok(Next::Done);
-        }
-        if let Some(other) = self.shared_with(&current, key_id).await? {
-            let words = format!(
-                "the old credential stays at the provider, because {other} signs in with it too. Next step: stage the new one there, then remove {key_id} in Entra, App registrations, Certificates & secrets"
-            );
-            let subject = Subject::Credential(current.id);
-            let kind = EventKind::CredentialRenewed;
-            self.engine.announce_once(self.connection, subject, kind, Gravity::Warning, words).await?;
-            return Ok(Next::Done);
-        }
-        let remove = self.office.remove(self.connection, presented(&current, &secret), key_id);
-        limited("remove the old credential", remove).await?;
-        Ok(Next::Done)
-    }
-
-    /// Another connection that signs in with this key of the same application, or may do so.
-    async fn shared_with(&self, like: &Credential, key_id: &str) -> Result<Option<String>, StoreError> {
-        let own = &self.connection.settings;
-        for other in self.engine.store.connections().await? {
-            let known = &other.settings;
-            let same_application = known.kind == own.kind
-                && known.application_id.trim().eq_ignore_ascii_case(own.application_id.trim());
-            if other.id == self.connection.id || !same_application {
-                continue;
-            }
-            let held = self.engine.store.credentials(other.id).await?;
-            let uses = |one: &Credential| match one.key_id.as_deref() {
-                Some(known) => known.eq_ignore_ascii_case(key_id),
-                None => one.kind == like.kind, // nobody knows which: it may be this one
-            };
-            if held.iter().any(|one| one.state != CredentialState::Retired && uses(one)) {
-                return Ok(Some(known.display_name().to_owned()));
-            }
-        }
-        Ok(None)
     }
 
     /// Takes back what never worked, and begins anew later. What cannot be removed at the provider ends by itself.

@@ -70,6 +70,7 @@ impl Faulty {
             "save_journal",
             "stage_credential",
             "switch_credential",
+            "switch_credential_back",
             "retire_credential",
             "learn_credential",
             "append_events",
@@ -180,6 +181,7 @@ pass_on! {
         fn credential_secret(connection: ConnectionId) -> Option<(Credential, SecretString)>;
         fn stage_credential(connection: ConnectionId, credential: NewCredential, actor: &str) -> Credential;
         fn switch_credential(connection: ConnectionId, actor: &str) -> Credential;
+        fn switch_credential_back(connection: ConnectionId, actor: &str) -> Credential;
         fn retire_credential(id: CredentialId, actor: &str) -> ();
         fn secret_of(id: CredentialId) -> Option<SecretString>;
         fn learn_credential(id: CredentialId, expires_at: Option<Timestamp>, key_id: Option<&str>) -> ();

@@ -13,6 +13,7 @@ mod notices;
 mod office;
 mod outbox;
 mod provider;
+mod recipients;
 mod router;
 mod subscriptions;
 mod watch;

@@ -496,23 +496,3 @@ async fn where_at_least_once_is_asked_for_it_is_sent_again_and_told_each_time() 
     let timeline = house.outbox_timeline(id).await;
     assert!(timeline.windows(2).any(|pair| pair == ["outbox.unknown", "outbox.deferred"]), "{timeline:?}");
 }
-
-#[tokio::test]
-async fn a_recipient_that_was_refused_is_told_and_nobody_gets_the_message_twice() {
-    let house = House::new().await;
-    let eve = "eve@fabrikam.example";
-    house.provider.state().refused.push((eve.parse().unwrap(), "550 5.1.1 No such user".into()));
-    let running = house.run();
-    let id = house.submit(&running.engine).await;
-    let message = house.becomes(id, OutboxState::Sent).await;
-    running.stop().await;
-    assert_eq!(
-        message.last_words.as_deref(),
-        Some("202 Accepted; not taken for eve@fabrikam.example: 550 5.1.1 No such user")
-    );
-    let events = house.events(Subject::OutboxMessage(id)).await;
-    let told = &events.last().unwrap().event;
-    assert_eq!(told.kind.as_str(), "outbox.recipient-refused");
-    assert_eq!(told.words.as_deref(), Some("eve@fabrikam.example: 550 5.1.1 No such user"));
-    assert_eq!(house.provider.called("send"), 1);
-}

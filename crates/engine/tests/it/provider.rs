@@ -11,8 +11,8 @@ use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::Mailbox;
 use postroom_model::{EmailAddress, Timestamp};
 use postroom_transport::{
-    Changes, MessageSink, Receipt, Reconciled, RemoteMessage, SendJob, SendNotes, SendOutcome, Sender,
-    Source, Transports, Woken,
+    Changes, MessageSink, Receipt, Reconciled, RefusedRecipient, RemoteMessage, SendJob, SendNotes,
+    SendOutcome, Sender, Source, Transports, Woken,
 };
 use tokio::sync::Semaphore;
 
@@ -64,7 +64,9 @@ pub(crate) struct State {
     pub(crate) steps: VecDeque<Step>,
     pub(crate) lookups: VecDeque<Reconciled>,
     /// Recipients that are refused while the others are taken.
-    pub(crate) refused: Vec<(EmailAddress, String)>,
+    pub(crate) refused: Vec<RefusedRecipient>,
+    /// Who got something, in order.
+    pub(crate) delivered: Vec<EmailAddress>,
     /// Draft id to `Message-ID`.
     pub(crate) drafts: BTreeMap<String, String>,
     pub(crate) drafts_made: u32,
@@ -177,11 +179,15 @@ impl FakeSender {
             return SendOutcome::NotSent(refusal(404, "The draft is gone", Decision::Retry { after: None }));
         }
         state.sent.push(job.message_id.clone());
+        let (refused, taken): (Vec<_>, Vec<_>) = (job.envelope.to.iter().cloned())
+            .partition(|one| state.refused.iter().any(|refused| refused.address == *one));
+        state.delivered.extend(taken);
+        let told = state.refused.iter().filter(|one| refused.contains(&one.address)).cloned().collect();
         SendOutcome::Sent(Receipt {
             provider_id: Some(draft.to_owned()),
             words: "202 Accepted".into(),
             request_id: Some("request-2".into()),
-            refused: state.refused.clone(),
+            refused: told,
         })
     }
 }

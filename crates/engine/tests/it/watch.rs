@@ -112,6 +112,7 @@ impl Watched {
         let current = self.in_state(CredentialState::Current).await;
         assert_eq!(current.len(), 1, "{what}");
         assert!(self.in_state(CredentialState::Next).await.is_empty(), "{what}");
+        assert!(self.in_state(CredentialState::Former).await.is_empty(), "{what}");
         assert_eq!(self.keys(), [self.current_secret().await], "{what}");
         assert_ne!(self.current_secret().await, "first", "{what}");
         let removed = self.office.state().removed.clone();
@@ -293,6 +294,37 @@ async fn a_renewal_that_a_person_asks_for_begins_at_once() {
     let current = &watched.in_state(CredentialState::Current).await[0];
     let said = engine.test_credential(&watched.connection().await, current).await.unwrap();
     assert_eq!(said, "signed in");
+}
+
+#[tokio::test]
+async fn within_the_hour_a_person_returns_to_the_old_credential_and_it_is_not_removed() {
+    let watched = Watched::new(CredentialKind::Certificate, Some(29)).await;
+    let engine = watched.engine();
+    let (store, connection) = (&watched.house.store, watched.house.connection);
+    for round in 0.. {
+        engine.watch_credentials().await.unwrap();
+        match engine.renewal(connection).await.unwrap() {
+            Some(renewal) if renewal.stage == Stage::Removing => break,
+            other => assert!(round < 100, "{other:?}"),
+        }
+        watched.pass(20);
+    }
+    assert_ne!(watched.current_secret().await, "first");
+    store.switch_credential_back(connection, "cli").await.unwrap();
+    assert_eq!(watched.current_secret().await, "first");
+    for _ in 0..9 {
+        watched.pass(20);
+        engine.watch_credentials().await.unwrap();
+    }
+    assert_eq!(watched.current_secret().await, "first", "nothing goes forth again at once");
+    assert!(watched.office.state().removed.is_empty());
+    assert_eq!(watched.in_state(CredentialState::Former).await.len(), 1);
+    // It still is time, so another is made hours later.
+    watched.renew(&engine).await;
+    assert_ne!(watched.current_secret().await, "first");
+    assert_eq!(watched.office.state().removed, ["id of first"]);
+    assert!(watched.in_state(CredentialState::Former).await.is_empty());
+    assert_eq!(watched.in_state(CredentialState::Retired).await.len(), 2);
 }
 
 /// Messages leave all the time while the credential is renewed three times, each shortly before its end.

@@ -48,16 +48,19 @@ enum CredentialCommand {
         #[arg(long)]
         connection: Option<String>,
     },
-    /// Put the next credential to use, if it passes a test, and retire the one in use
+    /// Put the next credential to use, if it passes a test. The one in use is kept, to return to
     Switch {
         /// Connection; not needed when there is only one
         #[arg(long)]
         connection: Option<String>,
-        /// Switch without testing first. Nothing proves then that it works, and the secret in use is erased
+        /// Return to the credential that was in use before; the one in use is kept in its place
+        #[arg(long)]
+        back: bool,
+        /// Switch without testing first. Nothing proves then that it works
         #[arg(long)]
         without_test: bool,
     },
-    /// Take back a credential that was staged, and erase its secret
+    /// Take back a credential that was staged, or give up the former one, and erase its secret
     Retire {
         /// Its id
         id: CredentialId,
@@ -129,8 +132,8 @@ pub(crate) async fn run(app: &App, arguments: CredentialArguments) -> anyhow::Re
             let credential = next_or_current(app, &connection).await?;
             output::data(test(app, &connection, &credential).await?);
         }
-        CredentialCommand::Switch { connection, without_test } => {
-            switch(app, connection.as_deref(), without_test).await?;
+        CredentialCommand::Switch { connection, back, without_test } => {
+            switch(app, connection.as_deref(), back, without_test).await?;
         }
         CredentialCommand::Retire { id } => {
             app.store.retire_credential(id, ACTOR).await?;
@@ -315,24 +318,40 @@ fn told(failure: Failure) -> anyhow::Error {
     }
 }
 
-async fn switch(app: &App, named: Option<&str>, without_test: bool) -> anyhow::Result<()> {
+async fn switch(app: &App, named: Option<&str>, back: bool, without_test: bool) -> anyhow::Result<()> {
     let connection = app.connection(named).await?;
-    let Some(next) = in_state(app, &connection, CredentialState::Next).await? else {
-        let message = format!("{} has no next credential", connection.settings.display_name());
-        return Err(hinted(message, "`postroom credential stage` stores one"));
+    let name = connection.settings.display_name();
+    let (state, called, hint) = match back {
+        true => (
+            CredentialState::Former,
+            "former",
+            "it is kept from a switch until it is retired, or removed by a renewal; `postroom connection save --secret-file FILE` stores another",
+        ),
+        false => (CredentialState::Next, "next", "`postroom credential stage` stores one"),
+    };
+    let Some(wanted) = in_state(app, &connection, state).await? else {
+        return Err(hinted(format!("{name} has no {called} credential"), hint));
     };
     if without_test {
         output::talk(
-            "not tested: if the provider does not know it, no mail leaves and none is collected until a credential is stored that works, because the secret in use now is erased",
+            "not tested: if the provider does not know it, no mail leaves and none is collected until `postroom credential switch --back`",
         );
     } else {
-        output::talk(test(app, &connection, &next).await.context("the credential in use stays in use")?);
+        output::talk(test(app, &connection, &wanted).await.context("the credential in use stays in use")?);
     }
-    let switched = app.store.switch_credential(connection.id, ACTOR).await?;
+    let before = in_state(app, &connection, CredentialState::Current).await?;
+    let switched = match back {
+        true => app.store.switch_credential_back(connection.id, ACTOR).await?,
+        false => app.store.switch_credential(connection.id, ACTOR).await?,
+    };
     app.engine.nudge();
-    output::talk(
-        "switched; the one before is retired here: remove it in Entra when every process has taken this one",
-    );
+    match before {
+        Some(before) => output::talk(format!(
+            "switched; `postroom credential switch --back` returns to the one before. When nothing needs it any more, remove it in Entra, and here with `postroom credential retire {}`",
+            before.id
+        )),
+        None => output::talk("switched"),
+    }
     output::data(switched.id.to_string());
     Ok(())
 }

@@ -22,7 +22,7 @@ CREATE TABLE credentials (
     id         BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
     connection BLOB NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
     kind       TEXT NOT NULL,
-    state      TEXT NOT NULL CHECK (state IN ('current', 'next', 'retired')),
+    state      TEXT NOT NULL CHECK (state IN ('current', 'next', 'former', 'retired')),
     expires_at INTEGER,
     key_id     TEXT,
     created_at INTEGER NOT NULL,
@@ -30,6 +30,7 @@ CREATE TABLE credentials (
 ) STRICT;
 CREATE UNIQUE INDEX credentials_current ON credentials (connection) WHERE state = 'current';
 CREATE UNIQUE INDEX credentials_next ON credentials (connection) WHERE state = 'next';
+CREATE UNIQUE INDEX credentials_former ON credentials (connection) WHERE state = 'former';
 CREATE INDEX credentials_connection ON credentials (connection, sequence);
 
 -- What a procedure of several steps must remember when it is cut off. Never a secret.
@@ -109,6 +110,7 @@ CREATE TABLE outbox (
     provider_id     TEXT,
     last_words      TEXT,
     submitted_by    TEXT NOT NULL,
+    follow_up_of    BLOB CHECK (length(follow_up_of) = 16), -- the message that was sent to the other recipients
     lease_owner     TEXT,
     lease_until     INTEGER,
     fence           INTEGER NOT NULL DEFAULT 0,

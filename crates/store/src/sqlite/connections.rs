@@ -76,6 +76,7 @@ impl SqliteStore {
     async fn forget_secrets(&self, db: &mut SqliteConnection, id: ConnectionId) -> Result<(), Fault> {
         self.retire(&mut *db, id, "current").await?;
         self.retire(&mut *db, id, "next").await?;
+        self.retire(&mut *db, id, "former").await?;
         sqlx::query("UPDATE mailboxes SET password = NULL WHERE connection = ? AND password IS NOT NULL")
             .bind(key(id.as_uuid()))
             .execute(db)

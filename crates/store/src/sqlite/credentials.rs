@@ -32,8 +32,8 @@ fn place(row: &[u8]) -> Place<'_> {
 }
 
 impl SqliteStore {
-    /// Stores a credential as the current one. The one before is retired, and its secret erased: nothing asks for it
-    /// any more.
+    /// Stores a credential as the current one. The one before is retired, and its secret erased, and so is the former
+    /// one: nothing asks for them any more.
     pub(super) async fn put_current(
         &self,
         db: &mut SqliteConnection,
@@ -42,6 +42,7 @@ impl SqliteStore {
         actor: &str,
     ) -> Result<(), Fault> {
         self.retire(db, connection, "current").await?;
+        self.retire(db, connection, "former").await?;
         let stored = self.insert(db, connection, new, "current").await?;
         let event = self.event(Subject::Credential(stored.id), EventKind::CredentialStored);
         append(db, &event.actor(actor)).await
@@ -114,29 +115,76 @@ impl SqliteStore {
 
     async fn switch(&self, connection: ConnectionId, actor: &str) -> Result<Credential, Fault> {
         let mut transaction = self.begin().await?;
-        let before: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT id FROM credentials WHERE connection = ? AND state = 'current'")
-                .bind(key(connection.as_uuid()))
-                .fetch_optional(&mut *transaction)
-                .await?;
-        self.retire(&mut transaction, connection, "current").await?;
-        let row = sqlx::query(
-            "UPDATE credentials SET state = 'current' WHERE connection = ? AND state = 'next' RETURNING *",
-        )
-        .bind(key(connection.as_uuid()))
-        .fetch_optional(&mut *transaction)
-        .await?;
-        let Some(row) = row else {
+        let erased = self.in_state(&mut transaction, connection, "former").await?;
+        self.retire(&mut transaction, connection, "former").await?;
+        let before = self.move_to(&mut transaction, connection, "current", "former").await?;
+        let Some(switched) = self.move_to(&mut transaction, connection, "next", "current").await? else {
             let subject = format!("the next credential of connection {connection}");
             return Err(StoreError::Untouched { operation: "switch the credential", subject }.into());
         };
-        let switched = credential(&row)?;
-        if let Some(before) = before.and_then(|id| uuid::Uuid::from_slice(&id).ok()) {
-            self.told(&mut transaction, before.into(), EventKind::CredentialRetired, actor).await?;
+        if let Some(erased) = erased {
+            self.told(&mut transaction, erased.id, EventKind::CredentialRetired, actor).await?;
+        }
+        if let Some(before) = before {
+            self.told(&mut transaction, before.id, EventKind::CredentialFormer, actor).await?;
         }
         self.told(&mut transaction, switched.id, EventKind::CredentialSwitched, actor).await?;
         transaction.commit().await?;
         Ok(switched)
+    }
+
+    async fn switch_back(&self, connection: ConnectionId, actor: &str) -> Result<Credential, Fault> {
+        let mut transaction = self.begin().await?;
+        let before = self.in_state(&mut transaction, connection, "current").await?;
+        // Out of the way for a moment: no two are in one state.
+        self.move_to(&mut transaction, connection, "current", "retired").await?;
+        let Some(switched) = self.move_to(&mut transaction, connection, "former", "current").await? else {
+            let subject = format!("the former credential of connection {connection}");
+            return Err(StoreError::Untouched { operation: "switch the credential back", subject }.into());
+        };
+        if let Some(before) = before {
+            sqlx::query("UPDATE credentials SET state = 'former' WHERE id = ?")
+                .bind(key(before.id.as_uuid()))
+                .execute(&mut *transaction)
+                .await?;
+            self.told(&mut transaction, before.id, EventKind::CredentialFormer, actor).await?;
+        }
+        self.told(&mut transaction, switched.id, EventKind::CredentialSwitchedBack, actor).await?;
+        transaction.commit().await?;
+        Ok(switched)
+    }
+
+    /// The credential in this state, if there is one. For states in which there is one at most.
+    async fn in_state(
+        &self,
+        db: &mut SqliteConnection,
+        connection: ConnectionId,
+        state: &str,
+    ) -> Result<Option<Credential>, Fault> {
+        let row = sqlx::query("SELECT * FROM credentials WHERE connection = ? AND state = ?")
+            .bind(key(connection.as_uuid()))
+            .bind(state)
+            .fetch_optional(db)
+            .await?;
+        row.as_ref().map(credential).transpose()
+    }
+
+    /// Moves the one in state `from`, if there is one, and leaves its secret.
+    async fn move_to(
+        &self,
+        db: &mut SqliteConnection,
+        connection: ConnectionId,
+        from: &str,
+        to: &str,
+    ) -> Result<Option<Credential>, Fault> {
+        let row =
+            sqlx::query("UPDATE credentials SET state = ? WHERE connection = ? AND state = ? RETURNING *")
+                .bind(to)
+                .bind(key(connection.as_uuid()))
+                .bind(from)
+                .fetch_optional(db)
+                .await?;
+        row.as_ref().map(credential).transpose()
     }
 
     async fn told(
@@ -204,16 +252,27 @@ impl CredentialStore for SqliteStore {
         self.tell("switch the credential", self.switch(connection, actor).await)
     }
 
+    async fn switch_credential_back(
+        &self,
+        connection: ConnectionId,
+        actor: &str,
+    ) -> Result<Credential, StoreError> {
+        self.tell("switch the credential back", self.switch_back(connection, actor).await)
+    }
+
     async fn retire_credential(&self, id: CredentialId, actor: &str) -> Result<(), StoreError> {
         let work = async {
             let mut transaction = self.begin().await?;
             let done = sqlx::query(
-                "UPDATE credentials SET state = 'retired', sealed = NULL WHERE id = ? AND state = 'next'",
+                "UPDATE credentials SET state = 'retired', sealed = NULL
+                 WHERE id = ? AND state IN ('next', 'former')",
             )
             .bind(key(id.as_uuid()))
             .execute(&mut *transaction)
             .await?;
-            one_row(done.rows_affected(), "retire a credential", || format!("next credential {id}"))?;
+            one_row(done.rows_affected(), "retire a credential", || {
+                format!("next or former credential {id}")
+            })?;
             self.told(&mut transaction, id, EventKind::CredentialRetired, actor).await?;
             Ok(transaction.commit().await?)
         };

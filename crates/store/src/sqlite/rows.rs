@@ -35,6 +35,11 @@ impl<'r> Cells<'r> {
         Uuid::from_slice(bytes).map(I::from).map_err(|error| self.wrong(column, error))
     }
 
+    pub(super) fn opt_id<I: From<Uuid>>(&self, column: &'static str) -> Result<Option<I>, Fault> {
+        let bytes: Option<&[u8]> = self.row.try_get(column)?;
+        bytes.map(|_| self.id(column)).transpose()
+    }
+
     pub(super) fn text(&self, column: &'static str) -> Result<String, Fault> {
         Ok(self.row.try_get(column)?)
     }

@@ -118,6 +118,7 @@ impl Bench {
                 provider_id: None,
                 words: Some("202 Accepted".into()),
                 events: vec![],
+                follow_up: None,
             })
             .await
     }

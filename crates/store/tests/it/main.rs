@@ -37,6 +37,7 @@ on_every_engine! {
         a_claim_counts_the_attempt_and_writes_its_event
         a_sender_is_served_in_order_and_one_at_a_time
         a_deferred_message_holds_up_nothing
+        a_follow_up_is_made_once_with_the_end_of_the_attempt
         an_interrupted_attempt_is_claimed_as_such
         a_released_message_and_an_interrupted_one_do_not_wait_for_each_other
         whoever_was_taken_over_can_record_nothing
@@ -104,6 +105,7 @@ on_every_engine! {
         a_mailboxs_password_stays_with_the_server_it_was_entered_for
         a_new_credential_retires_the_one_before
         a_next_credential_stands_beside_the_current_one_until_it_is_switched_to
+        the_former_credential_is_returned_to_and_erased_by_whatever_ends_its_use
         journals_are_kept_replaced_and_removed
         outgoing_settings_fall_with_their_connection
         users_groups_and_names

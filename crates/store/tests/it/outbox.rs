@@ -3,7 +3,7 @@
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::outbox::OutboxState;
 use postroom_model::{ConnectionId, OutboxMessageId};
-use postroom_store::{Acceptance, NewOutboxMessage, OutboxFilter, Page, StoreError};
+use postroom_store::{Acceptance, FinishAttempt, FollowUp, NewOutboxMessage, OutboxFilter, Page, StoreError};
 
 use crate::bench::Bench;
 
@@ -145,6 +145,60 @@ pub(crate) async fn a_deferred_message_holds_up_nothing(make: impl AsyncFn() -> 
     let again = bench.claim().await;
     assert_eq!((again.len(), again[0].message.id), (1, first));
     assert_eq!(again[0].previous, OutboxState::Deferred);
+}
+
+pub(crate) async fn a_follow_up_is_made_once_with_the_end_of_the_attempt(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let id = bench.accept(nowhere(&bench), SALES).await;
+    let claimed = bench.claim().await.remove(0);
+    bench.pass(30);
+    let follow_up = FollowUp {
+        id: bench.env.new_id(),
+        to: vec!["late@fabrikam.example".parse().unwrap()],
+        next_attempt_at: bench.after(300),
+        words: "late@fabrikam.example: 450 4.2.0 Greylisted".into(),
+    };
+    let finish = |lease| FinishAttempt {
+        id,
+        lease,
+        state: OutboxState::Sent,
+        next_attempt_at: None,
+        provider_id: Some("AAMk=".into()),
+        words: Some("250 Ok".into()),
+        events: vec![],
+        follow_up: Some(follow_up.clone()),
+    };
+    let mut forged = claimed.lease.clone();
+    forged.fence += 1;
+    let lost = |result| matches!(result, Err(StoreError::LeaseLost { .. }));
+    assert!(lost(bench.store.finish_attempt(finish(forged)).await));
+    assert_eq!(bench.store.outbox_message(follow_up.id).await.unwrap(), None, "nothing without the lease");
+
+    bench.store.finish_attempt(finish(claimed.lease.clone())).await.unwrap();
+    // An answer that was lost: the same end is written again.
+    assert!(lost(bench.store.finish_attempt(finish(claimed.lease.clone())).await));
+    let parent = bench.store.outbox_message(id).await.unwrap().unwrap();
+    let made = bench.store.outbox_message(follow_up.id).await.unwrap().unwrap();
+    assert_eq!((parent.state, parent.follow_up_of), (OutboxState::Sent, None));
+    let expected = postroom_model::outbox::OutboxMessage {
+        id: follow_up.id,
+        state: OutboxState::Deferred,
+        envelope: postroom_model::outbox::Envelope { to: follow_up.to.clone(), ..parent.envelope.clone() },
+        next_attempt_at: Some(follow_up.next_attempt_at),
+        attempts: 0,
+        provider_id: None,
+        last_words: Some(follow_up.words.clone()),
+        follow_up_of: Some(id),
+        ..parent.clone()
+    };
+    assert_eq!(made, expected);
+    assert_eq!(bench.store.outbox(&OutboxFilter::default(), Page::default()).await.unwrap(), [made, parent]);
+    assert_eq!(bench.timeline(Subject::OutboxMessage(follow_up.id)).await, ["outbox.follow-up"]);
+
+    assert!(bench.claim().await.is_empty());
+    bench.pass(300);
+    let again = bench.claim().await.remove(0);
+    assert_eq!((again.message.id, &again.raw), (follow_up.id, &claimed.raw));
 }
 
 pub(crate) async fn an_interrupted_attempt_is_claimed_as_such(make: impl AsyncFn() -> Bench) {

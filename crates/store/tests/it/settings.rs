@@ -178,6 +178,8 @@ pub(crate) async fn a_next_credential_stands_beside_the_current_one_until_it_is_
     assert_eq!((switched.id, switched.state), (staged.id, CredentialState::Current));
     assert_eq!((switched.expires_at, switched.key_id.as_deref()), (Some(bench.env.now()), Some("key")));
     assert_eq!(bench.store.credential_secret(id).await.unwrap().unwrap().1.expose_secret(), "second");
+    assert_eq!(bench.store.secret_of(current.id).await.unwrap().unwrap().expose_secret(), "first");
+    bench.store.retire_credential(current.id, "cli").await.unwrap();
     assert!(bench.store.secret_of(current.id).await.unwrap().is_none(), "a retired secret is erased");
     assert!(matches!(
         bench.store.retire_credential(staged.id, "cli").await,
@@ -192,8 +194,77 @@ pub(crate) async fn a_next_credential_stands_beside_the_current_one_until_it_is_
     );
     assert_eq!(
         bench.timeline(Subject::Credential(current.id)).await,
-        ["credential.stored", "credential.retired"]
+        ["credential.stored", "credential.former", "credential.retired"]
     );
+}
+
+pub(crate) async fn the_former_credential_is_returned_to_and_erased_by_whatever_ends_its_use(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let id: ConnectionId = bench.env.new_id();
+    let new = |secret: &str| with_secret(id, secret).credential.unwrap();
+    let stage_and_switch = async |secret: &str| {
+        bench.store.stage_credential(id, new(secret), "cli").await.unwrap();
+        bench.store.switch_credential(id, "cli").await.unwrap().id
+    };
+    let kept = async |state: CredentialState| {
+        let held = bench.store.credentials(id).await.unwrap();
+        let found: Vec<_> = held.into_iter().filter(|one| one.state == state).collect();
+        assert!(found.len() <= 1, "{found:?}");
+        let found = found.first()?.id;
+        Some(bench.store.secret_of(found).await.unwrap().unwrap().expose_secret().to_owned())
+    };
+    let secrets = async || (kept(CredentialState::Current).await, kept(CredentialState::Former).await);
+    let both = |current: &str, former: &str| (Some(current.to_owned()), Some(former.to_owned()));
+    let alone = |current: &str| (Some(current.to_owned()), None);
+
+    bench.store.save_connection(with_secret(id, "first")).await.unwrap();
+    let first = bench.store.credential_secret(id).await.unwrap().unwrap().0.id;
+    let nothing = bench.store.switch_credential_back(id, "cli").await;
+    assert!(matches!(nothing, Err(StoreError::Untouched { .. })));
+    assert_eq!(secrets().await, alone("first"));
+
+    // There and back, as often as somebody likes.
+    let second = stage_and_switch("second").await;
+    assert_eq!(secrets().await, both("second", "first"));
+    let back = bench.store.switch_credential_back(id, "cli").await.unwrap();
+    assert_eq!((back.id, back.state), (first, CredentialState::Current));
+    assert_eq!(secrets().await, both("first", "second"));
+    assert_eq!(
+        bench.timeline(Subject::Credential(first)).await,
+        ["credential.stored", "credential.former", "credential.switched-back"]
+    );
+    bench.store.switch_credential_back(id, "cli").await.unwrap();
+    assert_eq!(secrets().await, both("second", "first"));
+
+    // By the next switch.
+    let third = stage_and_switch("third").await;
+    assert_eq!(secrets().await, both("third", "second"));
+    assert!(bench.store.secret_of(first).await.unwrap().is_none());
+    assert_eq!(bench.timeline(Subject::Credential(first)).await.last(), Some(&"credential.retired"));
+    // By hand.
+    bench.store.retire_credential(second, "cli").await.unwrap();
+    assert!(bench.store.secret_of(second).await.unwrap().is_none());
+    assert!(bench.store.switch_credential_back(id, "cli").await.is_err());
+    assert_eq!(secrets().await, alone("third"));
+    // By one that is entered in place of the current one.
+    stage_and_switch("fourth").await;
+    bench.store.save_connection(with_secret(id, "fifth")).await.unwrap();
+    assert_eq!(secrets().await, alone("fifth"));
+    assert!(bench.store.secret_of(third).await.unwrap().is_none());
+    // By a change of what the secrets were entered for.
+    stage_and_switch("sixth").await;
+    let mut settings = with_secret(id, "").settings;
+    settings.cloud = postroom_model::connection::Cloud::China;
+    let save = SaveConnection { id, settings, credential: None, actor: "cli".into() };
+    bench.store.save_connection(save).await.unwrap();
+    assert_eq!(secrets().await, (None, None));
+    // And with the connection.
+    bench.store.save_connection(with_secret(id, "seventh")).await.unwrap();
+    stage_and_switch("eighth").await;
+    bench.store.remove_connection(id, "cli").await.unwrap();
+    assert!(bench.store.credentials(id).await.unwrap().is_empty());
 }
 
 pub(crate) async fn journals_are_kept_replaced_and_removed(make: impl AsyncFn() -> Bench) {

@@ -13,11 +13,11 @@ use super::auth::{Login, sign_in};
 use super::client::{Client, Target};
 use super::content::Content;
 use super::pool::{Fingerprint, Place, Pool, Turn};
-use super::refusal;
+use super::refusal::{self, Stage};
 use super::transaction::{Handed, Mail, Refused};
 use crate::line::Peer;
 use crate::wire::{Wire, hold};
-use crate::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome, Sender};
+use crate::{Receipt, Reconciled, RefusedRecipient, SendJob, SendNotes, SendOutcome, Sender};
 
 /// Sends through one SMTP server.
 pub struct SmtpSender {
@@ -228,7 +228,7 @@ impl SmtpSender {
 #[derive(Default)]
 struct Rounds {
     words: Vec<String>,
-    refused: Vec<(EmailAddress, String)>,
+    refused: Vec<RefusedRecipient>,
 }
 
 impl Rounds {
@@ -240,10 +240,16 @@ impl Rounds {
             if refusal::is_one_too_many(&reply) {
                 again.push(recipient);
             } else {
-                self.refused.push((recipient, reply.literal()));
+                let decision = refusal::failure("", Stage::Rcpt, &reply).decision();
+                self.refuse(recipient, reply.literal(), decision);
             }
         }
         again
+    }
+
+    fn refuse(&mut self, address: EmailAddress, words: String, decision: Decision) {
+        let temporary = matches!(decision, Decision::Retry { .. } | Decision::Hold);
+        self.refused.push(RefusedRecipient { address, words, temporary });
     }
 
     fn sent(self) -> SendOutcome {
@@ -256,17 +262,21 @@ impl Rounds {
         if self.words.is_empty() {
             return SendOutcome::NotSent(failure);
         }
-        self.refused.extend(left.into_iter().map(|one| (one, failure.to_string())));
+        for one in left {
+            self.refuse(one, failure.to_string(), failure.decision());
+        }
         self.sent()
     }
 
-    /// What became of a later round is not known.
+    /// What became of a later round is not known: nobody of it is tried again unseen.
     fn lost(mut self, failure: Failure, left: Vec<EmailAddress>) -> SendOutcome {
         if self.words.is_empty() {
             return SendOutcome::Unknown(failure);
         }
         let words = format!("it is not known whether it was sent: {failure}");
-        self.refused.extend(left.into_iter().map(|one| (one, words.clone())));
+        for one in left {
+            self.refuse(one, words.clone(), Decision::Reconcile);
+        }
         self.sent()
     }
 }

@@ -117,6 +117,7 @@ fn shown_message(message: &OutboxMessage, now: Timestamp) -> Value {
         "attempts": message.attempts,
         "words": message.last_words,
         "submitted_by": message.submitted_by,
+        "follow_up_of": message.follow_up_of,
         "actions": actions(message.state),
     })
 }

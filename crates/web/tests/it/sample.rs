@@ -324,6 +324,7 @@ impl Sample {
             provider_id: None,
             words: Some(words.into()),
             events: vec![],
+            follow_up: None,
         };
         self.store.finish_attempt(finish).await.unwrap();
     }

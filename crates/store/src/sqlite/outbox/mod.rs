@@ -2,6 +2,7 @@
 
 mod accept;
 mod claim;
+mod follow_up;
 
 #[cfg(test)]
 pub(super) use claim::{CLAIM, NEXT_DUE};
@@ -39,6 +40,7 @@ fn message(row: &SqliteRow) -> Result<OutboxMessage, Fault> {
         provider_id: cells.opt_text("provider_id")?,
         last_words: cells.opt_text("last_words")?,
         submitted_by: cells.text("submitted_by")?,
+        follow_up_of: cells.opt_id("follow_up_of")?,
     })
 }
 
@@ -81,6 +83,9 @@ impl SqliteStore {
         still_held(touched, operation, subject(finish.id))?;
         for event in &finish.events {
             append(&mut transaction, event).await?;
+        }
+        if let Some(follow_up) = &finish.follow_up {
+            self.write_follow_up(&mut transaction, finish.id, follow_up).await?;
         }
         Ok(transaction.commit().await?)
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use postroom_model::failure::{Decision, Origin};
 use postroom_transport::smtp::Limits;
-use postroom_transport::{Reconciled, SendOutcome};
+use postroom_transport::{Reconciled, RefusedRecipient, SendOutcome};
 
 use super::fake::{Act, Fake, KEYWORDS};
 use super::{SHORT, mail, not_sent, plain, send, sent};
@@ -176,6 +176,34 @@ async fn a_server_that_takes_pipelining_gets_the_whole_envelope_before_it_answer
     sent(send(&wire, &plain(fake.port), None, &job(None)).await);
 }
 
+fn refused(to: &str, words: &str, temporary: bool) -> RefusedRecipient {
+    RefusedRecipient { address: address(to), words: words.into(), temporary }
+}
+
+#[tokio::test]
+async fn a_later_round_that_was_not_taken_is_for_later_and_one_that_is_not_known_is_not() {
+    for (answer, temporary) in [("451 4.3.0 Later\r\n", true), ("554 5.6.0 Never\r\n", false), ("", false)] {
+        let dots = AtomicUsize::new(0);
+        let fake = Fake::start(KEYWORDS, None, move |_, line| match line {
+            "RCPT TO:<u2@b.example>" if dots.load(Ordering::SeqCst) == 0 => {
+                Act::Say("452 4.5.3 Too many recipients\r\n")
+            }
+            "." => match dots.fetch_add(1, Ordering::SeqCst) {
+                0 => Act::Usual,
+                _ if answer.is_empty() => Act::Last(""),
+                _ => Act::Say(answer),
+            },
+            _ => Act::Usual,
+        })
+        .await;
+        let to = ["u1@b.example", "u2@b.example"];
+        let receipt = sent(send(&wire(), &plain(fake.port), None, &mail("a\r\n", &to)).await);
+        let [one] = receipt.refused.as_slice() else { panic!("{:?}", receipt.refused) };
+        assert_eq!((one.address.as_str(), one.temporary), (to[1], temporary), "{answer}: {}", one.words);
+        assert_eq!(one.words.contains("it is not known"), answer.is_empty(), "{}", one.words);
+    }
+}
+
 #[tokio::test]
 async fn refused_recipients_are_told_and_the_others_get_it_once() {
     for keywords in [KEYWORDS, WITHOUT_PIPELINING] {
@@ -189,10 +217,7 @@ async fn refused_recipients_are_told_and_the_others_get_it_once() {
         let receipt = sent(send(&wire(), &plain(fake.port), None, &mail("a\r\n", &to)).await);
         assert_eq!(
             receipt.refused,
-            [
-                (address(to[0]), "550 5.1.1 No such user".to_owned()),
-                (address(to[2]), "450 4.2.0 Greylisted".to_owned()),
-            ]
+            [refused(to[0], "550 5.1.1 No such user", false), refused(to[2], "450 4.2.0 Greylisted", true),]
         );
         assert_eq!(fake.sessions()[0].contents.len(), 1);
     }
@@ -243,7 +268,7 @@ async fn more_recipients_than_the_server_takes_at_once_get_it_in_rounds() {
     .await;
     let to = ["u1@b.example", "gone@b.example", "u3@b.example", "u4@b.example"];
     let receipt = sent(send(&wire(), &plain(fake.port), None, &mail("a\r\n", &to)).await);
-    assert_eq!(receipt.refused, [(address("gone@b.example"), "550 5.1.1 No such user".to_owned())]);
+    assert_eq!(receipt.refused, [refused("gone@b.example", "550 5.1.1 No such user", false)]);
     let session = fake.sessions().remove(0);
     assert_eq!(session.contents.len(), 2);
     let last: Vec<&str> = session.lines.iter().rev().take(4).rev().map(String::as_str).collect();

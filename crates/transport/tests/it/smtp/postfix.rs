@@ -53,8 +53,9 @@ async fn postfix_refuses_one_recipient_a_large_message_and_a_wrong_password_by_n
 
     let to = [ANN, "gone@fabrikam.example", BEN];
     let receipt = sent(send(&wire, &settings, Some(PASSWORD), &mail("X-Mark: one\r\n\r\nHi\r\n", &to)).await);
-    let [(refused, words)] = receipt.refused.as_slice() else { panic!("{:?}", receipt.refused) };
-    assert_eq!(*refused, address("gone@fabrikam.example"));
+    let [refused] = receipt.refused.as_slice() else { panic!("{:?}", receipt.refused) };
+    assert_eq!((&refused.address, refused.temporary), (&address("gone@fabrikam.example"), false));
+    let words = &refused.words;
     assert!(words.starts_with("550 5.1.1 ") && words.contains("User unknown"), "{words}");
     postfix.delivered("ann", "X-Mark: one").await;
     postfix.delivered("ben", "X-Mark: one").await;
