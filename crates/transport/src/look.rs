@@ -1,0 +1,122 @@
+//! For the check: what a mail server shows of itself, a sign-in with nothing after it, a token by itself, and the test
+//! message found again and removed. Nothing here is used for the mail of people.
+
+use async_trait::async_trait;
+use postroom_entra::{AccessToken, Ids};
+use postroom_model::SecretString;
+use postroom_model::connection::{ConnectionKind, ConnectionSettings};
+use postroom_model::failure::Failure;
+
+use crate::wire::{Wire, hold};
+use crate::{Account, ews, imap, smtp};
+
+/// What a mail server showed of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Host and port.
+    pub server: String,
+    /// Its certificate (DER), which was accepted; none when the line is not under TLS.
+    pub certificate: Option<Vec<u8>>,
+    /// What it offers, in capitals: capabilities of IMAP, keywords of EHLO.
+    pub offers: Vec<String>,
+    /// The largest message it takes, in bytes; none when it does not say.
+    pub max_size: Option<u64>,
+}
+
+/// A message in the inbox that the check may remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The server's id of it.
+    pub id: String,
+    /// The message, or at least its header.
+    pub raw: Vec<u8>,
+}
+
+/// The inbox in which the check looks for its test message.
+#[async_trait]
+pub trait TestBox: Send + Sync {
+    /// The message with this `Message-ID` (with angle brackets), where it is there.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's.
+    async fn find(&self, message_id: &str) -> Result<Option<Found>, Failure>;
+
+    /// Removes a message that [`TestBox::find`] gave, for good.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's.
+    async fn remove(&self, found: &Found) -> Result<(), Failure>;
+}
+
+impl Wire {
+    /// A token for settings that need not be saved.
+    ///
+    /// # Errors
+    /// A failure with [`Decision::Hold`](postroom_model::failure::Decision) naming what is missing in the settings;
+    /// else what Microsoft Entra or the network said.
+    pub async fn token_for(
+        &self,
+        settings: &ConnectionSettings,
+        secret: Option<SecretString>,
+    ) -> Result<AccessToken, Failure> {
+        let request = self.token_request(settings, secret)?;
+        self.tokens.token(&request).await.map_err(|error| error.failure("sign in"))
+    }
+
+    /// What an IMAP or SMTP server shows to somebody who has not signed in.
+    ///
+    /// # Errors
+    /// The network's failure, the server's refusal, or ours where the kind has no such server.
+    pub async fn look(&self, settings: &ConnectionSettings) -> Result<Seen, Failure> {
+        match settings.kind {
+            ConnectionKind::Imap => imap::look(self, settings).await,
+            ConnectionKind::Smtp => smtp::look(self, settings).await,
+            ConnectionKind::ExchangeOnline | ConnectionKind::Exchange => Err(hold(settings, BY_HTTP)),
+        }
+    }
+
+    /// Signs in to an IMAP or SMTP server as this account and does nothing more. None when the settings name nobody
+    /// to sign in as.
+    ///
+    /// # Errors
+    /// As for [`Wire::look`].
+    pub async fn sign_in_for(
+        &self,
+        settings: &ConnectionSettings,
+        secret: Option<SecretString>,
+        account: &Account,
+    ) -> Result<Option<Seen>, Failure> {
+        match settings.kind {
+            ConnectionKind::Imap => imap::sign_in(self, settings, secret, account).await.map(Some),
+            ConnectionKind::Smtp => smtp::sign_in_as(self, settings, secret, &account.address).await,
+            ConnectionKind::ExchangeOnline | ConnectionKind::Exchange => Err(hold(settings, BY_HTTP)),
+        }
+    }
+
+    /// The inbox of an account reached by EWS or IMAP, for the test message.
+    ///
+    /// # Errors
+    /// A failure with [`Decision::Hold`](postroom_model::failure::Decision) naming what is missing in the settings, or
+    /// that the kind has no inbox to look into.
+    pub fn test_box_for(
+        &self,
+        settings: &ConnectionSettings,
+        secret: Option<SecretString>,
+        account: &Account,
+    ) -> Result<Box<dyn TestBox>, Failure> {
+        match settings.kind {
+            ConnectionKind::Imap => imap::test_box(self, settings, secret, account),
+            ConnectionKind::Smtp => Err(hold(settings, "SMTP has no inbox to look into")),
+            ConnectionKind::ExchangeOnline | ConnectionKind::Exchange => {
+                ews::test_box(self, settings, secret, account)
+            }
+        }
+    }
+}
+
+const BY_HTTP: &str = "this server is asked by HTTP";
+
+/// Ids of a connection for advice.
+pub(crate) fn ids(settings: &ConnectionSettings) -> Ids {
+    Ids::of(settings.tenant_id.trim(), settings.application_id.trim()).with_cloud(&settings.cloud)
+}
