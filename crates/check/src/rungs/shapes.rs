@@ -10,6 +10,7 @@ use postroom_model::connection::SecretField;
 use postroom_model::credential::Credential;
 use postroom_model::failure::Failure;
 use postroom_model::{ConnectionId, Env, SecretString};
+use postroom_transport::smtp::Limits;
 use postroom_transport::{Credentials, Wire};
 
 use super::{Client, Means};
@@ -47,7 +48,14 @@ pub(crate) async fn probe(request: &CheckRequest, env: &Env) -> Probed<Means> {
     };
     // A cache of its own: what is tested is signing in now.
     let tokens = Arc::new(TokenClient::new(http.clone(), env.clone()));
-    let wire = Wire::new(http.clone(), tokens, Arc::new(NothingStored), env.clone());
+    let wire = Wire::new(http.clone(), tokens, Arc::new(NothingStored), env.clone())
+        .with_smtp_limits(Limits {
+            command: PATIENCE,
+            end: 4 * PATIENCE,
+            // Exchange counts connections, and nobody comes after this message.
+            keep: Duration::ZERO,
+            ..Limits::default()
+        });
     let service = Service::of(&request.settings);
     match opened(request, &wire, service.way) {
         Ok(client) => Probed::with(finding(&problems), Means { http, wire, service, client }),
