@@ -31,7 +31,7 @@ use postroom_model::{EmailAddress, Env};
 use postroom_transport::Seen;
 
 pub use report::{Report, Rung, Verdict};
-pub use request::{CheckRequest, Mode, TestMessage};
+pub use request::{CheckRequest, Incoming, Mode, TestMessage};
 
 use crate::finding::{Finding, Service, Way};
 use crate::ladder::{Ladder, Step};
@@ -48,7 +48,9 @@ pub async fn run(request: &CheckRequest, env: &Env, progress: &mut (dyn FnMut(&R
     // about it must name it. The token itself is masked by its shape.
     let place = request.settings.flow == AuthenticationFlow::Federated;
     let own = request.accounts.iter().filter_map(|account| account.password.as_ref());
-    let masked = request.secret.as_ref().filter(|_| !place).into_iter().chain(own).collect();
+    let other = request.incoming.iter().flat_map(|other| [other.secret.as_ref(), other.account.password.as_ref()]);
+    let masked = request.secret.as_ref().filter(|_| !place);
+    let masked = masked.into_iter().chain(own).chain(other.flatten()).collect();
     let mut ladder = Ladder::new(env, masked, progress);
     let asked = Asked { request, env, service: Service::of(&request.settings) };
     let known = Box::pin(asked.sign_in(&mut ladder)).await;
@@ -215,17 +217,17 @@ impl Asked<'_> {
             needs.extend(message.filter(|_| ours).map(|message| read_step(&message.recipient)));
         }
         match service.way {
-            Way::Smtp => {
-                let reason = "Not checked, because SMTP only sends: look into the inbox of the recipient, or check the \
-                              connection that reads it.";
+            Way::Smtp if request.incoming.is_none() => {
+                let reason = "Not checked, because SMTP only sends and no connection here reads the recipient: look into \
+                              that inbox.";
                 let told = async { Finding::skipped(reason).into() };
                 ladder.climb(ROUND_TRIP, &needs, told).await
             }
-            Way::Ews if ours => {
+            Way::Smtp | Way::Ews if ours || service.way == Way::Smtp => {
                 let back = rungs::round_trip::probe_inbox(request, means, message, sent);
                 ladder.climb(ROUND_TRIP, &needs, back).await
             }
-            Way::Graph | Way::Ews | Way::Imap => {
+            Way::Graph | Way::Ews | Way::Imap | Way::Smtp => {
                 let client = means.and_then(|means| means.client.as_ref());
                 let back = rungs::round_trip::probe(client, message, sent, ours);
                 ladder.climb(ROUND_TRIP, &needs, back).await

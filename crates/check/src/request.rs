@@ -25,6 +25,8 @@ pub struct CheckRequest {
     pub mailboxes: Vec<EmailAddress>,
     /// Those of them that sign in with a user name and password of their own.
     pub accounts: Vec<Account>,
+    /// For settings that only send: the connection that reads the recipient of the test message, where one is known.
+    pub incoming: Option<Incoming>,
     /// Sender and recipient of a test message. Without it nothing is sent in quick mode, and in full mode the first
     /// mailbox writes to itself.
     pub test_message: Option<TestMessage>,
@@ -48,6 +50,7 @@ impl CheckRequest {
             secret,
             mailboxes: Vec::new(),
             accounts: Vec::new(),
+            incoming: None,
             test_message: None,
             must_not_open: Vec::new(),
             credential_expires_at: None,
@@ -78,6 +81,16 @@ impl CheckRequest {
         let address = self.mailboxes.first()?;
         Some(TestMessage { sender: address.clone(), recipient: address.clone() })
     }
+}
+
+/// A connection that reads the mailbox in which a test message arrives.
+pub struct Incoming {
+    /// Its settings.
+    pub settings: ConnectionSettings,
+    /// Its secret.
+    pub secret: Option<SecretString>,
+    /// The mailbox.
+    pub account: Account,
 }
 
 /// The test message of *Check e-mail settings*.

@@ -3,9 +3,11 @@
 
 use async_trait::async_trait;
 use postroom_entra::{AccessToken, Ids};
-use postroom_model::SecretString;
-use postroom_model::connection::{ConnectionKind, ConnectionSettings};
+use postroom_graph::wire::Message;
+use postroom_graph::{GraphClient, GraphError};
+use postroom_model::connection::{ConnectionKind, ConnectionSettings, ExchangeApi};
 use postroom_model::failure::Failure;
+use postroom_model::{EmailAddress, SecretString};
 
 use crate::wire::{Wire, hold};
 use crate::{Account, ews, imap, smtp};
@@ -93,7 +95,7 @@ impl Wire {
         }
     }
 
-    /// The inbox of an account reached by EWS or IMAP, for the test message.
+    /// The inbox of an account, for the test message.
     ///
     /// # Errors
     /// A failure with [`Decision::Hold`](postroom_model::failure::Decision) naming what is missing in the settings, or
@@ -104,13 +106,45 @@ impl Wire {
         secret: Option<SecretString>,
         account: &Account,
     ) -> Result<Box<dyn TestBox>, Failure> {
-        match settings.kind {
-            ConnectionKind::Imap => imap::test_box(self, settings, secret, account),
-            ConnectionKind::Smtp => Err(hold(settings, "SMTP has no inbox to look into")),
-            ConnectionKind::ExchangeOnline | ConnectionKind::Exchange => {
+        match (settings.kind, settings.api) {
+            (ConnectionKind::Imap, _) => imap::test_box(self, settings, secret, account),
+            (ConnectionKind::Smtp, _) => Err(hold(settings, "SMTP has no inbox to look into")),
+            (ConnectionKind::ExchangeOnline, ExchangeApi::Graph) => {
+                let graph = self.graph_for(settings, secret)?;
+                Ok(Box::new(GraphTestBox { graph, address: account.address.clone() }))
+            }
+            (ConnectionKind::ExchangeOnline | ConnectionKind::Exchange, _) => {
                 ews::test_box(self, settings, secret, account)
             }
         }
+    }
+}
+
+/// Newest messages looked through each time.
+const NEWEST: u32 = 25;
+/// Longest test message that is read back; ours have less than two kilobytes.
+pub(crate) const MAX_BACK: u64 = 1024 * 1024;
+
+struct GraphTestBox {
+    graph: GraphClient,
+    address: EmailAddress,
+}
+
+#[async_trait]
+impl TestBox for GraphTestBox {
+    async fn find(&self, message_id: &str) -> Result<Option<Found>, Failure> {
+        let user = self.address.as_str();
+        let failed = |error: GraphError| error.failure(&format!("look for the test message in {user}"));
+        let newest = self.graph.newest(user, "inbox", NEWEST).await.map_err(failed)?;
+        let ours = |found: &Message| found.internet_message_id.as_deref() == Some(message_id);
+        let Some(found) = newest.into_iter().find(ours) else { return Ok(None) };
+        let raw = self.graph.message_mime(user, &found.id, MAX_BACK).await.map_err(failed)?;
+        Ok(Some(Found { id: found.id, raw: raw.to_vec() }))
+    }
+
+    async fn remove(&self, found: &Found) -> Result<(), Failure> {
+        let removed = self.graph.purge_message(self.address.as_str(), &found.id).await;
+        removed.map_err(|error| error.failure("remove the test message"))
     }
 }
 

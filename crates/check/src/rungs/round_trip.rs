@@ -10,7 +10,7 @@ use postroom_model::failure::Failure;
 
 use super::send::{NOBODY, Sent};
 use super::{Client, Means, ids_for, nothing_to_go_on};
-use crate::finding::Finding;
+use crate::finding::{Finding, Service};
 use crate::ladder::Probed;
 use crate::{CheckRequest, TestMessage, Verdict};
 
@@ -22,7 +22,8 @@ const NEWEST: u32 = 25;
 /// Longest test message that is read back; ours have less than two kilobytes.
 const MAX_BACK: u64 = 1024 * 1024;
 
-/// The same through EWS or IMAP. What cannot be removed stays: the message carries our marks, and routing passes over it.
+/// The same through the transport that reads the recipient's mailbox: this connection's own, or for one that only sends
+/// the incoming one. What cannot be removed stays: the message carries our marks, and routing passes over it.
 pub(crate) async fn probe_inbox(
     request: &CheckRequest,
     means: Option<&Means>,
@@ -33,11 +34,15 @@ pub(crate) async fn probe_inbox(
     let (Some(means), Some(sent)) = (means, sent) else { return nothing_to_go_on().into() };
     let recipient = &message.recipient;
     let did = format!("Waited for the test message in the inbox of {recipient}, compared it and removed it.");
-    let refused = |did: String, failure: &Failure| {
-        Finding::refused_by(means.service, did, failure, &ids_for(request, recipient))
+    let (settings, secret, account) = match &request.incoming {
+        Some(incoming) => (&incoming.settings, incoming.secret.clone(), incoming.account.clone()),
+        None => (&request.settings, request.secret.clone(), request.account(recipient)),
     };
-    let secret = request.secret.clone();
-    let inbox = match means.wire.test_box_for(&request.settings, secret, &request.account(recipient)) {
+    let service = Service::of(settings);
+    let refused = |did: String, failure: &Failure| {
+        Finding::refused_by(service, did, failure, &ids_for(request, recipient))
+    };
+    let inbox = match means.wire.test_box_for(settings, secret, &account) {
         Ok(inbox) => inbox,
         Err(failure) => return refused(did, &failure).into(),
     };

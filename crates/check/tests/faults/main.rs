@@ -14,9 +14,10 @@ mod cases;
 mod protocols;
 mod tenant;
 
-use postroom_check::{CheckRequest, Report, Rung};
+use postroom_check::{CheckRequest, Incoming, Report, Rung, Verdict};
 use postroom_entra::{Ids, cause};
 use postroom_model::connection::Cloud;
+use postroom_transport::Account;
 
 use cases::{Case, Expected};
 use tenant::{Door, Tenant};
@@ -63,8 +64,15 @@ async fn a_check_in_which_nothing_is_wrong_says_ok_through_every_door() {
             // This application may open every mailbox.
             request.must_not_open.clear();
         }
+        if door == Door::Smtp {
+            let CheckRequest { settings, secret, mailboxes, .. } = tenant.request(Door::Imap);
+            request.incoming =
+                Some(Incoming { settings, secret, account: Account::of(mailboxes[0].clone()) });
+        }
         let report = postroom_check::run(&request, &tenant.env, &mut |_| {}).await;
         assert_eq!(report.summary(), "OK!", "{door:?}: {report:#?}");
+        let back = report.rungs.iter().find(|rung| rung.name == "round-trip").map(|rung| rung.verdict);
+        assert_eq!(back, (door != Door::Imap).then_some(Verdict::Pass), "{report:#?}");
     }
 }
 

@@ -19,7 +19,7 @@ use postroom_model::connection::ConnectionSettings;
 use postroom_model::failure::Failure;
 use postroom_model::{EmailAddress, SecretString};
 
-use crate::look::{Found, TestBox};
+use crate::look::{Found, MAX_BACK, TestBox};
 use crate::wire::{Wire, hold};
 use crate::{Account, Opening, Sender, Source};
 
@@ -76,7 +76,7 @@ impl TestBox for EwsTestBox {
         let mut download = self.client.mime(user, &id).await.map_err(failed)?;
         while let Some(piece) = download.next().await.map_err(failed)? {
             raw.extend_from_slice(&piece);
-            if raw.len() > MAX_BACK {
+            if raw.len() as u64 > MAX_BACK {
                 break;
             }
         }
@@ -88,9 +88,6 @@ impl TestBox for EwsTestBox {
         removed.map_err(|error| error.failure("remove the test message"))
     }
 }
-
-/// Longest test message that is read back; ours have less than two kilobytes.
-const MAX_BACK: usize = 1024 * 1024;
 
 /// A client that signs in as this account.
 fn client_of(
