@@ -31,6 +31,9 @@ pub(crate) struct Fault {
     /// Only this method.
     #[serde(default)]
     pub(crate) method: Option<String>,
+    /// At EWS: the operation it meets, such as `SendItem`; none meets every request.
+    #[serde(default)]
+    pub(crate) operation: Option<String>,
     /// Status to answer with; without it the delay alone is applied.
     #[serde(default)]
     pub(crate) status: Option<u16>,
@@ -46,6 +49,12 @@ pub(crate) struct Fault {
     /// `Retry-After` in seconds.
     #[serde(default)]
     pub(crate) retry_after: Option<u32>,
+    /// At EWS: `BackOffMilliseconds`.
+    #[serde(default)]
+    pub(crate) back_off_ms: Option<u32>,
+    /// At EWS: the code within the code, in the disguise of `ErrorInternalServerError`.
+    #[serde(default)]
+    pub(crate) inner: Option<String>,
     /// Wait before the answer; at most a minute.
     #[serde(default)]
     pub(crate) delay_ms: u64,
@@ -55,7 +64,7 @@ pub(crate) struct Fault {
     /// Send the first half of the answer, then close the connection.
     #[serde(default)]
     pub(crate) half: bool,
-    /// Graph's error code; below `/{tenant}/` Entra's number, as `AADSTS53003`.
+    /// Graph's or EWS's error code (EWS: a SOAP fault; with status 200 the code of the answer's one message); below `/{tenant}/` Entra's number, as `AADSTS53003`.
     #[serde(default)]
     pub(crate) code: Option<String>,
     /// Entra's `error`.
@@ -74,9 +83,10 @@ fn once() -> u32 {
 }
 
 /// The fault that meets this request, used up by one.
-pub(crate) fn take(tenant: &Tenant, method: &str, path: &str) -> Option<Fault> {
+pub(crate) fn take(tenant: &Tenant, method: &str, path: &str, operation: Option<&str>) -> Option<Fault> {
     first(tenant, |fault| {
         fault.door.is_none()
+            && fault.operation.as_deref().is_none_or(|wanted| operation == Some(wanted))
             && path.contains(&fault.path_contains)
             && fault.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
     })
@@ -108,7 +118,7 @@ fn first(tenant: &Tenant, meets: impl Fn(&Fault) -> bool) -> Option<Fault> {
     Some(fault)
 }
 
-/// Codes of Graph that a fault may name besides those of [`words`]: a mistyped one would test nothing.
+/// Codes of Graph and EWS that a fault may name besides those of [`words`]: a mistyped one would test nothing.
 #[rustfmt::skip] // a list
 const CODES: &[&str] = &[
     "ApplicationThrottled", "Authorization_RequestDenied", "BadRequest", "CredentialInvalidLifetimeAsPerAppPolicy",
@@ -125,7 +135,13 @@ const CODES: &[&str] = &[
     "MailboxNotSupportedForRESTAPI", "RequestBodyRead", "RequestEntityTooLarge", "Request_ResourceNotFound",
     "ResourceNotFound", "ResyncRequired", "ServiceNotAvailable", "SignInAudienceNotAllowedAsPerAppPolicy",
     "SyncStateInvalid", "SyncStateNotFound", "TooManyRequests",
-    "UnknownError",
+    "UnknownError", "ErrorAccountDisabled", "ErrorBatchProcessingStopped", "ErrorChangeKeyRequired",
+    "ErrorConnectionFailed", "ErrorExceededConnectionCount", "ErrorExceededFindCountLimit",
+    "ErrorExceededSubscriptionCount", "ErrorExpiredSubscription", "ErrorImpersonateUserDenied",
+    "ErrorIncorrectSchemaVersion", "ErrorInvalidRequest", "ErrorInvalidServerVersion", "ErrorInvalidSubscription",
+    "ErrorInvalidSyncStateData", "ErrorIrresolvableConflict", "ErrorMailboxFailover", "ErrorMimeContentInvalid",
+    "ErrorMissedNotificationEvents", "ErrorNewEventStreamConnectionOpened", "ErrorNonExistentMailbox",
+    "ErrorSchemaValidation", "ErrorStaleObject", "ErrorSubscriptionNotFound", "ErrorTooManyObjectsOpened",
 ];
 
 impl Fault {

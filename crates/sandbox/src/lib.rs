@@ -1,4 +1,4 @@
-//! A Microsoft 365 tenant on your own machine: Entra and Microsoft Graph on one HTTP listener, IMAP and SMTP
+//! A Microsoft 365 tenant on your own machine: Entra, Microsoft Graph and EWS on one HTTP listener, IMAP and SMTP
 //! submission beside it, with the real paths, shapes and refusals, so that every command of Postroom works with no network, no tenant and no account.
 //!
 //! It is a counterpart to test against, not a mail server: passwords are kept readable, TLS is absent, and
@@ -21,6 +21,7 @@
 //! | `doors` | listeners of the mail protocols: connections, sign-in with XOAUTH2, log |
 //! | `imap` | IMAP4rev1 as Exchange Online speaks it |
 //! | `smtp` | SMTP submission as Exchange Online speaks it |
+//! | `ews` | Exchange Web Services |
 //! | `mail` | messages, folders, sending, delivery, attachments and upload sessions, delta, change notifications |
 //! | `control` | the endpoints under `/_sandbox/`, the tenant's page, its policy for applications |
 //! | `state` | one SQLite database: schema, start content, settings; the tenant's clock |
@@ -39,6 +40,7 @@ mod control;
 mod directory;
 mod doors;
 mod entra;
+mod ews;
 mod exchange;
 mod faults;
 mod imap;
@@ -113,8 +115,10 @@ impl SandboxOptions {
 pub struct Limits {
     /// Requests in ten minutes.
     pub requests_per_ten_minutes: u32,
-    /// Requests under way at the same time.
+    /// Requests to Graph under way at the same time.
     pub parallel: u32,
+    /// Requests to EWS under way at the same time, streams not counted.
+    pub parallel_ews: u32,
     /// Bytes of bodies in five minutes.
     pub upload_per_five_minutes: u64,
     /// Messages a mailbox sends in a minute; the service's own is 30, off unless asked for.
@@ -130,6 +134,7 @@ impl Default for Limits {
         Self {
             requests_per_ten_minutes: 10_000,
             parallel: 4,
+            parallel_ews: 27,
             upload_per_five_minutes: 150 * 1024 * 1024,
             messages_per_minute: 0,
             submissions: 3,
@@ -279,7 +284,7 @@ impl Sandbox {
             .map_err(|source| SandboxError::Listen { address, source })?;
         let tenant = Arc::new(state::Tenant::open(options, control).await?);
         let ready = tenant.ready(&format!("{scheme}://{address}"), imap_address, smtp_address).await?;
-        let stop = CancellationToken::new();
+        let stop = tenant.closing.clone();
         let door =
             |door, listener| doors::serve(door, listener, Arc::clone(&tenant), tls.clone(), stop.clone());
         let (imap, smtp) = (door(doors::Door::Imap, imap), door(doors::Door::Smtp, smtp));

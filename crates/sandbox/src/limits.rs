@@ -51,6 +51,15 @@ fn throttled(message: &'static str, seconds: i64) -> Refusal {
     Refusal::new(429, "ApplicationThrottled", message).header(header::RETRY_AFTER, seconds.to_string())
 }
 
+/// Which limit an application has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// Requests under way: no more than so many.
+    Parallel(u32),
+    /// Requests of the window, which is over in so many seconds.
+    Requests(i64),
+}
+
 /// One of the few requests an application may have under way at a mailbox.
 pub(crate) struct Slot<'a> {
     tenant: &'a Tenant,
@@ -58,13 +67,25 @@ pub(crate) struct Slot<'a> {
 }
 
 impl<'a> Slot<'a> {
-    /// Takes a slot and counts the request, or refuses as the service does. `mailbox` is its id.
+    /// Takes a slot and counts the request, or refuses as Graph does. `mailbox` is its id.
     pub(crate) fn take(tenant: &'a Tenant, app_id: &str, mailbox: &str) -> Result<Self, Refusal> {
+        Self::within(tenant, app_id, mailbox, tenant.limits.parallel).map_err(|full| match full {
+            Full::Parallel(_) => throttled("Application is over its MailboxConcurrency limit.", 1),
+            Full::Requests(seconds) => throttled("Application is over its RequestCount limit.", seconds),
+        })
+    }
+
+    /// The same at the door of EWS.
+    pub(crate) fn take_ews(tenant: &'a Tenant, app_id: &str, mailbox: &str) -> Result<Self, Full> {
+        Self::within(tenant, &format!("{app_id} by EWS"), mailbox, tenant.limits.parallel_ews)
+    }
+
+    fn within(tenant: &'a Tenant, app_id: &str, mailbox: &str, most: u32) -> Result<Self, Full> {
         let key = (app_id.to_owned(), mailbox.to_ascii_lowercase());
         let limits = tenant.limits;
         let mut meters = tenant.meters();
-        if limits.parallel > 0 && meters.busy.get(&key).is_some_and(|count| *count >= limits.parallel) {
-            return Err(throttled("Application is over its MailboxConcurrency limit.", 1));
+        if most > 0 && meters.busy.get(&key).is_some_and(|count| *count >= most) {
+            return Err(Full::Parallel(most));
         }
         if limits.requests_per_ten_minutes > 0 {
             let now = tenant.now();
@@ -74,7 +95,7 @@ impl<'a> Slot<'a> {
             let window = meters.asked.entry(key.clone()).or_default();
             window
                 .count(now, WINDOW, 1, u64::from(limits.requests_per_ten_minutes))
-                .map_err(|seconds| throttled("Application is over its RequestCount limit.", seconds))?;
+                .map_err(Full::Requests)?;
         }
         *meters.busy.entry(key.clone()).or_default() += 1;
         drop(meters);

@@ -20,7 +20,7 @@ use crate::faults::{self, Fault};
 use crate::limits::Slot;
 use crate::line::{Lines, Switch};
 use crate::state::{Tenant, random_guid};
-use crate::{batch, control, directory, entra, mail};
+use crate::{batch, control, directory, entra, ews, mail};
 
 /// Largest body read at all; the areas have lower bounds of their own.
 const MAX_BODY: usize = 64 * 1024 * 1024;
@@ -50,7 +50,9 @@ async fn answer(
     let mut call = read(&tenant, head, body.unwrap_or_default(), switch.scheme());
     let path = format!("/{}", call.path.join("/"));
     let inner = call.path.first().is_some_and(|first| first == "_sandbox");
-    let fault = if inner { None } else { faults::take(&tenant, call.method.as_str(), &path) };
+    let operation = if ews::is_here(&call) { ews::operation(&call) } else { None };
+    let operation = operation.as_deref();
+    let fault = if inner { None } else { faults::take(&tenant, call.method.as_str(), &path, operation) };
     call.delay =
         fault.as_ref().map_or(Duration::ZERO, |fault| Duration::from_millis(fault.delay_ms)).min(MAX_DELAY);
     let mut response = match fault {
@@ -63,7 +65,7 @@ async fn answer(
         tenant.nudge();
     }
     if !inner {
-        remember(&tenant, &call, &path, response.status().as_u16());
+        remember(&tenant, &call, &path, operation, response.status().as_u16());
     }
     response
 }
@@ -98,6 +100,14 @@ async fn dispatch(tenant: &Arc<Tenant>, call: &Call) -> Response {
         },
         ["_upload", session] => {
             let response = uploaded(tenant, call, session).await;
+            response.unwrap_or_else(|refusal| refusal.into_response(tenant, call))
+        }
+        _ if ews::is_here(call) => ews::answer(tenant, call).await,
+        [first, second, rest @ ..]
+            if first.eq_ignore_ascii_case("autodiscover")
+                && second.eq_ignore_ascii_case("autodiscover.json") =>
+        {
+            let response = ews::autodiscover(call, rest);
             response.unwrap_or_else(|refusal| refusal.into_response(tenant, call))
         }
         [first, rest @ ..] => {
@@ -173,7 +183,7 @@ pub(crate) fn one_of_batch<'a>(tenant: &'a Arc<Tenant>, call: &'a Call) -> BoxFu
 
 async fn answer_in_batch(tenant: &Arc<Tenant>, call: &Call) -> Response {
     let path = format!("/{}", call.path.join("/"));
-    let mut response = match faults::take(tenant, call.method.as_str(), &path) {
+    let mut response = match faults::take(tenant, call.method.as_str(), &path, None) {
         Some(fault) => in_place(tenant, call, &fault, fault.status.unwrap_or(500)),
         None => match call.segments().as_slice() {
             [_, "$batch", ..] => Refusal::no_route(call).into_response(tenant, call),
@@ -214,6 +224,9 @@ async fn faulty(tenant: &Arc<Tenant>, call: &Call, fault: &Fault, switch: &Switc
 fn in_place(tenant: &Tenant, call: &Call, fault: &Fault, status: u16) -> Response {
     if let Some(body) = &fault.body {
         return bytes_answer(status, "text/html; charset=utf-8", body.clone().into_bytes());
+    }
+    if ews::is_here(call) {
+        return ews::fault(call, status, fault);
     }
     if !call.path.first().is_some_and(|first| first == "v1.0" || first == "beta") {
         return entra::fault(tenant, call, status, fault);
@@ -256,7 +269,11 @@ fn mark(call: &Call, response: &mut Response) {
     }
 }
 
-fn remember(tenant: &Tenant, call: &Call, path: &str, status: u16) {
+fn remember(tenant: &Tenant, call: &Call, path: &str, operation: Option<&str>, status: u16) {
     let path: String = path.chars().take(1000).collect();
-    tenant.remember(json!({"method": call.method.as_str(), "path": path, "status": status}));
+    let mut entry = json!({"method": call.method.as_str(), "path": path, "status": status});
+    if let Some(operation) = operation {
+        entry["operation"] = json!(operation);
+    }
+    tenant.remember(entry);
 }

@@ -290,6 +290,13 @@ macro_rules! operations {
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$name(_) => stringify!($name),)* }
             }
+
+            /// The answer whose one message says that nothing of it was done.
+            pub fn refused(&self, code: &str, text: &str, values: Option<MessageXml>) -> Response {
+                match self { $(Self::$name(_) => {
+                    Response::$name(vec![ResponseMessage { values, ..ResponseMessage::error(code, text) }])
+                })* }
+            }
         }
 
         /// What is answered, one message for each part of the request.
@@ -364,6 +371,8 @@ operations! {
     ResolveNames -> Resolved, "m:ResolveNames", "m:ResolveNamesResponse", "m:ResolveNamesResponseMessage";
     /// Gives time zones.
     GetServerTimeZones -> TimeZones, "m:GetServerTimeZones", "m:GetServerTimeZonesResponse", "m:GetServerTimeZonesResponseMessage";
+    /// Converts ids.
+    ConvertId -> Nothing, "m:ConvertId", "m:ConvertIdResponse", "m:ConvertIdResponseMessage";
     /// Subscribes to notifications.
     Subscribe -> Subscribed, "m:Subscribe", "m:SubscribeResponse", "m:SubscribeResponseMessage";
     /// Ends a subscription.

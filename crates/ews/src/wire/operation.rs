@@ -524,3 +524,27 @@ record! {
         definitions: Vec<TimeZoneDefinition> = "!m:TimeZoneDefinitions/t:TimeZoneDefinition",
     }
 }
+
+record! {
+    /// An id in one of the forms that ids have.
+    #[derive(Default, Eq)]
+    pub struct AlternateId {
+        /// `EwsId`, `EwsLegacyId`, `EntryId`, `HexEntryId`, `StoreId` or `OwaId`.
+        format: String = "@Format",
+        /// The id.
+        id: String = "@Id",
+        /// Address of the mailbox.
+        mailbox: String = "@Mailbox",
+    }
+}
+
+record! {
+    /// Asks for other forms of ids. What comes of it is not described here, only whether it went well: clients ask it to
+    /// learn the version of a server.
+    pub struct ConvertId {
+        /// Which form.
+        format: String = "@DestinationFormat",
+        /// Of which ids.
+        ids: Vec<AlternateId> = "m:SourceIds/t:AlternateId",
+    }
+}

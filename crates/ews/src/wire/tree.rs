@@ -24,6 +24,8 @@ pub struct ReadError {
     pub path: String,
     /// What is wrong there.
     pub what: String,
+    /// Where that element begins, or reading ended, in bytes from the beginning of the document.
+    pub offset: usize,
 }
 
 struct Shown<'a>(&'a str);
@@ -37,7 +39,17 @@ impl fmt::Display for Shown<'_> {
 impl ReadError {
     fn at(stack: &[Element<'_>], what: impl Into<String>) -> Self {
         let names: Vec<&str> = stack.iter().map(|element| element.name.as_str()).collect();
-        Self { path: names.join("/"), what: what.into() }
+        let offset = stack.last().map_or(0, |element| element.offset);
+        Self { path: names.join("/"), what: what.into(), offset }
+    }
+
+    /// The line in the document that was read, and the byte in that line; both count from 1.
+    pub fn place(&self, document: &[u8]) -> (u32, u32) {
+        let before = &document[..self.offset.min(document.len())];
+        let line = before.iter().filter(|byte| **byte == b'\n').count();
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).saturating_add(1);
+        (number(line), number(before.len() - start))
     }
 }
 
@@ -48,6 +60,8 @@ pub(super) struct Element<'a> {
     attributes: Vec<(String, String)>,
     text: Cow<'a, str>,
     children: Vec<Element<'a>>,
+    /// Where it begins in the document.
+    offset: usize,
 }
 
 impl<'a> Element<'a> {
@@ -58,14 +72,15 @@ impl<'a> Element<'a> {
         let mut stack: Vec<Element<'a>> = Vec::new();
         let mut count = 0_usize;
         loop {
+            let offset = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
             let event = reader.read_event().map_err(|error| ReadError::at(&stack, error.to_string()))?;
             let closed = match event {
                 Event::Start(start) => {
-                    let element = Self::start(&start, &stack, &mut count)?;
+                    let element = Self::start(&start, offset, &stack, &mut count)?;
                     stack.push(element);
                     None
                 }
-                Event::Empty(start) => Some(Self::start(&start, &stack, &mut count)?),
+                Event::Empty(start) => Some(Self::start(&start, offset, &stack, &mut count)?),
                 Event::End(_) => stack.pop(),
                 Event::Text(text) => append(&mut stack, text.into_inner())?,
                 Event::CData(text) => append(&mut stack, text.into_inner())?,
@@ -86,7 +101,12 @@ impl<'a> Element<'a> {
         }
     }
 
-    fn start(start: &BytesStart<'_>, stack: &[Self], count: &mut usize) -> Result<Self, ReadError> {
+    fn start(
+        start: &BytesStart<'_>,
+        offset: usize,
+        stack: &[Self],
+        count: &mut usize,
+    ) -> Result<Self, ReadError> {
         let fail = |what: &str| ReadError::at(stack, what);
         *count += 1;
         if stack.len() >= MAX_DEPTH {
@@ -96,7 +116,8 @@ impl<'a> Element<'a> {
             return Err(fail("there are too many elements"));
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut element = Self { name: text(start.local_name().as_ref()), ..Self::default() };
+        let name = text(start.local_name().as_ref());
+        let mut element = Self { name, offset, ..Self::default() };
         for attribute in start.attributes().with_checks(false) {
             let attribute = attribute.map_err(|error| fail(&format!("<{}>: {error}", element.name)))?;
             if element.attributes.len() >= MAX_ATTRIBUTES {
@@ -206,6 +227,11 @@ impl<'n, 'a> Node<'n, 'a> {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Whether it is read as a server does.
+    pub(super) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     /// The children in their order.
     pub(super) fn children<'s>(&'s self) -> impl Iterator<Item = Node<'s, 'a>> + use<'s, 'n, 'a>
     where
@@ -243,7 +269,7 @@ impl<'n, 'a> Node<'n, 'a> {
             above = node.parent;
         }
         names.reverse();
-        ReadError { path: names.join("/"), what: what.into() }
+        ReadError { path: names.join("/"), what: what.into(), offset: self.element.offset }
     }
 
     /// Looks at the order of those children that are known, when order counts.

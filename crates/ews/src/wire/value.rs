@@ -59,6 +59,10 @@ impl<T: Choice> Value for T {
     }
 
     fn read(node: &Node<'_, '_>) -> Result<Self, ReadError> {
+        // An element that wraps a choice holds one of it.
+        if node.is_strict() && node.children().count() > 1 {
+            return Err(node.error("more than one of the elements of which one belongs here"));
+        }
         Self::read_any(node)?.ok_or_else(|| node.error("none of the elements that belong here"))
     }
 

@@ -116,6 +116,14 @@ pub(crate) fn all_requests() -> Vec<Request> {
             entry: "smtp:desk@contoso.example".into(),
         }),
         Request::GetServerTimeZones(GetServerTimeZones { full: Some(true), ids: vec!["UTC".into()] }),
+        Request::ConvertId(ConvertId {
+            format: "EntryId".into(),
+            ids: vec![AlternateId {
+                format: "EwsId".into(),
+                id: "AAMkI1".into(),
+                mailbox: "desk@contoso.example".into(),
+            }],
+        }),
         Request::Subscribe(Subscribe {
             streaming: StreamingSubscription {
                 all_folders: None,
@@ -179,6 +187,7 @@ pub(crate) fn all_responses() -> Vec<Response> {
                 resolutions: vec![Resolution { mailbox: mailbox("desk@contoso.example") }],
             }),
         })),
+        Response::ConvertId(both(Nothing {})),
         Response::GetServerTimeZones(both(TimeZones {
             definitions: vec![TimeZoneDefinition {
                 id: Some("UTC".into()),

@@ -5,11 +5,11 @@
 //! | `GET` | the tenant on one page |
 //! | `POST deliver?to=ADDRESS` | drops the body, a raw message, into that mailbox's inbox |
 //! | `GET outside` | mails that left the tenant, with envelope |
-//! | `GET requests` | the last 500 requests: method, path, status; of the mail doors: door, command, reply |
+//! | `GET requests` | the last 500 requests: method, path, status, at EWS the operation; of the mail doors: door, command, reply |
 //! | `POST faults` | a fault for the next requests to a path, or steps at a mail door: see [`Fault`] |
 //! | `DELETE faults` | forgets all faults |
 //! | `POST lifecycle {"event": E}` | tells every subscription `reauthorizationRequired`, `subscriptionRemoved` or `missed` |
-//! | `POST expire-deltas` | every delta token given so far answers 410 |
+//! | `POST expire-deltas` | every delta token given so far answers 410, every sync state of EWS is invalid |
 //! | `POST uidvalidity {"mailbox", "folder"}` | numbers a folder anew for IMAP: answers the new UIDVALIDITY |
 //! | `GET snapshot` | directory and Exchange as JSON, object by object, to compare before and after |
 //! | `POST clock {"advance_seconds": N}` | moves the tenant's clock forward; answers the new time |
@@ -117,7 +117,7 @@ fn add_fault(tenant: &Tenant, call: &Call) -> Answer {
         ));
     }
     if fault.names_nothing() {
-        return Err(Refusal::bad_request("A fault's code is one of Graph's, or AADSTS with a number."));
+        return Err(Refusal::bad_request("A fault's code is one of Graph's or EWS's, or AADSTS with a number."));
     }
     if !fault.speaks() {
         return Err(Refusal::bad_request(

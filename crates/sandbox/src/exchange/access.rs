@@ -78,6 +78,18 @@ pub(crate) async fn assigned(
     Ok(grants.iter().any(|grant| grant.in_scope && gives(&grant.role).contains(&wanted)))
 }
 
+/// Whether a role of Exchange gives one of `wanted` anywhere, be it not at this mailbox.
+pub(crate) async fn holds(
+    tenant: &Tenant,
+    db: &mut SqliteConnection,
+    app_id: &str,
+    wanted: &[&str],
+    target: Target<'_>,
+) -> sqlx::Result<bool> {
+    let grants = assignments(db, app_id, target, Some(tenant.now())).await?;
+    Ok(grants.iter().any(|grant| gives(&grant.role).iter().any(|have| wanted.contains(have))))
+}
+
 /// A denial wins; then a restriction that meets grants; a restriction that does not meet denies; nothing grants.
 pub(super) async fn policies(
     db: &mut SqliteConnection,

@@ -83,13 +83,13 @@ const CMDLETS: &[Known] = &[
     cmdlet(
         "Set-OrganizationConfig",
         &[],
-        &["EwsEnabled", "EwsAllowedAppIDs", "EwsApplicationAccessPolicy", "EwsAllowList"],
+        &["EwsEnabled", "EwsAllowedAppIDs", "EwsApplicationAccessPolicy", "EwsAllowList", "EwsBlockList"],
     ),
-    cmdlet("Get-OrganizationConfig", &[], &[]),
+    cmdlet("Get-OrganizationConfig", &[], &["RetrieveEwsOperationAccessPolicy"]),
     cmdlet(
         "Set-CASMailbox",
         &["Identity"],
-        &["ImapEnabled", "PopEnabled", "SmtpClientAuthenticationDisabled"],
+        &["ImapEnabled", "PopEnabled", "EwsEnabled", "SmtpClientAuthenticationDisabled"],
     ),
     cmdlet("Get-CASMailbox", &["Identity"], &[]),
     cmdlet("Set-TransportConfig", &[], &["SmtpClientAuthenticationDisabled"]),
@@ -381,13 +381,15 @@ async fn forbid(db: &mut SqliteConnection, command: &Filled) -> Output {
     if done.rows_affected() == 0 { absent(user) } else { Ok(Vec::new()) }
 }
 
-const ORGANIZATION: [&str; 4] =
-    ["EwsEnabled", "EwsAllowedAppIDs", "EwsApplicationAccessPolicy", "EwsAllowList"];
+const ORGANIZATION: [&str; 5] =
+    ["EwsEnabled", "EwsAllowedAppIDs", "EwsApplicationAccessPolicy", "EwsAllowList", "EwsBlockList"];
 
-async fn configuration(db: &mut SqliteConnection) -> sqlx::Result<Value> {
+/// A new tenant is one whose turn has come: EWS is off until an administrator switches it on for listed applications
+/// (<https://learn.microsoft.com/exchange/clients-and-mobile-in-exchange-online/deprecation-of-ews-exchange-online>).
+pub(super) async fn configuration(db: &mut SqliteConnection) -> sqlx::Result<Value> {
     let stored = setting(db, "organization_config").await?.unwrap_or_default();
     Ok(serde_json::from_slice(&stored)
-        .unwrap_or_else(|_| json!({"EwsEnabled": null, "EwsAllowedAppIDs": null})))
+        .unwrap_or_else(|_| json!({"EwsEnabled": false, "EwsAllowedAppIDs": null})))
 }
 
 async fn configure(db: &mut SqliteConnection, command: &Filled) -> Output {

@@ -71,6 +71,11 @@ pub(crate) async fn run(tenant: &Tenant, call: &Call) -> Answer {
     Ok(json_answer(200, &json!({"results": results})))
 }
 
+/// The switches of the organisation, by the names of `Get-OrganizationConfig`.
+pub(crate) async fn organization(db: &mut SqliteConnection) -> sqlx::Result<Value> {
+    cmdlets::configuration(db).await
+}
+
 /// A service principal that is deleted in the directory disappears from Exchange by itself.
 pub(crate) async fn forget(db: &mut SqliteConnection, app_id: &str) -> sqlx::Result<()> {
     sqlx::query(

@@ -60,6 +60,11 @@ pub(crate) async fn imap_enabled(db: &mut SqliteConnection, mailbox: &str) -> sq
     Ok(off != Some(true))
 }
 
+/// Whether the mailbox is open to EWS; none is as the organisation says.
+pub(crate) async fn ews_enabled(db: &mut SqliteConnection, mailbox: &str) -> sqlx::Result<Option<bool>> {
+    sqlx::query_scalar("SELECT enabled FROM ews_access WHERE mailbox = ?").bind(mailbox).fetch_optional(db).await
+}
+
 /// Whose setting forbids submission: `Mailbox` or `Tenant`. The mailbox's own wins.
 pub(crate) async fn submission_disabled(
     db: &mut SqliteConnection,
@@ -122,6 +127,17 @@ async fn set_mailbox(db: &mut SqliteConnection, command: &Filled) -> Output {
                      ON CONFLICT (mailbox) DO UPDATE SET imap_off = excluded.imap_off";
         write(db, query, Some(!on)).await?;
     }
+    if command.get("EwsEnabled").is_some() {
+        match switch(command, "EwsEnabled")? {
+            None => {
+                sqlx::query("DELETE FROM ews_access WHERE mailbox = ?").bind(&id).execute(&mut *db).await?;
+            }
+            Some(on) => {
+                let query = "INSERT OR REPLACE INTO ews_access (mailbox, enabled) VALUES (?, ?)";
+                write(db, query, Some(on)).await?;
+            }
+        }
+    }
     if command.get("SmtpClientAuthenticationDisabled").is_some() {
         let query = "INSERT INTO client_access (mailbox, smtp_off) VALUES (?, ?)
                      ON CONFLICT (mailbox) DO UPDATE SET smtp_off = excluded.smtp_off";
@@ -140,6 +156,7 @@ async fn shown(db: &mut SqliteConnection, id: &str, address: &str) -> Result<Val
         "Identity": address,
         "PrimarySmtpAddress": address,
         "ImapEnabled": imap_enabled(db, id).await?,
+        "EwsEnabled": ews_enabled(db, id).await?,
         "SmtpClientAuthenticationDisabled": off.flatten(),
     }))
 }

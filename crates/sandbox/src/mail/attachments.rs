@@ -13,10 +13,10 @@ use crate::call::Call;
 use crate::odata;
 
 /// Most attachments of one message.
-const MOST: usize = 250;
+pub(crate) const MOST: usize = 250;
 
 /// The id of an attachment: the message's, and its place.
-fn id(message: &str, index: usize) -> String {
+pub(crate) fn id(message: &str, index: usize) -> String {
     format!("{}A{index:03}=", message.trim_end_matches('='))
 }
 
@@ -95,17 +95,17 @@ pub(super) fn last(stored: &Stored, immutable: bool) -> Answer {
 }
 
 /// An attachment of the JSON form, checked.
-pub(super) struct Item {
-    pub(super) name: String,
-    pub(super) kind: String,
+pub(crate) struct Item {
+    pub(crate) name: String,
+    pub(crate) kind: String,
     /// Content id; only of inline parts.
-    pub(super) cid: Option<String>,
-    pub(super) bytes: Vec<u8>,
+    pub(crate) cid: Option<String>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Item {
     /// Reads a `fileAttachment`.
-    pub(super) fn read(item: &Value) -> Result<Self, Refusal> {
+    pub(crate) fn read(item: &Value) -> Result<Self, Refusal> {
         let bad = |what: &str| {
             Refusal::new(
                 400,

@@ -34,12 +34,17 @@ pub(super) async fn patch(desk: &mut Desk<'_>, id: &str) -> Answer {
     }
     let json = desk.call.json()?;
     messages::known(&json)?;
-    for (name, value) in json.iter().filter(|(name, _)| !name.starts_with('@')) {
-        mark(&mut stored, name, value)?;
-    }
-    content(&mut stored, &json)?;
+    apply(&mut stored, &json)?;
     store::update(desk.tenant, desk.db, &mut stored).await?;
     messages::shown(desk, 200, &stored)
+}
+
+/// Takes over what is named in `json`.
+pub(crate) fn apply(stored: &mut Stored, json: &Map<String, Value>) -> Result<(), Refusal> {
+    for (name, value) in json.iter().filter(|(name, _)| !name.starts_with('@')) {
+        mark(stored, name, value)?;
+    }
+    content(stored, json)
 }
 
 /// Takes over what may be changed on any message; what belongs to the content only on a draft.

@@ -13,15 +13,15 @@ use crate::state::{DOMAIN, Tenant, random_guid};
 const MAX_RECIPIENTS: usize = 500;
 
 /// Who sends, and to whom.
-pub(super) struct Envelope {
-    pub(super) from: String,
-    pub(super) to: Vec<String>,
+pub(crate) struct Envelope {
+    pub(crate) from: String,
+    pub(crate) to: Vec<String>,
 }
 
 impl Envelope {
     /// Reads the envelope from the message, and checks that the mailbox may send it: as itself, or in the name of a
     /// mailbox on which it has the right `SendAs` or `SendOnBehalf`.
-    pub(super) async fn of(
+    pub(crate) async fn of(
         db: &mut SqliteConnection,
         mailbox: &Mailbox,
         raw: &[u8],
@@ -105,7 +105,7 @@ fn unresolved(address: &str) -> Refusal {
 }
 
 /// Hands the message to every recipient. Bcc is honoured and not passed on.
-pub(super) async fn submit(
+pub(crate) async fn submit(
     tenant: &Tenant,
     db: &mut SqliteConnection,
     envelope: &Envelope,

@@ -32,7 +32,7 @@ fn is_named(field: &[u8], name: &str) -> bool {
 }
 
 /// Whether a field is there.
-pub(super) fn has(raw: &[u8], name: &str) -> bool {
+pub(crate) fn has(raw: &[u8], name: &str) -> bool {
     fields(raw).0.iter().any(|field| is_named(field, name))
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn value(raw: &[u8], name: &str) -> Option<String> {
 }
 
 /// The message without the fields of this name.
-pub(super) fn without(raw: &[u8], name: &str) -> Vec<u8> {
+pub(crate) fn without(raw: &[u8], name: &str) -> Vec<u8> {
     let (fields, body) = fields(raw);
     let mut out = Vec::with_capacity(raw.len());
     for field in fields.iter().filter(|field| !is_named(field, name)) {
@@ -57,7 +57,7 @@ pub(super) fn without(raw: &[u8], name: &str) -> Vec<u8> {
 }
 
 /// The message with this field in front. `value` must hold no bare line break.
-pub(super) fn with_first(raw: &[u8], name: &str, value: &str) -> Vec<u8> {
+pub(crate) fn with_first(raw: &[u8], name: &str, value: &str) -> Vec<u8> {
     let mut out = format!("{name}: {value}\r\n").into_bytes();
     // A message that begins with its body has no header: the field then needs the blank line.
     if fields(raw).0.is_empty() && !raw.starts_with(b"\r\n") && !raw.starts_with(b"\n") {
@@ -68,12 +68,12 @@ pub(super) fn with_first(raw: &[u8], name: &str, value: &str) -> Vec<u8> {
 }
 
 /// The message with this field instead of those of the same name.
-pub(super) fn replaced(raw: &[u8], name: &str, value: &str) -> Vec<u8> {
+pub(crate) fn replaced(raw: &[u8], name: &str, value: &str) -> Vec<u8> {
     with_first(&without(raw, name), name, value)
 }
 
 /// Line ends as mail has them: every bare LF becomes CRLF.
-pub(super) fn with_crlf(raw: &[u8]) -> Vec<u8> {
+pub(crate) fn with_crlf(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());
     let mut before = 0;
     for &byte in raw {

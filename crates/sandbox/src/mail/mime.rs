@@ -30,7 +30,7 @@ pub(crate) fn parse(raw: &[u8]) -> Option<Message<'_>> {
 }
 
 /// Gives a message what every stored one has: CRLF, `Message-ID`, `Date`, and `From` when `from` is given.
-pub(super) fn completed(tenant: &Tenant, raw: &[u8], from: Option<&str>) -> Vec<u8> {
+pub(crate) fn completed(tenant: &Tenant, raw: &[u8], from: Option<&str>) -> Vec<u8> {
     let mut raw = headers::with_crlf(raw);
     if !headers::has(&raw, "Message-ID") {
         let id = format!("<{}@SANDBOX.PROD.OUTLOOK.COM>", tenant.env.new_token(32).to_ascii_uppercase());
@@ -46,14 +46,14 @@ pub(super) fn completed(tenant: &Tenant, raw: &[u8], from: Option<&str>) -> Vec<
 }
 
 /// A second as RFC 5322 section 3.3 writes it.
-pub(super) fn rfc5322_date(second: i64) -> String {
+pub(crate) fn rfc5322_date(second: i64) -> String {
     let instant =
         postroom_model::Timestamp::from_second(second).unwrap_or(postroom_model::Timestamp::UNIX_EPOCH);
     instant.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
 /// `internetMessageId` and the other facts of a message.
-pub(super) fn facts(raw: &[u8]) -> (String, Value) {
+pub(crate) fn facts(raw: &[u8]) -> (String, Value) {
     let Some(message) = parse(raw) else { return (String::new(), json!({"subject": ""})) };
     let id = message.message_id().map(|id| format!("<{id}>")).unwrap_or_default();
     let text = message.body_text(0).unwrap_or_default();
@@ -99,7 +99,7 @@ fn importance(raw: &[u8]) -> &'static str {
 }
 
 /// Whether a part belongs to the text rather than beside it.
-pub(super) fn is_inline(part: &MessagePart<'_>) -> bool {
+pub(crate) fn is_inline(part: &MessagePart<'_>) -> bool {
     let attached = part.content_disposition().is_some_and(|disposition| disposition.is_attachment());
     part.content_id().is_some() && !attached
         || part.content_disposition().is_some_and(|disposition| disposition.is_inline())
@@ -118,7 +118,7 @@ fn recipient(name: &str, address: &str) -> Value {
 }
 
 /// `body` of the message; `wanted` is `text` or `html`, none gives what it is.
-pub(super) fn body(raw: &[u8], wanted: Option<&str>) -> Value {
+pub(crate) fn body(raw: &[u8], wanted: Option<&str>) -> Value {
     let Some(message) = parse(raw) else { return json!({"contentType": "text", "content": ""}) };
     let is_html = message.html_part(0).is_some_and(MessagePart::is_text_html);
     let html = match wanted {
@@ -134,7 +134,7 @@ pub(super) fn body(raw: &[u8], wanted: Option<&str>) -> Value {
 }
 
 /// `internetMessageHeaders`.
-pub(super) fn all_headers(raw: &[u8]) -> Value {
+pub(crate) fn all_headers(raw: &[u8]) -> Value {
     let Some(message) = parse(raw) else { return json!([]) };
     let pairs = message
         .headers_raw()
@@ -144,7 +144,7 @@ pub(super) fn all_headers(raw: &[u8]) -> Value {
 }
 
 /// A message in base64, decoded (<https://learn.microsoft.com/graph/outlook-send-mime-message>).
-pub(super) fn from_base64(body: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn from_base64(body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let text: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     STANDARD.decode(text).ok().filter(|raw| !raw.is_empty()).ok_or_else(|| {
         Refusal::new(400, "ErrorMimeContentInvalidBase64String", "Invalid base64 string for MIME content.")
@@ -178,7 +178,7 @@ fn written(property: &str, value: &Value) -> Result<Written<'static>, Refusal> {
 }
 
 /// A list of addresses of the JSON form.
-pub(super) fn written_list(property: &str, value: &Value) -> Result<Option<Written<'static>>, Refusal> {
+pub(crate) fn written_list(property: &str, value: &Value) -> Result<Option<Written<'static>>, Refusal> {
     let items = match value {
         Value::Null => return Ok(None),
         Value::Array(items) => items,
@@ -196,14 +196,14 @@ pub(super) fn written_list(property: &str, value: &Value) -> Result<Option<Writt
 }
 
 /// A header value as it is written into a message, folded.
-pub(super) fn header_text(value: &impl mail_builder::headers::Header, name: &str) -> String {
+pub(crate) fn header_text(value: &impl mail_builder::headers::Header, name: &str) -> String {
     let mut bytes: Vec<u8> = Vec::new();
     value.write_header(&mut bytes, name.len() + 2);
     String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }
 
 /// A message made of the JSON form. `from` is the mailbox it is written in.
-pub(super) fn compose(tenant: &Tenant, json: &Map<String, Value>, from: &str) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn compose(tenant: &Tenant, json: &Map<String, Value>, from: &str) -> Result<Vec<u8>, Refusal> {
     let mut builder = MessageBuilder::new().date(tenant.now());
     let sender = json.get("from").filter(|value| !value.is_null());
     builder = match sender {
@@ -245,13 +245,13 @@ pub(super) fn compose(tenant: &Tenant, json: &Map<String, Value>, from: &str) ->
 }
 
 /// A subject on one line.
-pub(super) fn subject(value: Option<&Value>) -> String {
+pub(crate) fn subject(value: Option<&Value>) -> String {
     let text = value.and_then(Value::as_str).unwrap_or_default();
     text.chars().take(1000).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The text of the message: HTML when it says so.
-pub(super) fn with_body<'x>(builder: MessageBuilder<'x>, body: Option<&Value>) -> MessageBuilder<'x> {
+pub(crate) fn with_body<'x>(builder: MessageBuilder<'x>, body: Option<&Value>) -> MessageBuilder<'x> {
     let content = body.and_then(|body| body["content"].as_str()).unwrap_or_default().to_owned();
     let kind = body.and_then(|body| body["contentType"].as_str()).unwrap_or_default();
     if kind.eq_ignore_ascii_case("html") { builder.html_body(content) } else { builder.text_body(content) }
@@ -298,7 +298,7 @@ fn custom_headers(value: Option<&Value>) -> Result<Vec<(String, String)>, Refusa
 }
 
 /// The draft with another text: its own header fields, and the parts beside the text kept as attachments.
-pub(super) fn with_new_body(raw: &[u8], body: &Value) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn with_new_body(raw: &[u8], body: &Value) -> Result<Vec<u8>, Refusal> {
     let mut builder = with_body(MessageBuilder::new(), Some(body));
     if let Some(message) = parse(raw) {
         for part in message.attachments() {

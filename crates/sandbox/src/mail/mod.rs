@@ -1,21 +1,21 @@
 //! Mail below `/users/{id or address}/` (<https://learn.microsoft.com/graph/api/resources/mail-api-overview>).
 
-mod attachments;
-mod change;
-mod deliver;
+pub(crate) mod attachments;
+pub(crate) mod change;
+pub(crate) mod deliver;
 mod delta;
 mod folders;
-mod headers;
+pub(crate) mod headers;
 pub(crate) mod ids;
 mod messages;
-mod mime;
+pub(crate) mod mime;
 pub(crate) mod numbered;
 mod send;
-mod store;
+pub(crate) mod store;
 pub(crate) mod submission;
 mod subscriptions;
-mod upload;
-mod view;
+pub(crate) mod upload;
+pub(crate) mod view;
 
 use std::sync::Arc;
 

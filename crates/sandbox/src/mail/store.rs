@@ -10,7 +10,7 @@ use crate::directory::users;
 use crate::state::{Tenant, step};
 
 /// Columns of a message; the raw bytes are read only where the `?` is true.
-pub(super) const COLUMNS: &str =
+pub(crate) const COLUMNS: &str =
     "seq, mailbox, folder, ordinary_id, immutable_id, entered, change, is_draft, is_read,
      internet_message_id, received_at, created_at, modified_at, facts, marks";
 
@@ -24,26 +24,26 @@ pub(crate) struct Mailbox {
 /// A stored message.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
-    pub(super) seq: i64,
-    pub(super) mailbox: String,
-    pub(super) folder: String,
-    pub(super) ordinary_id: String,
-    pub(super) immutable_id: String,
-    pub(super) entered: i64,
-    pub(super) change: i64,
-    pub(super) is_draft: bool,
-    pub(super) is_read: bool,
-    pub(super) internet_message_id: String,
-    pub(super) received_at: i64,
-    pub(super) created_at: i64,
-    pub(super) modified_at: i64,
-    pub(super) facts: Value,
-    pub(super) marks: Value,
-    pub(super) raw: Option<Vec<u8>>,
+    pub(crate) seq: i64,
+    pub(crate) mailbox: String,
+    pub(crate) folder: String,
+    pub(crate) ordinary_id: String,
+    pub(crate) immutable_id: String,
+    pub(crate) entered: i64,
+    pub(crate) change: i64,
+    pub(crate) is_draft: bool,
+    pub(crate) is_read: bool,
+    pub(crate) internet_message_id: String,
+    pub(crate) received_at: i64,
+    pub(crate) created_at: i64,
+    pub(crate) modified_at: i64,
+    pub(crate) facts: Value,
+    pub(crate) marks: Value,
+    pub(crate) raw: Option<Vec<u8>>,
 }
 
 impl Stored {
-    pub(super) fn read(row: &SqliteRow) -> Self {
+    pub(crate) fn read(row: &SqliteRow) -> Self {
         Self {
             seq: row.get("seq"),
             mailbox: row.get("mailbox"),
@@ -65,7 +65,7 @@ impl Stored {
     }
 
     /// Its id in the family that was asked for.
-    pub(super) fn id(&self, immutable: bool) -> &str {
+    pub(crate) fn id(&self, immutable: bool) -> &str {
         if immutable { &self.immutable_id } else { &self.ordinary_id }
     }
 }
@@ -77,7 +77,7 @@ pub(crate) async fn mailbox(db: &mut SqliteConnection, key: &str) -> sqlx::Resul
 }
 
 /// The id of a folder by id or well-known name.
-pub(super) async fn folder(db: &mut SqliteConnection, mailbox: &str, key: &str) -> Result<String, Refusal> {
+pub(crate) async fn folder(db: &mut SqliteConnection, mailbox: &str, key: &str) -> Result<String, Refusal> {
     let id: Option<String> =
         sqlx::query_scalar("SELECT id FROM folder WHERE mailbox = ? AND (id = ? OR well_known = ?)")
             .bind(mailbox)
@@ -96,7 +96,7 @@ pub(super) async fn folder(db: &mut SqliteConnection, mailbox: &str, key: &str) 
 }
 
 /// A message of this mailbox by either id.
-pub(super) async fn message(db: &mut SqliteConnection, mailbox: &str, id: &str) -> Result<Stored, Refusal> {
+pub(crate) async fn message(db: &mut SqliteConnection, mailbox: &str, id: &str) -> Result<Stored, Refusal> {
     if !ids::well_formed(id) {
         return Err(Refusal::new(400, "ErrorInvalidIdMalformed", "Id is malformed."));
     }
@@ -109,25 +109,25 @@ pub(super) async fn message(db: &mut SqliteConnection, mailbox: &str, id: &str) 
 }
 
 /// A message by its number in the database.
-pub(super) async fn by_seq(db: &mut SqliteConnection, seq: i64) -> Result<Stored, Refusal> {
+pub(crate) async fn by_seq(db: &mut SqliteConnection, seq: i64) -> Result<Stored, Refusal> {
     let query = format!("SELECT {COLUMNS}, raw FROM message WHERE seq = ?");
     let row = sqlx::query(sqlx::AssertSqlSafe(query)).bind(seq).fetch_optional(db).await?;
     row.map(|row| Stored::read(&row)).ok_or_else(Refusal::item_not_found)
 }
 
 /// A message about to be stored.
-pub(super) struct Arrival<'a> {
-    pub(super) mailbox: &'a str,
+pub(crate) struct Arrival<'a> {
+    pub(crate) mailbox: &'a str,
     /// Folder id or well-known name.
-    pub(super) folder: &'a str,
-    pub(super) raw: Vec<u8>,
-    pub(super) is_draft: bool,
-    pub(super) is_read: bool,
-    pub(super) marks: Value,
+    pub(crate) folder: &'a str,
+    pub(crate) raw: Vec<u8>,
+    pub(crate) is_draft: bool,
+    pub(crate) is_read: bool,
+    pub(crate) marks: Value,
 }
 
 /// Stores a message; gives it as stored.
-pub(super) async fn insert(
+pub(crate) async fn insert(
     tenant: &Tenant,
     db: &mut SqliteConnection,
     arrival: Arrival<'_>,
@@ -181,7 +181,7 @@ pub(super) async fn insert(
 }
 
 /// Writes back what a change may touch, under a new change number.
-pub(super) async fn update(
+pub(crate) async fn update(
     tenant: &Tenant,
     db: &mut SqliteConnection,
     stored: &mut Stored,
@@ -215,7 +215,7 @@ pub(super) async fn update(
 }
 
 /// Moves a message: a new ordinary id, the same immutable one, and a removal in the folder it leaves.
-pub(super) async fn relocate(
+pub(crate) async fn relocate(
     tenant: &Tenant,
     db: &mut SqliteConnection,
     stored: &mut Stored,
@@ -234,7 +234,7 @@ pub(super) async fn relocate(
 }
 
 /// Removes a message for good.
-pub(super) async fn remove(db: &mut SqliteConnection, stored: &Stored) -> Result<(), Refusal> {
+pub(crate) async fn remove(db: &mut SqliteConnection, stored: &Stored) -> Result<(), Refusal> {
     note_removal(db, stored).await?;
     sqlx::query("DELETE FROM message WHERE seq = ?").bind(stored.seq).execute(db).await?;
     Ok(())

@@ -36,7 +36,7 @@ pub(super) async fn add(desk: &mut Desk<'_>, id: &str) -> Answer {
     attachments::last(&stored, desk.immutable)
 }
 
-async fn attach(
+pub(crate) async fn attach(
     tenant: &Tenant,
     db: &mut SqliteConnection,
     stored: &mut Stored,

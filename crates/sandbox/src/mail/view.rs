@@ -18,7 +18,7 @@ pub(super) fn needs_raw(selected: Option<&[String]>) -> bool {
 }
 
 /// `changeKey`: eleven fixed bytes and the number of the change.
-fn change_key(stored: &Stored) -> String {
+pub(crate) fn change_key(stored: &Stored) -> String {
     let mut bytes = b"\x09\x00\x00\x00\x16\x00\x00\x00".to_vec();
     bytes.extend_from_slice(&stored.change.to_be_bytes());
     STANDARD.encode(bytes)

@@ -16,10 +16,12 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::control::Policy;
 use crate::entra::keys::{Seal, SigningKey};
 use crate::entra::pending::Pending;
+use crate::ews::Streams;
 use crate::faults::Fault;
 use crate::limits::Meters;
 use crate::{Admin, Limits, Ready, SandboxError, SandboxOptions, SandboxUser};
@@ -55,6 +57,9 @@ pub(crate) struct Tenant {
     meters: Mutex<Meters>,
     pending: Mutex<Pending>,
     policy: Mutex<Policy>,
+    streams: Mutex<Streams>,
+    /// The tenant stops: what would go on for long ends.
+    pub(crate) closing: CancellationToken,
     /// Something is to be told to subscribers.
     pub(crate) notices: tokio::sync::Notify,
     /// A mailbox changed: sessions that wait look again.
@@ -133,6 +138,8 @@ impl Tenant {
             meters: Mutex::default(),
             pending: Mutex::default(),
             policy: Mutex::default(),
+            streams: Mutex::default(),
+            closing: CancellationToken::new(),
             notices: tokio::sync::Notify::new(),
             news: watch::Sender::new(()),
         })
@@ -183,6 +190,11 @@ impl Tenant {
     /// Requests by application and mailbox.
     pub(crate) fn meters(&self) -> MutexGuard<'_, Meters> {
         lock(&self.meters)
+    }
+
+    /// Streaming notifications of EWS.
+    pub(crate) fn streams(&self) -> MutexGuard<'_, Streams> {
+        lock(&self.streams)
     }
 
     /// Sign-ins under way.

@@ -82,6 +82,16 @@ CREATE TRIGGER IF NOT EXISTS message_moves AFTER UPDATE OF entered ON message BE
   INSERT INTO numbering (folder, last) VALUES (NEW.folder, NEW.entered)
     ON CONFLICT (folder) DO UPDATE SET last = max(last, excluded.last);
 END;
+CREATE TABLE IF NOT EXISTS touched (
+  message INTEGER PRIMARY KEY REFERENCES message (seq) ON DELETE CASCADE,
+  change INTEGER NOT NULL -- number of its last change that was more than its read flag
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS message_touched AFTER UPDATE ON message
+  WHEN NEW.is_read = OLD.is_read OR NEW.marks <> OLD.marks OR NEW.is_draft <> OLD.is_draft
+    OR NEW.entered <> OLD.entered OR NEW.raw <> OLD.raw
+BEGIN
+  INSERT OR REPLACE INTO touched (message, change) VALUES (NEW.seq, NEW.change);
+END;
 CREATE TABLE IF NOT EXISTS removal (
   folder TEXT NOT NULL REFERENCES folder (id) ON DELETE CASCADE,
   change INTEGER NOT NULL,
@@ -186,6 +196,10 @@ CREATE TABLE IF NOT EXISTS client_access (
   mailbox TEXT PRIMARY KEY REFERENCES user (id) ON DELETE CASCADE,
   imap_off INTEGER NOT NULL DEFAULT 0,
   smtp_off INTEGER -- none: as the organisation says
+) STRICT;
+CREATE TABLE IF NOT EXISTS ews_access (
+  mailbox TEXT PRIMARY KEY REFERENCES user (id) ON DELETE CASCADE,
+  enabled INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS mailbox_permission (
   mailbox TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
