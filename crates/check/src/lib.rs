@@ -30,6 +30,7 @@ use postroom_model::connection::AuthenticationFlow;
 use postroom_model::{EmailAddress, Env};
 use postroom_transport::Seen;
 
+pub use postroom_transport::Account;
 pub use report::{Report, Rung, Verdict};
 pub use request::{CheckRequest, Incoming, Mode, TestMessage};
 

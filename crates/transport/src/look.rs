@@ -5,12 +5,12 @@ use async_trait::async_trait;
 use postroom_entra::{AccessToken, Ids};
 use postroom_graph::wire::Message;
 use postroom_graph::{GraphClient, GraphError};
-use postroom_model::connection::{ConnectionKind, ConnectionSettings, ExchangeApi};
+use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings, ExchangeApi};
 use postroom_model::failure::Failure;
 use postroom_model::{EmailAddress, SecretString};
 
 use crate::wire::{Wire, hold};
-use crate::{Account, ews, imap, smtp};
+use crate::{Account, Opening, ews, imap, smtp};
 
 /// What a mail server showed of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -93,6 +93,30 @@ impl Wire {
             ConnectionKind::Smtp => smtp::sign_in_as(self, settings, secret, &account.address).await,
             ConnectionKind::ExchangeOnline | ConnectionKind::Exchange => Err(hold(settings, BY_HTTP)),
         }
+    }
+
+    /// Whether an application opens this mailbox by IMAP, or may sign in as it by SMTP. A server that refuses the sign-in
+    /// does not say whether there is such a mailbox.
+    pub(crate) async fn opens_at(
+        &self,
+        connection: &Connection,
+        mailbox: &EmailAddress,
+    ) -> Result<Opening, Failure> {
+        let (settings, account) = (&connection.settings, Account::of(mailbox.clone()));
+        let secret = self.secret(connection).await?;
+        let answer = if settings.kind.receives() {
+            self.source_for(settings, secret, &account)?.probe().await.map(drop)
+        } else {
+            self.sign_in_for(settings, secret, &account).await.map(drop)
+        };
+        let Err(failure) = answer else { return Ok(Opening::Opens) };
+        let closed = match settings.kind {
+            ConnectionKind::Imap => {
+                ["AUTHENTICATE failed", "not connected"].iter().any(|words| failure.words.contains(words))
+            }
+            _ => failure.status == Some(535),
+        };
+        if closed { Ok(Opening::Refused) } else { Err(failure) }
     }
 
     /// The inbox of an account, for the test message.

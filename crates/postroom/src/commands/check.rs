@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use postroom_check::{CheckRequest, Incoming, Mode, Report, Rung, TestMessage, Verdict};
+use postroom_check::{Account, CheckRequest, Incoming, Mode, Report, Rung, TestMessage, Verdict};
 use postroom_model::EmailAddress;
 use postroom_model::connection::Connection;
 use postroom_model::credential::CredentialState;
 use postroom_model::mailbox::Mailbox;
-use postroom_transport::Account;
 
 use super::ACTOR;
 use crate::app::App;

@@ -3,8 +3,9 @@
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Html;
-use postroom_check::{CheckRequest, Incoming, Report, TestMessage, Verdict};
+use postroom_check::{Account, CheckRequest, Incoming, Report, TestMessage, Verdict};
 use postroom_model::connection::EmailMethod;
+use postroom_model::mailbox::Mailbox;
 use postroom_model::{ConnectionId, EmailAddress, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
