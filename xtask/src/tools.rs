@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::say;
 
-/// From PyPI: Microsoft's own client of Entra, the judge of the sandbox's token endpoint.
-const PYTHON: &[&str] = &["msal==1.39.0", "requests==2.34.2"];
+/// From PyPI: Microsoft's own client of Entra, the judge of the sandbox's token endpoint, and a client of EWS.
+const PYTHON: &[&str] = &["msal==1.39.0", "requests==2.34.2", "exchangelib==5.6.0"];
 /// From the npm registry: the same for Node.js.
 const NODE: &[&str] = &["@azure/msal-node@7.2.3"];
 

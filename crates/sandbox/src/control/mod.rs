@@ -117,7 +117,9 @@ fn add_fault(tenant: &Tenant, call: &Call) -> Answer {
         ));
     }
     if fault.names_nothing() {
-        return Err(Refusal::bad_request("A fault's code is one of Graph's or EWS's, or AADSTS with a number."));
+        return Err(Refusal::bad_request(
+            "A fault's code is one of Graph's or EWS's, or AADSTS with a number.",
+        ));
     }
     if !fault.speaks() {
         return Err(Refusal::bad_request(

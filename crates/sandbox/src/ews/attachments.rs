@@ -65,8 +65,7 @@ pub(super) async fn get(
     request: &GetAttachment,
 ) -> Result<Vec<ResponseMessage<Attachments>>, Refused> {
     desk.bounded(request.ids.len())?;
-    let wants_mime =
-        request.shape.as_ref().is_some_and(|shape| shape.include_mime_content == Some(true));
+    let wants_mime = request.shape.as_ref().is_some_and(|shape| shape.include_mime_content == Some(true));
     let mut messages = Vec::new();
     for id in &request.ids {
         let mut tx = desk.begin().await?;
@@ -84,8 +83,7 @@ pub(super) async fn get(
 
 async fn one(desk: &Desk, db: &mut SqliteConnection, id: &str) -> Result<Attachment, Trouble> {
     let malformed = || Trouble::new("ErrorInvalidAttachmentId", "The attachment ID is not valid.");
-    let absent =
-        || Trouble::new("ErrorItemNotFound", "The specified attachment was not found in the store.");
+    let absent = || Trouble::new("ErrorItemNotFound", "The specified attachment was not found in the store.");
     // The id begins with that of its message, whose own padding is left out.
     let (message, index) = id.strip_suffix('=').and_then(|id| id.rsplit_once('A')).ok_or_else(malformed)?;
     let index: usize = index.parse().map_err(|_| malformed())?;

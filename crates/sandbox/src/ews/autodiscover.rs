@@ -30,7 +30,9 @@ pub(crate) fn answer(call: &Call, rest: &[&str]) -> Answer {
             let body = json!({"Protocol": protocol, "Url": url});
             Ok(bytes_answer(200, "application/json; charset=utf-8", body.to_string().into_bytes()))
         }
-        Some(_) => refused("InvalidProtocol", "The given protocol value is invalid. Supported values are 'EWS'."),
+        Some(_) => {
+            refused("InvalidProtocol", "The given protocol value is invalid. Supported values are 'EWS'.")
+        }
         None => refused("MandatoryParameterMissing", "Required parameter Protocol is missing"),
     }
 }

@@ -41,9 +41,10 @@ fn people(list: &[Mailbox]) -> Value {
 pub(super) fn value(message: &Message, name: &str) -> Value {
     match name {
         "subject" => json!(message.subject),
-        "body" => message.body.as_ref().map_or(Value::Null, |body| {
-            json!({"contentType": body.kind.to_ascii_lowercase(), "content": body.text})
-        }),
+        "body" => message.body.as_ref().map_or(
+            Value::Null,
+            |body| json!({"contentType": body.kind.to_ascii_lowercase(), "content": body.text}),
+        ),
         "categories" => json!(message.categories),
         "importance" => json!(message.importance.as_deref().map(str::to_ascii_lowercase)),
         "isRead" => json!(message.is_read),
@@ -105,14 +106,16 @@ pub(super) fn raw(tenant: &Tenant, message: &Message, from: &str) -> Result<Vec<
         json.insert("internetMessageId".to_owned(), json!(id));
     }
     let own = message.extended.iter().filter(|property| {
-        property.uri.distinguished_set.as_deref() == Some("InternetHeaders") && !shape::is_flags(&property.uri)
+        property.uri.distinguished_set.as_deref() == Some("InternetHeaders")
+            && !shape::is_flags(&property.uri)
     });
     let own: Vec<Value> =
         own.map(|property| json!({"name": property.uri.name, "value": property.value})).collect();
     json.insert("internetMessageHeaders".to_owned(), Value::Array(own));
     let mut raw = mime::compose(tenant, &json, from)?;
     for (name, value) in [("In-Reply-To", &message.in_reply_to), ("References", &message.references)] {
-        let fine = |text: &&String| text.len() <= 5000 && text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+        let fine =
+            |text: &&String| text.len() <= 5000 && text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
         if let Some(value) = value.as_ref().filter(fine) {
             raw = headers::with_first(&raw, name, value);
         }

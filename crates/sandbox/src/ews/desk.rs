@@ -76,10 +76,11 @@ impl Desk {
         match folder {
             FolderRef::Distinguished(named) => {
                 let other = named.mailbox.as_ref().and_then(|mailbox| mailbox.address.as_deref());
-                let mailbox = match other.filter(|address| !address.eq_ignore_ascii_case(&self.mailbox.address)) {
-                    None => self.mailbox.id.clone(),
-                    Some(address) => self.other(db, address).await?,
-                };
+                let mailbox =
+                    match other.filter(|address| !address.eq_ignore_ascii_case(&self.mailbox.address)) {
+                        None => self.mailbox.id.clone(),
+                        Some(address) => self.other(db, address).await?,
+                    };
                 let is_root = named.id == "root";
                 let name = if is_root { "msgfolderroot" } else { named.id.as_str() };
                 let id: Option<String> =

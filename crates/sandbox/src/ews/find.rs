@@ -67,19 +67,17 @@ async fn in_folder(
 }
 
 /// The items that are meant, newest first.
-async fn listed(
-    db: &mut SqliteConnection,
-    folder: &str,
-    request: &FindItem,
-) -> Result<Vec<Stored>, Trouble> {
+async fn listed(db: &mut SqliteConnection, folder: &str, request: &FindItem) -> Result<Vec<Stored>, Trouble> {
     let further = |path: &Path| !matches!(path, Path::Field(_));
     let searched = request.restriction.as_ref().is_some_and(|one| restrict::names(one, &further));
     let sorted = request.sort.iter().any(|order| further(&order.path));
-    let raw = if searched || sorted || Wanted::in_list(&request.shape).needs_raw() { "raw" } else { "NULL AS raw" };
+    let raw =
+        if searched || sorted || Wanted::in_list(&request.shape).needs_raw() { "raw" } else { "NULL AS raw" };
     let query = format!(
         "SELECT {COLUMNS}, {raw} FROM message WHERE folder = ? ORDER BY received_at DESC, seq DESC LIMIT ?"
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(query)).bind(folder).bind(MOST_LOOKED_AT).fetch_all(db).await?;
+    let rows =
+        sqlx::query(sqlx::AssertSqlSafe(query)).bind(folder).bind(MOST_LOOKED_AT).fetch_all(db).await?;
     let all = rows.iter().map(Stored::read);
     let meets = |stored: &Stored| {
         let is = |restriction: &Restriction| restrict::meets(restriction, &|path| known(stored, path));

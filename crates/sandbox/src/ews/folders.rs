@@ -32,7 +32,9 @@ fn whole(row: &SqliteRow) -> FolderProperties {
     FolderProperties {
         id: Some(id(&own)),
         // Above the topmost is the root.
-        parent: Some(row.get::<Option<String>, _>("parent").map_or_else(|| id(&root_id(&own)), |above| id(&above))),
+        parent: Some(
+            row.get::<Option<String>, _>("parent").map_or_else(|| id(&root_id(&own)), |above| id(&above)),
+        ),
         class: Some("IPF.Note".to_owned()),
         display_name: Some(row.get("display_name")),
         total: count("total"),
@@ -60,9 +62,9 @@ fn shaped(all: FolderProperties, shape: &FolderShape) -> Folder {
     let wants = |name: &str, by_default: bool| {
         shape.base == BaseShape::AllProperties
             || (by_default && shape.base == BaseShape::Default)
-            || shape.additional.iter().any(|path| {
-                matches!(path, Path::Field(field) if field.uri.strip_prefix("folder:") == Some(name))
-            })
+            || shape.additional.iter().any(
+                |path| matches!(path, Path::Field(field) if field.uri.strip_prefix("folder:") == Some(name)),
+            )
     };
     let properties = FolderProperties {
         id: all.id,
@@ -103,15 +105,22 @@ pub(super) async fn get(desk: &Desk, request: &GetFolder) -> Result<Vec<Response
 }
 
 /// The folders below one, near ones first.
-async fn below(db: &mut SqliteConnection, above: &Found, deep: bool) -> Result<Vec<FolderProperties>, Trouble> {
-    let query = format!("SELECT {COLUMNS} FROM folder f WHERE f.mailbox = ? AND f.hidden = 0 ORDER BY f.rowid LIMIT 5000");
+async fn below(
+    db: &mut SqliteConnection,
+    above: &Found,
+    deep: bool,
+) -> Result<Vec<FolderProperties>, Trouble> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM folder f WHERE f.mailbox = ? AND f.hidden = 0 ORDER BY f.rowid LIMIT 5000"
+    );
     let rows = sqlx::query(sqlx::AssertSqlSafe(query)).bind(&above.mailbox).fetch_all(db).await?;
     let all: Vec<FolderProperties> = rows.iter().map(whole).collect();
     let start = if above.is_root { root_id(&above.id) } else { above.id.clone() };
     let mut found: Vec<FolderProperties> = Vec::new();
     let mut edge = vec![start];
     while let Some(parent) = edge.pop() {
-        let is_child = |folder: &&FolderProperties| folder.parent.as_ref().is_some_and(|above| above.id == parent);
+        let is_child =
+            |folder: &&FolderProperties| folder.parent.as_ref().is_some_and(|above| above.id == parent);
         for child in all.iter().filter(is_child) {
             if deep && found.len() < all.len() {
                 edge.extend(child.id.as_ref().map(|id| id.id.clone()));
@@ -218,7 +227,10 @@ async fn make(
     let parent = desk.holder(db, &request.parent).await?;
     let name = folder.properties.display_name.as_deref().map(str::trim).unwrap_or_default();
     if name.is_empty() || name.chars().count() > 255 || name.chars().any(char::is_control) {
-        return Err(Trouble::new("ErrorInvalidRequest", "The folder's display name is missing or not valid."));
+        return Err(Trouble::new(
+            "ErrorInvalidRequest",
+            "The folder's display name is missing or not valid.",
+        ));
     }
     let own = ids::folder(&desk.tenant.env);
     let done = sqlx::query(

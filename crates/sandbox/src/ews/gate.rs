@@ -145,9 +145,9 @@ pub(super) async fn mailbox(
                 )
             })?
         }
-        (Some(id), None) => mail::mailbox(&mut tx, id).await?.ok_or_else(|| {
-            Refused::fault("ErrorNonExistentMailbox", "No mailbox with such guid.")
-        })?,
+        (Some(id), None) => mail::mailbox(&mut tx, id)
+            .await?
+            .ok_or_else(|| Refused::fault("ErrorNonExistentMailbox", "No mailbox with such guid."))?,
     };
     if rights::ews_enabled(&mut tx, &mailbox.id).await? == Some(false) {
         return Err(disabled());

@@ -1,8 +1,8 @@
 //! GetItem, UpdateItem, MoveItem, DeleteItem.
 
 use postroom_ews::wire::{
-    ConflictResolution, ConflictResults, DeleteItem, DeleteType, GetItem, ItemChange, ItemId, Items, MoveItem,
-    Nothing, Path, ResponseMessage, Update, UpdateItem, Updated,
+    ConflictResolution, ConflictResults, DeleteItem, DeleteType, GetItem, ItemChange, ItemId, Items,
+    MoveItem, Nothing, Path, ResponseMessage, Update, UpdateItem, Updated,
 };
 use serde_json::{Map, Value, json};
 use sqlx::SqliteConnection;

@@ -147,7 +147,9 @@ async fn carry_out(desk: &Desk, request: Request) -> Result<Response, Refused> {
         Request::CreateFolder(request) => Response::CreateFolder(folders::create(desk, &request).await?),
         Request::FindItem(request) => Response::FindItem(find::find(desk, &request).await?),
         Request::GetItem(request) => Response::GetItem(items::get(desk, &request).await?),
-        Request::SyncFolderItems(request) => Response::SyncFolderItems(vec![sync::sync(desk, &request).await?]),
+        Request::SyncFolderItems(request) => {
+            Response::SyncFolderItems(vec![sync::sync(desk, &request).await?])
+        }
         Request::CreateItem(request) => Response::CreateItem(send::create(desk, request).await?),
         Request::CreateAttachment(request) => {
             Response::CreateAttachment(attachments::create(desk, request).await?)
@@ -176,7 +178,8 @@ fn throttled(full: Full) -> Refused {
             let text = "You have exceeded the available concurrent connections for your account. Try again once your \
                         other requests have completed.";
             let limit = limit.to_string();
-            let values = [("Policy", "MaxConcurrency"), ("MaxConcurrencyLimit", &limit), ("ErrorMessage", text)];
+            let values =
+                [("Policy", "MaxConcurrency"), ("MaxConcurrencyLimit", &limit), ("ErrorMessage", text)];
             Refused::fault_with("ErrorExceededConnectionCount", text, &values)
         }
         Full::Requests(seconds) => refusal::busy(seconds.saturating_mul(1000)),
@@ -253,6 +256,7 @@ fn envelope(answer: Answer) -> Vec<u8> {
 
 /// Named values of an error.
 fn named(pairs: &[(&str, &str)]) -> MessageXml {
-    let value = |(name, value): &(&str, &str)| XmlValue { name: (*name).to_owned(), value: (*value).to_owned() };
+    let value =
+        |(name, value): &(&str, &str)| XmlValue { name: (*name).to_owned(), value: (*value).to_owned() };
     MessageXml { values: pairs.iter().map(value).collect(), ..MessageXml::default() }
 }

@@ -45,11 +45,8 @@ pub(super) async fn resolve(
     let several = found.len() > 1;
     let is_last = found.len() <= MOST;
     found.truncate(MOST);
-    let set = ResolutionSet {
-        total: u32::try_from(found.len()).ok(),
-        is_last: Some(is_last),
-        resolutions: found,
-    };
+    let set =
+        ResolutionSet { total: u32::try_from(found.len()).ok(), is_last: Some(is_last), resolutions: found };
     let mut message = ResponseMessage::success(Resolved { set: Some(set) });
     if several {
         message.class = ResponseClass::Warning;

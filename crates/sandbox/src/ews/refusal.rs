@@ -34,10 +34,7 @@ impl Refused {
     }
 
     pub(super) fn internal() -> Self {
-        Self::fault(
-            "ErrorInternalServerError",
-            "An internal server error occurred. The operation failed.",
-        )
+        Self::fault("ErrorInternalServerError", "An internal server error occurred. The operation failed.")
     }
 }
 

@@ -41,7 +41,9 @@ async fn make(
     let is_new = disposition == MessageDisposition::SaveOnly;
     let folder = match folder {
         Some(folder) => desk.holder(db, folder).await?,
-        None => desk.holder(db, &FolderRef::distinguished(if is_new { "drafts" } else { "sentitems" })).await?,
+        None => {
+            desk.holder(db, &FolderRef::distinguished(if is_new { "drafts" } else { "sentitems" })).await?
+        }
     };
     // By its flags a client says that what it keeps is no draft.
     let flags = message.extended.iter().find(|property| shape::is_flags(&property.uri));

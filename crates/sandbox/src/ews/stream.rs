@@ -125,7 +125,8 @@ pub(super) fn unsubscribe(desk: &Desk, request: &Unsubscribe) -> ResponseMessage
 /// Opens the stream.
 pub(super) async fn open(desk: Desk, request: GetStreamingEvents) -> Result<HttpResponse, Refused> {
     if !(1..=30).contains(&request.minutes) || request.ids.is_empty() || request.ids.len() > MOST_IDS {
-        let text = "The request failed schema validation: ConnectionTimeout is 1 to 30, and 1 to 200 subscriptions.";
+        let text =
+            "The request failed schema validation: ConnectionTimeout is 1 to 30, and 1 to 200 subscriptions.";
         return Err(Refused::fault("ErrorSchemaValidation", text));
     }
     let tenant = Arc::clone(&desk.tenant);
@@ -134,9 +135,10 @@ pub(super) async fn open(desk: Desk, request: GetStreamingEvents) -> Result<Http
         let mut streams = tenant.streams();
         streams.tidy(now);
         let is_own = |id: &&String| {
-            !streams.subscriptions.get(*id).is_some_and(|one| {
-                one.mailbox == desk.mailbox.id && one.app_id == desk.caller.app_id
-            })
+            !streams
+                .subscriptions
+                .get(*id)
+                .is_some_and(|one| one.mailbox == desk.mailbox.id && one.app_id == desk.caller.app_id)
         };
         let bad: Vec<String> = request.ids.iter().filter(is_own).cloned().collect();
         if !bad.is_empty() {
@@ -146,7 +148,8 @@ pub(super) async fn open(desk: Desk, request: GetStreamingEvents) -> Result<Http
         if open >= MOST_STREAMS {
             let text = "You have exceeded the available concurrent connections for your account. Try again once your \
                         other requests have completed.";
-            let values = [("Policy", "HangingConnectionLimit"), ("MaxConcurrencyLimit", "10"), ("ErrorMessage", text)];
+            let values =
+                [("Policy", "HangingConnectionLimit"), ("MaxConcurrencyLimit", "10"), ("ErrorMessage", text)];
             return Err(Refused::fault_with("ErrorExceededConnectionCount", text, &values));
         }
         streams.last += 1;
@@ -181,9 +184,7 @@ pub(super) async fn open(desk: Desk, request: GetStreamingEvents) -> Result<Http
 
 fn body(body: Body) -> HttpResponse {
     let mut response = HttpResponse::new(body);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
     response
 }
 
@@ -248,7 +249,10 @@ impl Teller {
             match self.events().await {
                 Ok(notifications) if notifications.is_empty() => {}
                 Ok(notifications) => {
-                    return Some(one(ResponseMessage::success(Streamed { notifications, ..Streamed::default() })));
+                    return Some(one(ResponseMessage::success(Streamed {
+                        notifications,
+                        ..Streamed::default()
+                    })));
                 }
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "a stream cannot be told");
@@ -386,7 +390,8 @@ async fn happened(
             .bind(&subscription.mailbox)
             .fetch_optional(db)
             .await?;
-    let is_in = |folder: &str| subscription.folders.as_ref().is_none_or(|all| all.iter().any(|one| one == folder));
+    let is_in =
+        |folder: &str| subscription.folders.as_ref().is_none_or(|all| all.iter().any(|one| one == folder));
     let mut events: Vec<(i64, StreamEvent)> = Vec::new();
     let mut tell = |change: i64, kind: EventType, details: EventDetails| {
         if subscription.events.contains(&kind) {

@@ -91,7 +91,8 @@ async fn synced(
         // Nothing below `now` is left.
         _ => state.seen.max(now),
     };
-    let ignored = |change: &Change| id_in(change).is_some_and(|id| request.ignore.iter().any(|one| one.id == *id));
+    let ignored =
+        |change: &Change| id_in(change).is_some_and(|id| request.ignore.iter().any(|one| one.id == *id));
     let changes = entries.into_iter().map(|(_, change)| change).filter(|change| !ignored(change)).collect();
     Ok(Synced { state: Some(state.sealed(desk, &folder.mailbox)), is_last: Some(is_last), changes })
 }

@@ -62,7 +62,10 @@ pub(crate) async fn imap_enabled(db: &mut SqliteConnection, mailbox: &str) -> sq
 
 /// Whether the mailbox is open to EWS; none is as the organisation says.
 pub(crate) async fn ews_enabled(db: &mut SqliteConnection, mailbox: &str) -> sqlx::Result<Option<bool>> {
-    sqlx::query_scalar("SELECT enabled FROM ews_access WHERE mailbox = ?").bind(mailbox).fetch_optional(db).await
+    sqlx::query_scalar("SELECT enabled FROM ews_access WHERE mailbox = ?")
+        .bind(mailbox)
+        .fetch_optional(db)
+        .await
 }
 
 /// Whose setting forbids submission: `Mailbox` or `Tenant`. The mailbox's own wins.

@@ -1,6 +1,7 @@
 //! The part of PowerShell that administrators paste: one cmdlet a line with named parameters, variables, comments,
 //! and lines that go on after a backtick; and the one pipeline that removes what was found,
-//! `Get-X … | Where-Object { $_.Property -eq 'value' } | Remove-X …`. Everything else is refused by its line.
+//! `Get-X … | Where-Object { $_.Property -eq 'value' } | Remove-X …`; and lists joined to one text,
+//! `(@('one', 'two') + $three -join ',')`. Everything else is refused by its line.
 
 use serde_json::{Map, Value};
 
@@ -222,6 +223,12 @@ fn tokens(line: &str) -> Result<Vec<Token>, String> {
             rest = tail.trim_start();
             continue;
         }
+        if rest.starts_with("(@(") {
+            let (word, tail) = joined(rest)?;
+            out.push(Token::Word(word));
+            rest = tail.trim_start();
+            continue;
+        }
         if ";()&<>@[]".contains(first) {
             return Err(format!("'{first}' is not understood here."));
         }
@@ -242,6 +249,35 @@ fn tokens(line: &str) -> Result<Vec<Token>, String> {
         rest = tail.trim_start();
     }
     Ok(out)
+}
+
+/// `(@('one', 'two') + $three -join ',')`: a list, what is added to it, and what stands between its entries.
+fn joined(text: &str) -> Result<(Word, &str), String> {
+    let misunderstood = || "This list is not understood.".to_owned();
+    let mut entries: Vec<Word> = Vec::new();
+    let mut rest = text.strip_prefix("(@(").ok_or_else(misunderstood)?.trim_start();
+    while !rest.starts_with(')') {
+        let (entry, tail) = word(rest)?;
+        entries.push(entry);
+        let tail = tail.trim_start();
+        rest = tail.strip_prefix(',').unwrap_or(tail).trim_start();
+    }
+    rest = rest[1..].trim_start();
+    while let Some(tail) = rest.strip_prefix('+') {
+        let (entry, tail) = word(tail.trim_start())?;
+        entries.push(entry);
+        rest = tail.trim_start();
+    }
+    let (between, tail) = word(rest.strip_prefix("-join").ok_or_else(misunderstood)?.trim_start())?;
+    let tail = tail.trim_start().strip_prefix(')').ok_or_else(misunderstood)?;
+    let mut out = Word::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        if index > 0 {
+            out.extend(between.iter().cloned());
+        }
+        out.extend(entry);
+    }
+    Ok((out, tail))
 }
 
 /// One argument: quoted, or bare to the next blank.
@@ -438,9 +474,9 @@ mod tests {
     #[test]
     fn commands_variables_and_continuations_are_read() {
         let text = "# a comment\n<# block\n#>\n$app = \"1\"\n$g = New-Thing -Name 'It''s' `\n  -Other \"x $app $($g.Dn)\" | Out-Null\n\
-            Do-It -Confirm:$false -List a, b # end";
+            Do-It -Confirm:$false -List a, b # end\nDo-It -Ids (@('a', \"b\") + $app -join ',') -Last x";
         let commands = read(text).unwrap();
-        assert_eq!(commands.iter().map(|c| c.line).collect::<Vec<_>>(), [4, 5, 7]);
+        assert_eq!(commands.iter().map(|c| c.line).collect::<Vec<_>>(), [4, 5, 7, 8]);
         let mut variables = Map::new();
         variables.insert("app".to_owned(), "1".into());
         variables.insert("g".to_owned(), serde_json::json!({"dn": "CN=g"}));
@@ -448,6 +484,7 @@ mod tests {
         assert_eq!((filled[0].into.as_deref(), filled[0].text.as_str()), (Some("app"), "1"));
         assert_eq!((filled[1].get("name"), filled[1].get("other")), (Some("It's"), Some("x 1 CN=g")));
         assert_eq!((filled[2].get("confirm"), filled[2].get("List")), (Some("false"), Some("a,b")));
+        assert_eq!((filled[3].get("Ids"), filled[3].get("Last")), (Some("a,b,1"), Some("x")));
     }
 
     #[test]
@@ -462,6 +499,8 @@ mod tests {
             ("Get-It | Where-Object { $_.A -eq 'x' -or $_.B -eq 'y' } | Remove-It", 1),
             ("Get-It | Where-Object { $_.A -eq 'x' } | Remove-It | Out-Null", 1),
             ("$x = Get-It; Get-It", 1),
+            ("Get-It -Ids (@('a', 'b'", 1),
+            ("Get-It -Ids (@('a') -split ',')", 1),
         ] {
             assert_eq!(read(text).unwrap_err().line, line, "{text}");
         }

@@ -11,6 +11,10 @@ mod doors;
 #[cfg(test)]
 mod entra;
 #[cfg(test)]
+mod ews;
+#[cfg(test)]
+mod ews_exchangelib;
+#[cfg(test)]
 mod exchange;
 #[cfg(test)]
 mod flows;
