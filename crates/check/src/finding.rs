@@ -3,9 +3,53 @@
 use jiff::SignedDuration;
 use postroom_entra::cause::{self, Advice};
 use postroom_entra::{Code, Ids};
+use postroom_model::connection::{ConnectionKind, ConnectionSettings, ExchangeApi};
 use postroom_model::failure::{Failure, Origin};
 
 use crate::Verdict;
+
+/// Who is asked for mail, and how one signs in there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) way: Way,
+    /// Whether a token of Microsoft Entra opens it.
+    pub(crate) entra: bool,
+}
+
+/// By which protocol mail is read or sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Graph,
+    Ews,
+    Imap,
+    Smtp,
+}
+
+impl Service {
+    pub(crate) const GRAPH: Self = Self { way: Way::Graph, entra: true };
+
+    pub(crate) fn of(settings: &ConnectionSettings) -> Self {
+        let way = match (settings.kind, settings.api) {
+            (ConnectionKind::ExchangeOnline, ExchangeApi::Graph) => Way::Graph,
+            (ConnectionKind::ExchangeOnline | ConnectionKind::Exchange, _) => Way::Ews,
+            (ConnectionKind::Imap, _) => Way::Imap,
+            (ConnectionKind::Smtp, _) => Way::Smtp,
+        };
+        Self { way, entra: settings.uses_entra() }
+    }
+}
+
+impl Way {
+    /// Its name for people.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Graph => "Microsoft Graph",
+            Self::Ews => "Exchange Web Services",
+            Self::Imap => "IMAP",
+            Self::Smtp => "SMTP",
+        }
+    }
+}
 
 /// Said whenever a right that was granted may not have arrived yet.
 fn propagation(may_take: Option<SignedDuration>) -> String {
@@ -63,23 +107,38 @@ impl Finding {
         }
     }
 
-    /// What the provider or the network refused, explained with these ids.
+    /// What Microsoft Graph, the sign-in or the network refused, explained with these ids.
+    pub(crate) fn refused(did: impl Into<String>, failure: &Failure, ids: &Ids) -> Self {
+        Self::refused_by(Service::GRAPH, did, failure, ids)
+    }
+
+    /// What the service or the network refused, explained with these ids.
     ///
     /// Access denied is reported as waiting: right after set-up it passes by itself, and nothing in the answer tells
-    /// the two apart. The next step says both what to check and how long to wait.
-    pub(crate) fn refused(did: impl Into<String>, failure: &Failure, ids: &Ids) -> Self {
+    /// the two apart. The next step says both what to check and how long to wait. Where no token of Microsoft Entra is
+    /// used, nothing arrives later.
+    pub(crate) fn refused_by(
+        service: Service,
+        did: impl Into<String>,
+        failure: &Failure,
+        ids: &Ids,
+    ) -> Self {
         let got = match &failure.request_id {
             Some(id) => format!("{failure} (request id {id})"),
             None => failure.to_string(),
         };
-        match advice(failure, ids) {
-            Some(advice) if advice.waiting && failure.status == Some(403) => {
+        let arrives = match service.way {
+            Way::Graph => failure.status == Some(403),
+            _ => service.entra && !is_sign_in(failure),
+        };
+        match advice(service, failure, ids) {
+            Some(advice) if advice.waiting && arrives => {
                 let next_step = format!("{} {}", advice.next_step, propagation(advice.may_take));
                 Self::wrong(Verdict::Waiting, did, got, advice.cause, next_step)
             }
             Some(advice) => Self::wrong(Verdict::Fail, did, got, advice.cause, advice.next_step),
             None => {
-                let (cause, next_step) = by_origin(failure);
+                let (cause, next_step) = by_origin(service, failure);
                 Self::wrong(Verdict::Fail, did, got, cause, next_step)
             }
         }
@@ -88,7 +147,7 @@ impl Finding {
     /// The same with a next step that knows more than the table does. How long a change takes stays said.
     #[must_use]
     pub(crate) fn with_step(mut self, mut step: String, failure: &Failure, ids: &Ids) -> Self {
-        if let Some(advice) = advice(failure, ids).filter(|_| self.verdict == Verdict::Waiting) {
+        if let Some(advice) = advice(Service::GRAPH, failure, ids).filter(|_| self.verdict == Verdict::Waiting) {
             step.push(' ');
             step.push_str(&propagation(advice.may_take));
         }
@@ -99,35 +158,67 @@ impl Finding {
 
 /// Whether a mailbox was refused for a reason that the rights in the token tell more about.
 pub(crate) fn is_access_denied(failure: &Failure, ids: &Ids) -> bool {
-    advice(failure, ids)
+    advice(Service::GRAPH, failure, ids)
         .is_some_and(|advice| matches!(advice.row, "graph-access-denied" | "graph-status-403"))
 }
 
-fn advice(failure: &Failure, ids: &Ids) -> Option<Advice> {
+/// Whether Microsoft Entra said it.
+fn is_sign_in(failure: &Failure) -> bool {
+    failure.code.as_deref().is_some_and(|code| code.starts_with("AADSTS"))
+}
+
+/// What the table of causes says.
+pub(crate) fn advice(service: Service, failure: &Failure, ids: &Ids) -> Option<Advice> {
     let code = failure.code.as_deref().unwrap_or_default();
-    let number = code.strip_prefix("AADSTS").and_then(|digits| digits.parse().ok());
-    match (number, failure.status) {
-        (Some(number), _) => cause::explain(Code::Aadsts(number), ids),
-        // Answers of the sign-in that carry no number are not Graph's.
-        (None, Some(status)) if failure.origin == Origin::Provider => {
-            cause::explain(Code::GraphSaid { status, code, message: &failure.words }, ids)
+    if let Some(number) = code.strip_prefix("AADSTS").and_then(|digits| digits.parse().ok()) {
+        return cause::explain(Code::Aadsts(number), ids);
+    }
+    // Answers of the sign-in that carry no number are none of the service's.
+    if failure.origin != Origin::Provider {
+        return None;
+    }
+    let words = failure.words.as_str();
+    match (service.way, failure.status) {
+        (Way::Graph, Some(status)) => cause::explain(Code::GraphSaid { status, code, message: words }, ids),
+        // A policy over EWS itself comes without a code, and says so in its words.
+        (Way::Ews, Some(status)) if code.is_empty() => {
+            cause::explain(Code::Ews { status, code: words }, ids)
         }
-        _ => None,
+        (Way::Ews, Some(status)) => cause::explain(Code::Ews { status, code }, ids),
+        (Way::Imap, _) => cause::explain(Code::Imap(words), ids),
+        (Way::Smtp, Some(status)) => {
+            let reply = format!("{status} {code} {words}").replacen("  ", " ", 1);
+            cause::explain(Code::Smtp(&reply), ids)
+        }
+        (Way::Graph | Way::Ews | Way::Smtp, None) => None,
     }
 }
 
-fn by_origin(failure: &Failure) -> (String, String) {
+fn by_origin(service: Service, failure: &Failure) -> (String, String) {
     if let (Origin::Ourselves, Some(advice)) = (failure.origin, &failure.advice) {
         return (sentence(&failure.words), advice.clone());
     }
+    // On the way to a server of one's own, the transport names what went wrong and what helps.
+    if let (true, Some(advice)) = (service.way != Way::Graph, &failure.advice) {
+        return (sentence(&failure.words), advice.clone());
+    }
+    let graph = service.way == Way::Graph;
     let (cause, next_step) = match failure.origin {
-        Origin::Network => (
+        Origin::Network if graph => (
             "No usable answer came back.".to_owned(),
             "Check that this machine reaches Microsoft 365 by https: name, proxy, firewall; then press Test again.",
         ),
-        Origin::Provider => (
+        Origin::Network => (
+            "No usable answer came back.".to_owned(),
+            "Check server address, port and TLS mode, and the firewalls on the way; then press Test again.",
+        ),
+        Origin::Provider if graph => (
             "Microsoft 365 refused, for a reason that is not in the table.".to_owned(),
             "Look the code up at Microsoft, or ask its support with the request id.",
+        ),
+        Origin::Provider => (
+            "The server refused, for a reason that is not in the table.".to_owned(),
+            "Show its words to the server's administrator, who finds more in its log.",
         ),
         Origin::Ourselves => {
             (sentence(&failure.words), "Correct the settings or choose another way, and press Test again.")
@@ -180,6 +271,17 @@ mod tests {
     }
 
     #[test]
+    fn a_sign_in_that_may_still_arrive_is_waited_for_only_where_it_is_granted_elsewhere() {
+        let mut refused = failure(Origin::Provider, None, "");
+        refused.words = "NO AUTHENTICATE failed.".to_owned();
+        let verdict = |entra| {
+            let service = Service { way: Way::Imap, entra };
+            Finding::refused_by(service, "Signed in.", &refused, &ids()).verdict
+        };
+        assert_eq!((verdict(true), verdict(false)), (Verdict::Waiting, Verdict::Fail));
+    }
+
+    #[test]
     fn there_is_always_a_cause_and_a_next_step() {
         for failure in [
             failure(Origin::Network, None, ""),
@@ -187,10 +289,13 @@ mod tests {
             failure(Origin::Ourselves, None, ""),
             failure(Origin::Provider, Some(400), "AADSTS1"),
         ] {
-            let finding = Finding::refused("Asked.", &failure, &ids());
-            assert_eq!(finding.verdict, Verdict::Fail);
-            assert!(finding.cause.is_some_and(|cause| cause.ends_with('.')), "{failure}");
-            assert!(finding.next_step.is_some_and(|step| step.ends_with('.')), "{failure}");
+            for way in [Way::Graph, Way::Ews, Way::Imap, Way::Smtp] {
+                let service = Service { way, entra: true };
+                let finding = Finding::refused_by(service, "Asked.", &failure, &ids());
+                assert_eq!(finding.verdict, Verdict::Fail);
+                assert!(finding.cause.is_some_and(|cause| cause.ends_with('.')), "{failure}");
+                assert!(finding.next_step.is_some_and(|step| step.ends_with('.')), "{failure}");
+            }
         }
     }
 }

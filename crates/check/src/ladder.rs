@@ -32,7 +32,7 @@ impl Step {
 pub(crate) struct Ladder<'a> {
     env: &'a Env,
     /// Masked in every text.
-    secret: Option<&'a SecretString>,
+    secrets: Vec<&'a SecretString>,
     progress: &'a mut (dyn FnMut(&Rung) + Send),
     rungs: Vec<Rung>,
 }
@@ -41,10 +41,10 @@ impl<'a> Ladder<'a> {
     /// A ladder that tells `progress` of each rung.
     pub(crate) fn new(
         env: &'a Env,
-        secret: Option<&'a SecretString>,
+        secrets: Vec<&'a SecretString>,
         progress: &'a mut (dyn FnMut(&Rung) + Send),
     ) -> Self {
-        Self { env, secret, progress, rungs: Vec::new() }
+        Self { env, secrets, progress, rungs: Vec::new() }
     }
 
     /// Runs `probe` when all rungs of `needs` stand, and gives what it found for later rungs. A probe is a future,
@@ -64,7 +64,7 @@ impl<'a> Ladder<'a> {
             }
         };
         let took = self.env.now().duration_since(begun).as_millis();
-        let masked = |text: String| mask::secrets(&text, self.secret);
+        let masked = |text: String| mask::secrets(&text, &self.secrets);
         let rung = Rung {
             name: step.name.into_owned(),
             title: step.title.into_owned(),
@@ -92,6 +92,12 @@ impl<'a> Ladder<'a> {
             };
             Some(format!("Not checked, because {} {how}.", rung.title))
         })
+    }
+
+    /// Whether this rung was climbed and does not stand, other than by being passed over.
+    pub(crate) fn failed(&self, step: &Step) -> bool {
+        let bad = |rung: &&Rung| rung.name == step.name;
+        self.rungs.iter().find(bad).is_some_and(|rung| matches!(rung.verdict, Verdict::Fail | Verdict::Waiting))
     }
 
     /// All rungs, in order.
@@ -144,7 +150,7 @@ mod tests {
         let (env, _) = Env::for_test(1);
         let mut progress = Vec::new();
         let mut tell = |rung: &Rung| progress.push(rung.name.clone());
-        let mut ladder = Ladder::new(&env, None, &mut tell);
+        let mut ladder = Ladder::new(&env, Vec::new(), &mut tell);
         assert_eq!(ladder.climb(A, &[], verdict(Verdict::Fail)).await, Some(7));
         assert_eq!(ladder.climb(B, &[A], never()).await, None);
         assert_eq!(ladder.climb(C, &[], verdict(Verdict::Warn)).await, Some(7));
@@ -160,7 +166,7 @@ mod tests {
     async fn what_is_skipped_or_waited_for_carries_nothing() {
         let (env, _) = Env::for_test(1);
         let mut tell = |_: &Rung| ();
-        let mut ladder = Ladder::new(&env, None, &mut tell);
+        let mut ladder = Ladder::new(&env, Vec::new(), &mut tell);
         ladder.climb(A, &[], verdict(Verdict::Waiting)).await;
         ladder.climb(B, &[A], never()).await;
         ladder.climb(C, &[B], never()).await;

@@ -6,13 +6,14 @@ use postroom_model::{ExposeSecret, SecretString};
 /// Shortest secret that is looked for: a shorter one would blot out half of every sentence.
 const SHORTEST: usize = 4;
 
-/// Masks the secret of this check, and whatever has the shape of a signed token.
-pub(crate) fn secrets(text: &str, secret: Option<&SecretString>) -> String {
-    let secret = secret.map(|secret| secret.expose_secret().trim()).filter(|secret| secret.len() >= SHORTEST);
-    let text = match secret {
-        Some(secret) => text.replace(secret, "[hidden]"),
-        None => text.to_owned(),
-    };
+/// Masks the secrets of this check, and whatever has the shape of a signed token.
+pub(crate) fn secrets(text: &str, secrets: &[&SecretString]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets.iter().map(|secret| secret.expose_secret().trim()) {
+        if secret.len() >= SHORTEST {
+            text = text.replace(secret, "[hidden]");
+        }
+    }
     words(&text, |word| is_token(word).then(|| "[hidden]".to_owned()))
 }
 
@@ -61,8 +62,8 @@ mod tests {
         let secret = SecretString::from("nQ3~invented.value_for-tests");
         let token = format!("eyJ{}.{}.{}", "a".repeat(40), "b".repeat(20), "c".repeat(20));
         let text = format!("refused (nQ3~invented.value_for-tests) for {token}, ok");
-        assert_eq!(secrets(&text, Some(&secret)), "refused ([hidden]) for [hidden], ok");
-        assert_eq!(secrets("a.b.c eyJ.x.y", None), "a.b.c eyJ.x.y");
+        assert_eq!(secrets(&text, &[&secret]), "refused ([hidden]) for [hidden], ok");
+        assert_eq!(secrets("a.b.c eyJ.x.y", &[]), "a.b.c eyJ.x.y");
     }
 
     #[test]

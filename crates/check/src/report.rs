@@ -41,7 +41,8 @@ impl Verdict {
 pub struct Rung {
     /// Stable name: `shapes`, `clock`, `network:sign-in`, `network:mail`, `tenant`, `token`, `roles`, `credential`,
     /// `mailbox:<address>`, `read:<address>`, `file:<address>`, `refusal:<address>` (or `refusal` alone when no
-    /// address is named), `send`, `send-large`, `round-trip`, `reply`, `notice`.
+    /// address is named), `size`, `sign-in` and `sign-in:<address>`, `send`, `send-large`, `round-trip`,
+    /// `reply`, `notice`.
     pub name: String,
     /// Name for people: `Sign-in`.
     pub title: String,

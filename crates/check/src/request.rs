@@ -3,6 +3,7 @@
 use postroom_model::connection::ConnectionSettings;
 use postroom_model::polling::PollingInterval;
 use postroom_model::{EmailAddress, SecretString, Timestamp};
+use postroom_transport::Account;
 
 /// How much is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,6 +23,10 @@ pub struct CheckRequest {
     pub secret: Option<SecretString>,
     /// Mailboxes to open.
     pub mailboxes: Vec<EmailAddress>,
+    /// Those of them that sign in with a user name and password of their own.
+    pub accounts: Vec<Account>,
+    /// For settings that only send: the connection that reads the recipient of the test message, where one is known.
+    pub incoming: Option<Incoming>,
     /// Sender and recipient of a test message. Without it nothing is sent in quick mode, and in full mode the first
     /// mailbox writes to itself.
     pub test_message: Option<TestMessage>,
@@ -44,6 +49,8 @@ impl CheckRequest {
             settings,
             secret,
             mailboxes: Vec::new(),
+            accounts: Vec::new(),
+            incoming: None,
             test_message: None,
             must_not_open: Vec::new(),
             credential_expires_at: None,
@@ -51,6 +58,19 @@ impl CheckRequest {
             polling: PollingInterval::Default,
             mode: Mode::Quick,
         }
+    }
+
+    /// As whom a mailbox is opened.
+    pub(crate) fn account(&self, mailbox: &EmailAddress) -> Account {
+        let own = self.accounts.iter().find(|account| account.address == *mailbox);
+        own.cloned().unwrap_or_else(|| Account::of(mailbox.clone()))
+    }
+
+    /// The secret that is known when settings are looked at: the connection's; where there is none, that of the first
+    /// mailbox that signs in by itself.
+    pub(crate) fn any_secret(&self) -> Option<&SecretString> {
+        let own = || self.accounts.iter().find_map(|account| account.password.as_ref());
+        self.secret.as_ref().or_else(|| own().filter(|_| self.settings.mailboxes_sign_in()))
     }
 
     /// The test message that is sent: the one asked for; in full mode the first mailbox writes to itself.
@@ -61,6 +81,16 @@ impl CheckRequest {
         let address = self.mailboxes.first()?;
         Some(TestMessage { sender: address.clone(), recipient: address.clone() })
     }
+}
+
+/// A connection that reads the mailbox in which a test message arrives.
+pub struct Incoming {
+    /// Its settings.
+    pub settings: ConnectionSettings,
+    /// Its secret.
+    pub secret: Option<SecretString>,
+    /// The mailbox.
+    pub account: Account,
 }
 
 /// The test message of *Check e-mail settings*.

@@ -137,7 +137,8 @@ pub async fn apply(
         KeyKind::Secret => secret(&mut journal, registrar, means, tell).await?,
     };
     let mut outcome = outcome(&journal);
-    if journal.exchange_left() {
+    // Who may use EWS at all is told besides, whatever the limit is.
+    if journal.exchange_left() || (plan.api == Api::Ews && journal.ready_at.is_none()) {
         let names = Names::known(&outcome.application_id, &outcome.principal_id);
         tell(Progress::Exchange(limits::lines(&plan, &names, journal.told(), plan.must_not_open.first())));
     }
@@ -149,6 +150,7 @@ pub async fn apply(
     wait::sign_in(&journal, &secret, means, end, tell).await?;
     outcome.waiting = wait::mailboxes(&journal, &secret, means, end, tell).await?;
     local::add_mailboxes(means.store, means.env, &mut journal, means.actor).await?;
+    local::choose_outgoing(means.store, &journal, means.actor).await?;
     seen(&mut journal, means, &outcome).await?;
     Ok(outcome)
 }
@@ -159,7 +161,7 @@ pub(crate) async fn seen(
     means: &Means<'_>,
     outcome: &Outcome,
 ) -> Result<(), SetupError> {
-    if outcome.waiting.is_empty() && journal.plan.api.usable() {
+    if outcome.waiting.is_empty() {
         journal.ready_at.get_or_insert(means.env.now());
         journal.applied = Some(journal.plan.mailboxes.clone());
         journal.superseded.clear();
@@ -219,7 +221,7 @@ fn differences(old: &Plan, new: &Plan) -> Vec<String> {
 /// The journal of this connection: the one that is there, with what the plan says anew, or a fresh one.
 pub(crate) async fn begin(plan: &Plan, means: &Means<'_>) -> Result<Journal, SetupError> {
     let (plan, old) = reconcile(plan, means.store).await?;
-    if let Some(taken) = local::foreign(means.store, &plan.connection, old.as_ref()).await? {
+    if let Some(taken) = local::foreign(means.store, &plan, old.as_ref()).await? {
         return Err(SetupError::Taken { name: taken.settings.display_name().to_owned() });
     }
     let resumed = old.as_ref().is_some_and(|old| old.key_id.is_some());

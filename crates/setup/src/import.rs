@@ -90,6 +90,7 @@ pub async fn import(
     local::save_connections(means.store, means.env, &mut journal, credential, means.actor).await?;
     apply::learn(&mut journal, means, &line.key_id).await?;
     local::add_mailboxes(means.store, means.env, &mut journal, means.actor).await?;
+    local::choose_outgoing(means.store, &journal, means.actor).await?;
     let mut outcome = apply::outcome(&journal);
     if let Some(secret) = local::stored(means.store, &journal).await? {
         let now = wait::end(means, jiff::SignedDuration::ZERO);
@@ -133,7 +134,7 @@ async fn fresh(line: &Line, means: &Means<'_>) -> Result<Journal, SetupError> {
     plan.cloud.clone_from(&line.cloud);
     plan.key.kind = line.kind;
     plan.key.expires_at = line.expires_at;
-    if let Some(taken) = local::foreign(means.store, &line.connection, None).await? {
+    if let Some(taken) = local::foreign(means.store, &plan, None).await? {
         return Err(SetupError::Taken { name: taken.settings.display_name().to_owned() });
     }
     Ok(Journal::new(plan, means.env.now()))

@@ -47,6 +47,6 @@ pub use handover::handover;
 pub use import::{Prepared, import, prepare};
 pub use journal::Journal;
 pub use line::Line;
-pub use plan::{Accounts, Api, KeyKind, KeyPlan, Limit, Plan, Right};
+pub use plan::{Accounts, Api, KeyKind, KeyPlan, Limit, MailServer, Plan, Right};
 pub use script::{Ask, Purpose, Shell, script};
 pub use undo::{Undone, undo};

@@ -2,7 +2,8 @@
 
 use postroom_entra::certificate::CertificateCredential;
 use postroom_model::connection::{
-    AuthenticationFlow, Cloud, Connection, ConnectionKind, ConnectionSettings, TlsMode,
+    AuthenticationFlow, Cloud, Connection, ConnectionKind, ConnectionSettings, EmailMethod, ExchangeApi,
+    OutgoingSettings, TlsMode, is_loopback,
 };
 use postroom_model::credential::CredentialKind;
 use postroom_model::mailbox::MailboxSettings;
@@ -11,7 +12,7 @@ use postroom_store::{NewCredential, SaveConnection, SaveMailbox, Store, StoreErr
 
 use crate::error::SetupError;
 use crate::journal::Journal;
-use crate::plan::{Api, KeyKind, Plan};
+use crate::plan::{Api, KeyKind, MailServer, Plan};
 
 /// Stands for an application that a script elsewhere has still to make.
 const NOT_YET: &str = "00000000-0000-0000-0000-000000000000";
@@ -38,20 +39,63 @@ pub(crate) fn connections(journal: &Journal) -> Vec<ConnectionSettings> {
     };
     let name = plan.connection.clone();
     let exchange = plan.cloud.exchange_host();
-    let smtp = match plan.cloud {
-        Cloud::Worldwide | Cloud::Custom(_) => "smtp.office365.com",
-        Cloud::UsGovernment => "smtp.office365.us",
-        Cloud::UsGovernmentDod => "smtp-dod.office365.us",
-        Cloud::China => "smtp.partner.outlook.cn",
-    };
     match plan.api {
         Api::Graph => vec![one(ConnectionKind::ExchangeOnline, name, exchange, TlsMode::Implicit)],
-        Api::Ews => vec![one(ConnectionKind::Exchange, name, exchange, TlsMode::Implicit)],
-        Api::ImapSmtp => vec![
-            one(ConnectionKind::Imap, name.clone(), exchange, TlsMode::Implicit),
-            one(ConnectionKind::Smtp, format!("{name} SMTP"), smtp, TlsMode::Starttls),
-        ],
+        Api::Ews => {
+            let ews = one(ConnectionKind::ExchangeOnline, name, exchange, TlsMode::Implicit);
+            vec![ConnectionSettings { api: ExchangeApi::Ews, ..ews }]
+        }
+        Api::ImapSmtp => {
+            let sending = sending_name(&name);
+            let imap = one(ConnectionKind::Imap, name, exchange, TlsMode::Implicit);
+            let smtp = one(ConnectionKind::Smtp, sending, smtp_host(&plan.cloud), TlsMode::Starttls);
+            vec![at(plan, imap, plan.imap.as_ref()), at(plan, smtp, plan.smtp.as_ref())]
+        }
     }
+}
+
+/// Name of the second connection where reading and sending are two.
+fn sending_name(name: &str) -> String {
+    format!("{name} SMTP")
+}
+
+/// Host of SMTP submission. Worldwide: Microsoft, "POP, IMAP, and SMTP settings"; the others as tenants there use them.
+fn smtp_host(cloud: &Cloud) -> &'static str {
+    match cloud {
+        Cloud::Worldwide | Cloud::Custom(_) => "smtp.office365.com",
+        Cloud::UsGovernment => "smtp.office365.us",
+        Cloud::UsGovernmentDod => "outlook-dod.office365.us",
+        Cloud::China => "smtp.partner.outlook.cn",
+    }
+}
+
+/// The same at an address of one's own. Where nobody protects the sign-in on this machine either, the sandbox runs without
+/// TLS.
+fn at(plan: &Plan, mut settings: ConnectionSettings, server: Option<&MailServer>) -> ConnectionSettings {
+    let Some(server) = server else { return settings };
+    settings.server.clone_from(&server.host);
+    settings.port = server.port;
+    if plan.cloud.endpoints().authority.scheme() == "http" && is_loopback(&server.host) {
+        settings.tls = TlsMode::Plain;
+    }
+    settings
+}
+
+/// Mail leaves through the connection that sends, unless somebody has chosen another way already.
+pub(crate) async fn choose_outgoing(
+    store: &dyn Store,
+    journal: &Journal,
+    actor: &str,
+) -> Result<(), SetupError> {
+    let (Api::ImapSmtp, Some(smtp)) = (journal.plan.api, journal.connections.last()) else { return Ok(()) };
+    let chosen =
+        store.outgoing_settings().await.map_err(|source| failed("read the outgoing settings", source))?;
+    if chosen.is_some() {
+        return Ok(());
+    }
+    let outgoing = OutgoingSettings { method: EmailMethod::Smtp, connection: Some(*smtp) };
+    let saved = store.save_outgoing_settings(&outgoing, actor).await;
+    saved.map_err(|source| failed("save the outgoing settings", source))
 }
 
 /// A tenant by one of its domains, as long as its id is not known.
@@ -167,18 +211,23 @@ pub(crate) async fn add_mailboxes(
     Ok(())
 }
 
-/// A connection that somebody else made under the plan's name.
+/// A connection that somebody else made under a name of the plan.
 pub(crate) async fn foreign(
     store: &dyn Store,
-    name: &str,
+    plan: &Plan,
     journal: Option<&Journal>,
 ) -> Result<Option<Connection>, SetupError> {
     let all = store.connections().await.map_err(|source| failed("list connections", source))?;
     let ours =
         |connection: &Connection| journal.is_some_and(|journal| journal.connections.contains(&connection.id));
-    Ok(all
-        .into_iter()
-        .find(|one| one.settings.display_name().eq_ignore_ascii_case(name.trim()) && !ours(one)))
+    let mut names = vec![plan.connection.trim().to_owned()];
+    if plan.api == Api::ImapSmtp {
+        names.push(sending_name(&names[0]));
+    }
+    let taken = |one: &Connection| {
+        names.iter().any(|name| one.settings.display_name().eq_ignore_ascii_case(name)) && !ours(one)
+    };
+    Ok(all.into_iter().find(taken))
 }
 
 pub(crate) fn failed(operation: &'static str, source: StoreError) -> SetupError {

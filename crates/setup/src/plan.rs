@@ -82,6 +82,27 @@ pub enum Accounts {
     Personal,
 }
 
+/// Host and port of a mail server: `127.0.0.1:1143`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailServer {
+    /// Host name or number.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl FromStr for MailServer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not HOST:PORT");
+        let (host, port) = text.trim().rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+        let host = host.parse::<postroom_model::HostName>().map_err(|error| error.to_string())?;
+        Ok(Self { host: host.as_str().to_owned(), port })
+    }
+}
+
 /// One right the application needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Right {
@@ -127,6 +148,12 @@ pub struct Plan {
     /// Where the tenant lives.
     #[serde(default)]
     pub cloud: Cloud,
+    /// IMAP, in a cloud of one's own; in Microsoft's the address follows from the cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imap: Option<MailServer>,
+    /// SMTP submission, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<MailServer>,
 }
 
 macro_rules! words {
@@ -175,11 +202,6 @@ impl Api {
         }
     }
 
-    /// Whether this version reads and sends by it. The others can be prepared only.
-    pub fn usable(self) -> bool {
-        self == Self::Graph
-    }
-
     /// What a plan limits with when nobody says: the least privilege that the API knows.
     pub fn default_limit(self) -> Limit {
         if self == Self::ImapSmtp { Limit::None } else { Limit::Rbac }
@@ -220,6 +242,8 @@ impl Plan {
             limit: Limit::Rbac,
             tenant: None,
             cloud: Cloud::default(),
+            imap: None,
+            smtp: None,
         };
         plan.set_key(env, KeyKind::Certificate, 365);
         plan
@@ -281,7 +305,7 @@ impl Plan {
     /// The rights for the whole tenant that the limit leaves the application; none where there is no limit that such
     /// rights could defeat.
     pub fn limited_to(&self) -> Option<Vec<String>> {
-        let limited = self.limit != Limit::None && self.api.usable();
+        let limited = self.limit != Limit::None;
         limited.then(|| self.permissions().into_iter().map(|one| one.value).collect())
     }
 
@@ -316,6 +340,7 @@ impl Plan {
         }
         self.validate_key(now, &mut problems);
         self.validate_scope(&mut problems);
+        self.validate_servers(&mut problems);
         self.warn(&mut problems);
         problems
     }
@@ -356,6 +381,23 @@ impl Plan {
             problems
                 .error("limit", format!("IMAP knows no limit by {}", self.limit))
                 .hint("Leave --limit away: Exchange asks for a permission on each mailbox anyway.");
+        }
+    }
+
+    /// In a cloud of one's own no address follows from anything.
+    fn validate_servers(&self, problems: &mut Problems) {
+        let Cloud::Custom(endpoints) = &self.cloud else { return };
+        let missing = match self.api {
+            Api::Graph => Vec::new(),
+            Api::Ews => vec![("exchange", "Exchange", endpoints.exchange.is_none())],
+            Api::ImapSmtp => {
+                vec![("imap", "IMAP", self.imap.is_none()), ("smtp", "SMTP", self.smtp.is_none())]
+            }
+        };
+        for (field, what, _) in missing.into_iter().filter(|(_, _, missing)| *missing) {
+            problems
+                .error(field, format!("The address of {what} is missing, as this cloud is none of Microsoft's"))
+                .hint(format!("Give it with --{field}."));
         }
     }
 

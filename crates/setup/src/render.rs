@@ -21,9 +21,6 @@ impl Plan {
         let none = "none: an application that signs in by itself needs none";
         row("Redirect URI", if uris.is_empty() { none.to_owned() } else { uris.join("\n") }.as_str());
         row("API", self.api.label());
-        if !self.api.usable() {
-            row("", "this version cannot read or send by it yet: the rights would be granted unused");
-        }
         let rights: Vec<String> = self
             .rights()
             .iter()

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use postroom_entra::cause::{self, Code, Ids};
+use postroom_entra::cause::{self, Advice, Code, Ids};
 use postroom_entra::certificate::CertificateCredential;
 use postroom_entra::token::{TokenClient, TokenCredential, TokenError, TokenRequest};
 use postroom_model::credential::Credential;
 use postroom_model::failure::Failure;
 use postroom_model::{ConnectionId, EmailAddress, SecretString, Timestamp};
-use postroom_transport::graph::GraphSource;
-use postroom_transport::{Credentials, Source, Wire};
+use postroom_transport::{Account, Credentials, Wire};
 
 use crate::apply::{Means, Progress, Tell, Waiting};
 use crate::error::SetupError;
@@ -81,8 +80,8 @@ fn late(application: &str, waited: SignedDuration, why: &str, error: Option<Toke
     }
 }
 
-/// Waits until each mailbox opens; gives those that did not in time. EWS, IMAP and SMTP cannot be opened by this
-/// version: nothing is waited for there. A mailbox that is to leave the limit is waited for until it is refused.
+/// Waits until each mailbox opens through every connection of the plan; gives those that did not in time. A mailbox that is
+/// to leave the limit is waited for until it is refused.
 pub(crate) async fn mailboxes(
     journal: &Journal,
     secret: &SecretString,
@@ -91,9 +90,6 @@ pub(crate) async fn mailboxes(
     tell: Tell<'_>,
 ) -> Result<Vec<Waiting>, SetupError> {
     let mailboxes = &journal.plan.mailboxes;
-    if !journal.plan.api.usable() {
-        return Ok(Vec::new());
-    }
     let mut waiting: Vec<EmailAddress> = mailboxes.clone();
     if journal.plan.needs_exchange() {
         waiting.extend(journal.leaving());
@@ -109,14 +105,14 @@ pub(crate) async fn mailboxes(
                     why: "it is to leave, and the application still opens it".to_owned(),
                 }),
                 Ok(()) => tell(Progress::Done(format!("mailbox {mailbox} opens"))),
-                Err(failure) if leaves && matches!(failure.status, Some(403 | 404)) => {
+                Err(failure) if leaves && is_refusal(journal.plan.api, &failure) => {
                     tell(Progress::Done(format!("mailbox {mailbox} is refused")));
                 }
-                Err(failure) if failure.code.as_deref() == Some("ErrorInvalidUser") => {
+                Err(failure) if NO_MAILBOX.contains(&failure.code.as_deref().unwrap_or_default()) => {
                     return Err(SetupError::NoMailbox { mailbox: mailbox.to_string(), words: failure.words });
                 }
                 Err(failure) => {
-                    may_take = may_take.max(usual(&failure));
+                    may_take = may_take.max(advice(journal.plan.api, &failure).and_then(|advice| advice.may_take));
                     closed.push(Waiting { mailbox, why: failure.words });
                 }
             }
@@ -136,14 +132,48 @@ pub(crate) async fn mailboxes(
     }
 }
 
-/// How long it may take until this failure comes right by itself.
-fn usual(failure: &Failure) -> Option<SignedDuration> {
-    let (status, code) = (failure.status?, failure.code.as_deref().unwrap_or_default());
-    let said = Code::GraphSaid { status, code, message: &failure.words };
-    cause::explain(said, &Ids::default()).and_then(|advice| advice.may_take)
+/// Codes that say that there is no such mailbox. IMAP and SMTP do not tell.
+const NO_MAILBOX: [&str; 2] = ["ErrorInvalidUser", "ErrorNonExistentMailbox"];
+
+/// Whether Exchange keeps the application out of this mailbox.
+fn is_refusal(api: Api, failure: &Failure) -> bool {
+    match api {
+        Api::Graph => matches!(failure.status, Some(403 | 404)),
+        Api::Ews | Api::ImapSmtp => {
+            let rows = [
+                "ews-access-denied",
+                "ews-impersonation-denied",
+                "ews-status-403",
+                "imap-not-connected",
+                "imap-sign-in-refused",
+                "smtp-sign-in-refused",
+            ];
+            advice(api, failure).is_some_and(|advice| rows.contains(&advice.row))
+        }
+    }
 }
 
-/// Opens the inbox and reads one header, with a token of now.
+/// What the table of causes says of a failure, which tells how long it may take until it comes right by itself.
+fn advice(api: Api, failure: &Failure) -> Option<Advice> {
+    let (status, code) = (failure.status, failure.code.as_deref().unwrap_or_default());
+    let words = failure.words.as_str();
+    let ids = Ids::default();
+    match (api, status) {
+        (Api::Graph, Some(status)) => {
+            cause::explain(Code::GraphSaid { status, code, message: words }, &ids)
+        }
+        (Api::Ews, Some(status)) => {
+            cause::explain(Code::Ews { status, code: if code.is_empty() { words } else { code } }, &ids)
+        }
+        (Api::ImapSmtp, Some(status)) => {
+            cause::explain(Code::Smtp(&format!("{status} {code} {words}").replacen("  ", " ", 1)), &ids)
+        }
+        (Api::ImapSmtp, None) => cause::explain(Code::Imap(words), &ids),
+        (Api::Graph | Api::Ews, None) => None,
+    }
+}
+
+/// Opens the inbox and reads one header, with a token of now; where mail leaves by SMTP, signs in there too.
 async fn open(
     journal: &Journal,
     secret: &SecretString,
@@ -152,9 +182,16 @@ async fn open(
 ) -> Result<(), Failure> {
     let tokens = Arc::new(TokenClient::new(means.http.clone(), means.env.clone()));
     let wire = Wire::new(means.http.clone(), tokens, Arc::new(NothingStored), means.env.clone());
-    let Some(settings) = local::connections(journal).into_iter().next() else { return Ok(()) };
-    let client = wire.graph_for(&settings, Some(secret.clone()))?;
-    GraphSource::new(client, mailbox.clone(), means.env.clone()).probe().await.map(drop)
+    let account = Account::of(mailbox.clone());
+    for settings in local::connections(journal) {
+        let secret = Some(secret.clone());
+        if settings.kind.receives() {
+            wire.source_for(&settings, secret, &account)?.probe().await?;
+        } else {
+            wire.sign_in_for(&settings, secret, &account).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn pause(means: &Means<'_>, left: SignedDuration) {

@@ -13,6 +13,7 @@
 //! | [`imap`] | any IMAP server |
 //! | [`smtp`] | any SMTP server |
 //! | `line` | TCP and TLS to a mail server, each way of failing named |
+//! | `look` | for the check: what a server shows, a sign-in alone, the test message found and removed |
 //! | `tls` | what a server's certificate is compared with |
 //! | [`office`] | [`CredentialOffice`]: credentials tried, renewed and removed |
 //! | [`wire`] | [`Wire`]: which transport serves which connection |
@@ -28,6 +29,7 @@ pub mod ews;
 pub mod graph;
 pub mod imap;
 mod line;
+mod look;
 pub mod office;
 pub mod smtp;
 mod tls;
@@ -44,6 +46,7 @@ use postroom_model::mailbox::Mailbox;
 use postroom_model::outbox::Envelope;
 use postroom_model::{ConnectionId, EmailAddress, MailboxId, OutboxMessageId, SecretString, Timestamp};
 
+pub use look::{Found, Seen, TestBox};
 pub use office::{
     CredentialOffice, KnownCredential, MadeKey, Opening, Presented, RenewalOrder, Renewed, WideRight,
 };

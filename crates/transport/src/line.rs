@@ -182,6 +182,19 @@ pub(crate) enum Line {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Line {
+    /// The peer's own certificate (DER); none without TLS.
+    pub(crate) fn certificate(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => {
+                let chain = stream.get_ref().1.peer_certificates()?;
+                chain.first().map(|certificate| certificate.to_vec())
+            }
+        }
+    }
+}
+
 impl AsyncRead for Line {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -4,7 +4,7 @@ use postroom_model::Env;
 use postroom_model::connection::AuthenticationFlow;
 
 use super::network::{self, Reach};
-use super::{Client, nothing_to_go_on};
+use super::{Means, nothing_to_go_on};
 use crate::finding::Finding;
 use crate::ladder::Probed;
 use crate::{CheckRequest, Verdict};
@@ -14,13 +14,20 @@ const FINE: u64 = 30;
 /// Seconds beyond which an assertion signed here is refused there.
 const TOO_MUCH: u64 = 120;
 
-/// Asks the sign-in host, and compares the clocks; the answer is gone on with in the rung of the network.
-pub(crate) async fn probe(request: &CheckRequest, client: Option<&Client>, env: &Env) -> Probed<Reach> {
-    let Some(client) = client else { return nothing_to_go_on().into() };
-    let authority = request.settings.cloud.endpoints().authority;
-    let reach = network::reach(&client.http, &authority).await;
+/// Asks the sign-in host, or where nobody signs in there the server of the mail, and compares the clocks; the answer is
+/// gone on with in the rung of the network. IMAP and SMTP tell no time.
+pub(crate) async fn probe(request: &CheckRequest, means: Option<&Means>, env: &Env) -> Probed<Reach> {
+    let Some(means) = means else { return nothing_to_go_on().into() };
+    let Some(asked) = network::clock(request, means.service) else {
+        return Finding::skipped(format!(
+            "Not checked, because {} tells no time, and nothing depends on it.",
+            means.service.way.label()
+        ))
+        .into();
+    };
+    let reach = network::reach(&means.http, &asked).await;
     let date = reach.as_ref().ok().and_then(|reached| reached.date);
-    let host = network::host(&authority);
+    let host = network::host(&asked);
     let did = format!("Compared the clock of this machine with the date that {host} sends.");
     let finding = match date {
         // Dates have whole seconds and a way to travel: half a second is nothing.

@@ -22,6 +22,13 @@ pub(crate) fn probe(request: &CheckRequest, now: Timestamp) -> Finding {
             "A federated credential is made anew for each sign-in; nothing of it expires here.",
         );
     }
+    if !settings.uses_entra() && request.credential_expires_at.is_none() {
+        let got = match request.any_secret() {
+            Some(_) => "A password of the server itself: when it ends, only its administrator knows.",
+            None => "No credential is used.",
+        };
+        return Finding::pass(DID, got);
+    }
     let label = settings.flow.label();
     let Some(end) = request.credential_expires_at else {
         return Finding::wrong(
@@ -105,5 +112,7 @@ mod tests {
         assert!(probe(&request, now).got.contains("ended on 2026-11-22"));
         request.settings.flow = AuthenticationFlow::Federated;
         assert_eq!(probe(&request, now).verdict, Verdict::Pass);
+        let own = CheckRequest::new(ConnectionSettings::new(ConnectionKind::Smtp), None);
+        assert_eq!(probe(&own, now).got, "No credential is used.");
     }
 }

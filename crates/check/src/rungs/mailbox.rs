@@ -1,11 +1,9 @@
 //! One mailbox: it is there, and it is what its address says; then one header is read, as the collector will.
 
 use postroom_graph::GraphError;
-use postroom_model::{EmailAddress, Env};
-use postroom_transport::Source;
-use postroom_transport::graph::GraphSource;
+use postroom_model::EmailAddress;
 
-use super::{Client, nothing_to_go_on, refused};
+use super::{Client, Means, ids_for, nothing_to_go_on, refused};
 use crate::finding::Finding;
 use crate::ladder::{Probed, Step};
 use crate::{CheckRequest, Verdict};
@@ -78,17 +76,20 @@ fn own_address(did: String, mailbox: &EmailAddress, primary: Option<&str>) -> Fi
 /// Opens the inbox and reads one header.
 pub(crate) async fn read(
     request: &CheckRequest,
-    client: Option<&Client>,
+    means: Option<&Means>,
     mailbox: &EmailAddress,
     granted: Option<&Vec<String>>,
-    env: &Env,
 ) -> Probed<()> {
-    let Some(client) = client else { return nothing_to_go_on().into() };
+    let Some(means) = means else { return nothing_to_go_on().into() };
     let did = format!("Opened the inbox of {mailbox} and read one header.");
-    let source = GraphSource::new(client.graph.clone(), mailbox.clone(), env.clone());
-    match source.probe().await {
+    let secret = request.secret.clone();
+    let answer = match means.wire.source_for(&request.settings, secret, &request.account(mailbox)) {
+        Ok(source) => source.probe().await,
+        Err(failure) => Err(failure),
+    };
+    match answer {
         Ok(sentence) => Finding::pass(did, sentence).into(),
-        Err(failure) => refused(request, granted, did, &failure, &client.graph.ids(mailbox.as_str())).into(),
+        Err(failure) => refused(request, granted, did, &failure, &ids_for(request, mailbox)).into(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The probes, one file each, in the order of the ladder.
 
+mod certificate;
 pub(crate) mod clock;
 pub(crate) mod credential;
 pub(crate) mod file_away;
-mod issuer;
 pub(crate) mod mailbox;
 pub(crate) mod network;
 pub(crate) mod notice;
@@ -13,17 +13,20 @@ pub(crate) mod roles;
 pub(crate) mod round_trip;
 pub(crate) mod send;
 pub(crate) mod send_large;
+pub(crate) mod server;
 pub(crate) mod shapes;
 pub(crate) mod tenant;
 pub(crate) mod token;
 
 use postroom_entra::Ids;
 use postroom_graph::GraphClient;
+use postroom_model::EmailAddress;
 use postroom_model::connection::AuthenticationFlow;
 use postroom_model::failure::Failure;
+use postroom_transport::Wire;
 
 use crate::CheckRequest;
-use crate::finding::{self, Finding};
+use crate::finding::{self, Finding, Service, Way};
 use crate::ladder::Step;
 
 pub(crate) const SHAPES: Step = Step::new("shapes", "Settings");
@@ -34,16 +37,28 @@ pub(crate) const TENANT: Step = Step::new("tenant", "Directory (tenant)");
 pub(crate) const TOKEN: Step = Step::new("token", "Sign-in");
 pub(crate) const ROLES: Step = Step::new("roles", "Rights in the token");
 pub(crate) const CREDENTIAL: Step = Step::new("credential", "Life of the credential");
+pub(crate) const SIZE: Step = Step::new("size", "Largest message");
+pub(crate) const SIGN_IN: Step = Step::new("sign-in", "Sign-in at the server");
 pub(crate) const SEND: Step = Step::new("send", "Test message");
 pub(crate) const SEND_LARGE: Step = Step::new("send-large", "Large file");
 pub(crate) const ROUND_TRIP: Step = Step::new("round-trip", "Round trip");
 pub(crate) const REPLY: Step = Step::new("reply", "Match of replies");
 pub(crate) const NOTICE: Step = Step::new("notice", "Notice of changes");
 
-/// What the probes ask with.
-pub(crate) struct Client {
+/// What the probes ask with; nothing was asked yet.
+pub(crate) struct Means {
     /// For questions that need no token.
     pub(crate) http: reqwest::Client,
+    /// Senders and sources, as those that people's mail goes through.
+    pub(crate) wire: Wire,
+    /// Who is asked.
+    pub(crate) service: Service,
+    /// For Microsoft Graph alone.
+    pub(crate) client: Option<Client>,
+}
+
+/// What the probes of Microsoft Graph ask with.
+pub(crate) struct Client {
     /// Graph with the settings and the secret of the request; nothing was asked yet.
     pub(crate) graph: GraphClient,
 }
@@ -51,6 +66,11 @@ pub(crate) struct Client {
 /// Ids of the connection for advice.
 pub(crate) fn ids(request: &CheckRequest) -> Ids {
     Ids::of(request.settings.tenant_id.trim(), request.settings.application_id.trim())
+}
+
+/// The same for a mailbox.
+pub(crate) fn ids_for(request: &CheckRequest, mailbox: &EmailAddress) -> Ids {
+    ids(request).with_mailbox(mailbox.as_str())
 }
 
 /// The connection's name as one word of a command line.
@@ -82,7 +102,11 @@ pub(crate) fn refused(
     failure: &Failure,
     ids: &Ids,
 ) -> Finding {
-    let finding = Finding::refused(did, failure, ids);
+    let service = Service::of(&request.settings);
+    let finding = Finding::refused_by(service, did, failure, ids);
+    if service.way != Way::Graph {
+        return finding;
+    }
     let Some(granted) = granted.filter(|_| finding::is_access_denied(failure, ids)) else { return finding };
     let mailbox = ids.mailbox.as_deref().unwrap_or("this mailbox");
     let step = if request.settings.flow == AuthenticationFlow::Password {

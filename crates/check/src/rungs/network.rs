@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimeParser;
 use postroom_entra::http;
-use postroom_model::Timestamp;
 use postroom_model::connection::is_loopback;
+use postroom_model::{Env, Timestamp};
+use postroom_transport::Seen;
 use reqwest::header::DATE;
 use reqwest::tls::TlsInfo;
 use url::Url;
 
-use super::{Client, issuer, nothing_to_go_on};
-use crate::finding::Finding;
+use super::{Means, certificate, nothing_to_go_on, server};
+use crate::finding::{Finding, Service, Way, sentence};
 use crate::ladder::Probed;
 use crate::{CheckRequest, Verdict};
 
@@ -28,6 +29,8 @@ pub(crate) struct Reached {
     pub(crate) date: Option<Timestamp>,
     /// Who issued its certificate; none without TLS.
     issuer: Option<String>,
+    /// When that ends.
+    ends: Option<Timestamp>,
 }
 
 /// A host that did not answer.
@@ -51,8 +54,9 @@ pub(crate) async fn reach(http: &reqwest::Client, address: &Url) -> Reach {
             let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
             let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
             let tls = response.extensions().get::<TlsInfo>();
-            let issuer = tls.and_then(TlsInfo::peer_certificate).and_then(issuer::of);
-            Ok(Reached { date, issuer })
+            let shown = tls.and_then(TlsInfo::peer_certificate);
+            let (issuer, ends) = (shown.and_then(certificate::of), shown.and_then(certificate::end));
+            Ok(Reached { date, issuer, ends })
         }
         Err(error) => {
             let words = http::tidy(http::chain(&error.without_url()), 500);
@@ -77,11 +81,34 @@ pub(crate) fn sign_in(request: &CheckRequest, reach: Option<&Reach>) -> Probed<(
     found(&request.settings.cloud.endpoints().authority, reach).into()
 }
 
-/// The way to the host of the mail.
-pub(crate) async fn mail(request: &CheckRequest, client: Option<&Client>) -> Probed<()> {
-    let Some(client) = client else { return nothing_to_go_on().into() };
-    let graph = request.settings.cloud.endpoints().graph;
-    found(&graph, &reach(&client.http, &graph).await).into()
+/// Whose clock is compared: that of the sign-in, else that of Exchange on premises; none where nobody speaks HTTP.
+pub(crate) fn clock(request: &CheckRequest, service: Service) -> Option<Url> {
+    match (service.entra, service.way) {
+        (true, _) => Some(request.settings.cloud.endpoints().authority),
+        (false, Way::Ews) => request.settings.ews_url().ok(),
+        (false, _) => None,
+    }
+}
+
+/// The way to the host of the mail; for IMAP and SMTP what the server shows of itself.
+pub(crate) async fn mail(request: &CheckRequest, means: Option<&Means>, env: &Env) -> Probed<Seen> {
+    let Some(means) = means else { return nothing_to_go_on().into() };
+    let address = match means.service.way {
+        Way::Graph => Ok(request.settings.cloud.endpoints().graph),
+        Way::Ews => request.settings.ews_url(),
+        Way::Imap | Way::Smtp => return server::look(request, means, env).await,
+    };
+    match address {
+        Ok(address) => found(&address, &reach(&means.http, &address).await).into(),
+        Err(words) => Finding::wrong(
+            Verdict::Fail,
+            "Looked for the address of the mail.",
+            words.clone(),
+            sentence(&words),
+            "Correct the server address and press Test again.",
+        )
+        .into(),
+    }
 }
 
 fn found(address: &Url, reach: &Reach) -> Finding {
@@ -116,7 +143,13 @@ fn found(address: &Url, reach: &Reach) -> Finding {
 fn line(address: &Url, reached: &Reached) -> String {
     let plain = address.scheme() == "http";
     match &reached.issuer {
-        Some(issuer) => format!("It answers by https; its certificate was issued by {issuer}."),
+        Some(issuer) => {
+            let ends = reached.ends.map(|ends| format!(" and ends on {}", ends.strftime("%Y-%m-%d")));
+            format!(
+                "It answers by https; its certificate was issued by {issuer}{}.",
+                ends.unwrap_or_default()
+            )
+        }
         None if plain && address.host_str().is_some_and(is_loopback) => {
             "It answers by plain http on this machine.".to_owned()
         }
@@ -141,10 +174,10 @@ mod tests {
             assert!(finding.cause.unwrap().contains(expected), "{words}");
         }
         let issuer = Some("Example Root".to_owned());
-        let finding = found(&graph, &Ok(Reached { date: None, issuer }));
-        assert!(finding.got.ends_with("issued by Example Root."), "{}", finding.got);
+        let finding = found(&graph, &Ok(Reached { date: None, issuer, ends: Some(Timestamp::UNIX_EPOCH) }));
+        assert!(finding.got.ends_with("issued by Example Root and ends on 1970-01-01."), "{}", finding.got);
         let sandbox = Url::parse("http://127.0.0.1:8080").unwrap();
-        let finding = found(&sandbox, &Ok(Reached { date: None, issuer: None }));
+        let finding = found(&sandbox, &Ok(Reached { date: None, issuer: None, ends: None }));
         assert_eq!(finding.got, "It answers by plain http on this machine.");
     }
 }

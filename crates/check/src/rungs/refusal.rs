@@ -1,11 +1,12 @@
 //! The proof of least privilege: a mailbox that must not open is refused.
 
-use postroom_graph::GraphError;
 use postroom_model::EmailAddress;
+use postroom_model::failure::{Failure, Origin};
+use postroom_transport::Account;
 
 use super::roles::mail_rights;
-use super::{Client, limit, nothing_to_go_on};
-use crate::finding::Finding;
+use super::{Means, ids_for, limit, nothing_to_go_on};
+use crate::finding::{Finding, Service, Way, advice};
 use crate::ladder::{Probed, Step};
 use crate::{CheckRequest, Verdict};
 
@@ -18,7 +19,9 @@ pub(crate) fn step(mailbox: &EmailAddress) -> Step {
 
 /// Nothing proves that the application is limited.
 pub(crate) fn none_named(request: &CheckRequest, granted: Option<&Vec<String>>) -> Finding {
-    let wide = tenant_wide(granted);
+    // What IMAP and SMTP open, each mailbox grants by itself.
+    let by_mailbox = matches!(Service::of(&request.settings).way, Way::Imap | Way::Smtp);
+    let wide = if by_mailbox { Vec::new() } else { tenant_wide(granted) };
     let got = match wide.as_slice() {
         [] => "No mailbox is named that must stay closed.".to_owned(),
         wide => format!(
@@ -39,35 +42,71 @@ pub(crate) fn none_named(request: &CheckRequest, granted: Option<&Vec<String>>) 
     )
 }
 
-/// Tries to open a mailbox that must stay closed.
+/// Tries to open a mailbox that must stay closed: to read it, or where mail is only sent to sign in as it.
 pub(crate) async fn probe(
     request: &CheckRequest,
-    client: Option<&Client>,
+    means: Option<&Means>,
     mailbox: &EmailAddress,
     granted: Option<&Vec<String>>,
 ) -> Probed<()> {
-    let Some(client) = client else { return nothing_to_go_on().into() };
+    let Some(means) = means else { return nothing_to_go_on().into() };
     let did = format!("Tried to open {mailbox}, which must stay closed.");
-    let answer = client.graph.folder(mailbox.as_str(), "inbox").await;
+    let (settings, secret) = (&request.settings, request.secret.clone());
+    let account = Account::of(mailbox.clone());
+    let answer = match means.service.way {
+        Way::Smtp => means.wire.sign_in_for(settings, secret, &account).await.map(drop),
+        Way::Graph | Way::Ews | Way::Imap => match means.wire.source_for(settings, secret, &account) {
+            Ok(source) => source.probe().await.map(drop),
+            Err(failure) => Err(failure),
+        },
+    };
     match answer {
-        Ok(_) => opened(request, did, mailbox, granted),
-        Err(GraphError::Refused(refused)) if refused.status == 403 => {
-            let got = format!("{mailbox} refused, as it should be: 403 {} {}", refused.code, refused.message);
-            Finding::pass(did, got)
+        Ok(()) => opened(request, did, mailbox, granted),
+        Err(failure) if is_refusal(request, means, &failure, mailbox) => {
+            let words = said(&failure);
+            Finding::pass(did, format!("{mailbox} refused, as it should be: {words}"))
         }
-        Err(GraphError::Refused(refused)) if refused.status == 404 => Finding::wrong(
+        Err(failure) if is_missing(&failure) => Finding::wrong(
             Verdict::Warn,
             did,
-            format!("404 {} {}", refused.code, refused.message),
+            said(&failure),
             format!("There is no mailbox {mailbox}, so its refusal proves nothing."),
             "Name a mailbox that exists and must stay closed.",
         ),
-        Err(error) => {
-            let failure = error.failure(&format!("open {mailbox}"));
-            Finding::refused(did, &failure, &client.graph.ids(mailbox.as_str()))
-        }
+        Err(failure) => Finding::refused_by(means.service, did, &failure, &ids_for(request, mailbox)),
     }
     .into()
+}
+
+/// Whether the service says that this mailbox is closed to the application.
+fn is_refusal(request: &CheckRequest, means: &Means, failure: &Failure, mailbox: &EmailAddress) -> bool {
+    if failure.origin != Origin::Provider {
+        return false;
+    }
+    let row = advice(means.service, failure, &ids_for(request, mailbox)).map(|advice| advice.row);
+    match means.service.way {
+        Way::Graph => failure.status == Some(403),
+        Way::Ews => {
+            matches!(row, Some("ews-access-denied" | "ews-impersonation-denied" | "ews-status-403"))
+        }
+        // The token itself is known to be good: other mailboxes open with it, or Microsoft Entra gave it just now.
+        Way::Imap => {
+            matches!(row, Some("imap-sign-in-refused" | "imap-not-connected" | "imap-not-permitted"))
+        }
+        Way::Smtp => row == Some("smtp-sign-in-refused"),
+    }
+}
+
+fn is_missing(failure: &Failure) -> bool {
+    failure.origin == Origin::Provider
+        && (failure.status == Some(404) || failure.code.as_deref() == Some("ErrorNonExistentMailbox"))
+}
+
+/// Status, code and words.
+fn said(failure: &Failure) -> String {
+    let status = failure.status.map(|status| format!("{status} ")).unwrap_or_default();
+    let code = failure.code.as_deref().map(|code| format!("{code} ")).unwrap_or_default();
+    format!("{status}{code}{}", failure.words)
 }
 
 fn opened(
@@ -77,6 +116,19 @@ fn opened(
     granted: Option<&Vec<String>>,
 ) -> Finding {
     let wide = tenant_wide(granted);
+    if matches!(Service::of(&request.settings).way, Way::Imap | Way::Smtp) {
+        let application = request.settings.application_id.trim();
+        return Finding::wrong(
+            Verdict::Fail,
+            did,
+            "It opened.",
+            format!("This application can open {mailbox}: Exchange has granted it a permission on that mailbox."),
+            format!(
+                "An Exchange administrator runs `Get-MailboxPermission -Identity {mailbox}` and takes the permission of \
+                 application {application} away with `Remove-MailboxPermission`."
+            ),
+        );
+    }
     let cause = match wide.as_slice() {
         [] => format!("This application can open {mailbox}: a role in Exchange covers more than it should."),
         wide => format!(

@@ -5,13 +5,30 @@ use postroom_entra::token::Claims;
 use postroom_model::connection::{AuthenticationFlow, is_guid};
 
 use super::{limit, nothing_to_go_on};
-use crate::finding::Finding;
+use crate::finding::{Finding, Service, Way};
 use crate::ladder::Probed;
 use crate::{CheckRequest, Verdict};
 
 const DID: &str = "Read the token: tenant, application, audience, rights.";
-/// Rights without which nothing is read or sent.
-const NEEDED: [&str; 2] = ["Mail.ReadWrite", "Mail.Send"];
+/// Rights of an application without which nothing is read or sent. EWS by RBAC for Applications and SMTP by it need none
+/// in the token: then Exchange decides at the mailbox.
+fn needed(way: Way, delegated: bool) -> &'static [&'static str] {
+    match (way, delegated) {
+        (Way::Graph, _) => &["Mail.ReadWrite", "Mail.Send"],
+        (Way::Ews, true) => &["EWS.AccessAsUser.All"],
+        (Way::Ews, false) => &["full_access_as_app"],
+        (Way::Imap, _) => &["IMAP.AccessAsApp"],
+        (Way::Smtp, _) => &["SMTP.SendAsApp"],
+    }
+}
+
+/// Rights that do no more than what is needed: one application often serves both directions.
+fn alike(way: Way) -> &'static [&'static str] {
+    match way {
+        Way::Graph | Way::Ews => &[],
+        Way::Imap | Way::Smtp => &["IMAP.AccessAsApp", "SMTP.SendAsApp"],
+    }
+}
 /// Said of a token without any right to mail, as it is when the application is limited to its mailboxes.
 const NEUTRAL: &str = "No mail rights in the token: either they come from Exchange (RBAC for Applications), and the \
                        mailboxes below decide, or they are missing.";
@@ -23,8 +40,9 @@ const USEFUL: [&str; 5] = [
     "Organization.Read.All",
     "User.Read",
 ];
-/// Application id of Microsoft Graph, which stands in tokens of version 2.
+/// Application ids of Microsoft Graph and of Exchange Online, which stand in tokens of version 2.
 const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
+const EXCHANGE: &str = "00000002-0000-0ff1-ce00-000000000000";
 
 /// Gives the rights of the application in the token; a person's rights are no such.
 pub(crate) fn probe(request: &CheckRequest, token: Option<&AccessToken>) -> Probed<Vec<String>> {
@@ -53,13 +71,22 @@ fn compare(request: &CheckRequest, claims: &Claims) -> Finding {
         return Finding::wrong(Verdict::Warn, DID, got, cause, next_step);
     }
     // `Mail.ReadWrite.Shared` is what a user needs for the mailboxes of others; both forms do.
+    let way = Service::of(&request.settings).way;
+    let needed = needed(way, delegated);
     let has = |needed: &str| {
         granted.iter().any(|right| right == needed || right.strip_suffix(".Shared") == Some(needed))
     };
-    let missing: Vec<&str> = NEEDED.into_iter().filter(|needed| !has(needed)).collect();
-    let from_exchange = !delegated && mail_rights(granted).is_empty();
+    let missing: Vec<&str> = needed.iter().copied().filter(|needed| !has(needed)).collect();
+    // IMAP has no rights but those in the token.
+    let from_exchange = !delegated && way != Way::Imap && mail_rights(granted).is_empty();
     if !missing.is_empty() && (!from_exchange || request.mailboxes.is_empty()) {
         let next_step = match (delegated, from_exchange) {
+            _ if way == Way::Imap || way == Way::Smtp => format!(
+                "An administrator opens API permissions of application {}, adds {} of Office 365 Exchange Online and \
+                 grants admin consent; a new token is needed then.",
+                request.settings.application_id.trim(),
+                missing.join(" and ")
+            ),
             (true, _) => {
                 "Have the user consent to them, as delegated permissions of the application.".to_owned()
             }
@@ -78,7 +105,7 @@ fn compare(request: &CheckRequest, claims: &Claims) -> Finding {
     }
     // What a person's token holds was consented to by that person, and limits itself.
     let spare: Vec<&str> =
-        granted.iter().map(String::as_str).filter(|right| !delegated && superfluous(right)).collect();
+        granted.iter().map(String::as_str).filter(|right| !delegated && superfluous(way, right)).collect();
     if spare.is_empty() {
         return Finding::pass(DID, if from_exchange { format!("{got} {NEUTRAL}") } else { got });
     }
@@ -88,14 +115,15 @@ fn compare(request: &CheckRequest, claims: &Claims) -> Finding {
     Finding::wrong(Verdict::Warn, DID, got, cause, next_step)
 }
 
-/// Rights to mail, of which an application's stand for every mailbox of the tenant.
+/// Rights to mail that stand, where an application has them, for every mailbox of the tenant. Those of IMAP and SMTP open
+/// only what each mailbox grants besides.
 pub(crate) fn mail_rights(granted: &[String]) -> Vec<&str> {
     let mail = |right: &&str| right.starts_with("Mail.") || *right == "full_access_as_app";
     granted.iter().map(String::as_str).filter(mail).collect()
 }
 
-fn superfluous(right: &str) -> bool {
-    !NEEDED.contains(&right) && !USEFUL.contains(&right)
+fn superfluous(way: Way, right: &str) -> bool {
+    !needed(way, false).contains(&right) && !alike(way).contains(&right) && !USEFUL.contains(&right)
 }
 
 /// What the token is for, when it is not for this: cause and next step.
@@ -113,13 +141,16 @@ fn of_another(request: &CheckRequest, claims: &Claims) -> Option<(&'static str, 
         let next_step = "Copy Directory (tenant) ID from the app registration's Overview page.";
         return Some(("The token is of another tenant.", next_step));
     }
-    let scope = settings.cloud.endpoints().graph_scope();
+    let scope = settings.token_scope();
     let resource = scope.trim_end_matches("/.default");
-    if differs(&claims.aud, resource) && differs(&claims.aud, GRAPH) {
-        return Some((
-            "The token is for another service than Microsoft Graph.",
-            "Check the cloud in the settings.",
-        ));
+    let (id, words) = match Service::of(settings).way {
+        Way::Graph => (GRAPH, "The token is for another service than Microsoft Graph."),
+        Way::Ews | Way::Imap | Way::Smtp => {
+            (EXCHANGE, "The token is for another service than Exchange Online.")
+        }
+    };
+    if differs(&claims.aud, resource) && differs(&claims.aud, id) {
+        return Some((words, "Check the cloud in the settings."));
     }
     None
 }
@@ -195,6 +226,49 @@ mod tests {
         let finding = compare(&request, &none);
         assert_eq!((finding.verdict, finding.next_step), (Verdict::Pass, None));
         assert!(finding.got.ends_with(NEUTRAL), "{}", finding.got);
+    }
+
+    #[test]
+    fn each_way_has_its_right_and_a_wider_one_is_named() {
+        let judged = |kind, roles: &[&str]| {
+            let mut settings = ConnectionSettings::new(kind);
+            settings.application_id = "app-1".into();
+            settings.flow = AuthenticationFlow::ClientSecret;
+            settings.api = postroom_model::connection::ExchangeApi::Ews;
+            let mut request = CheckRequest::new(settings, None);
+            request.mailboxes = vec!["orders@contoso.example".parse().unwrap()];
+            let mut claims = claims(roles, &[], "app-1");
+            claims.aud = Some("https://outlook.office365.com".to_owned());
+            let finding = compare(&request, &claims);
+            (finding.verdict, finding.cause.unwrap_or_default())
+        };
+        use ConnectionKind::{ExchangeOnline, Imap, Smtp};
+        let both = ["IMAP.AccessAsApp", "SMTP.SendAsApp"];
+        let wide = ["IMAP.AccessAsApp", "full_access_as_app"];
+        for (kind, roles, verdict, cause) in [
+            (Imap, &both[..], Verdict::Pass, ""),
+            (Smtp, &both[..], Verdict::Pass, ""),
+            (Imap, &both[1..], Verdict::Warn, "The token holds no IMAP.AccessAsApp."),
+            (Imap, &[], Verdict::Warn, "The token holds no IMAP.AccessAsApp."),
+            // By RBAC for Applications, and so is EWS.
+            (Smtp, &[], Verdict::Pass, ""),
+            (ExchangeOnline, &[], Verdict::Pass, ""),
+            (ExchangeOnline, &wide[1..], Verdict::Pass, ""),
+            (
+                ExchangeOnline,
+                &both[..1],
+                Verdict::Warn,
+                "The application has more rights than Postroom needs: IMAP.AccessAsApp.",
+            ),
+            (
+                Imap,
+                &wide[..],
+                Verdict::Warn,
+                "The application has more rights than Postroom needs: full_access_as_app.",
+            ),
+        ] {
+            assert_eq!(judged(kind, roles), (verdict, cause.to_owned()), "{kind:?} {roles:?}");
+        }
     }
 
     #[test]

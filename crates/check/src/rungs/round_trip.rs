@@ -6,12 +6,13 @@ use postroom_graph::GraphError;
 use postroom_graph::wire::Message;
 use postroom_mime::check_message::FIELD;
 use postroom_mime::read;
+use postroom_model::failure::Failure;
 
 use super::send::{NOBODY, Sent};
-use super::{Client, nothing_to_go_on};
-use crate::finding::Finding;
+use super::{Client, Means, ids_for, nothing_to_go_on};
+use crate::finding::{Finding, Service};
 use crate::ladder::Probed;
-use crate::{TestMessage, Verdict};
+use crate::{CheckRequest, TestMessage, Verdict};
 
 /// Mail within one tenant arrives in seconds; a person waits in front of the page.
 const LOOKS: u32 = 20;
@@ -20,6 +21,60 @@ const PAUSE: Duration = Duration::from_secs(1);
 const NEWEST: u32 = 25;
 /// Longest test message that is read back; ours have less than two kilobytes.
 const MAX_BACK: u64 = 1024 * 1024;
+
+/// The same through the transport that reads the recipient's mailbox: this connection's own, or for one that only sends
+/// the incoming one. What cannot be removed stays: the message carries our marks, and routing passes over it.
+pub(crate) async fn probe_inbox(
+    request: &CheckRequest,
+    means: Option<&Means>,
+    message: Option<&TestMessage>,
+    sent: Option<&Sent>,
+) -> Probed<String> {
+    let Some(message) = message else { return Finding::skipped(NOBODY).into() };
+    let (Some(means), Some(sent)) = (means, sent) else { return nothing_to_go_on().into() };
+    let recipient = &message.recipient;
+    let did = format!("Waited for the test message in the inbox of {recipient}, compared it and removed it.");
+    let (settings, secret, account) = match &request.incoming {
+        Some(incoming) => (&incoming.settings, incoming.secret.clone(), incoming.account.clone()),
+        None => (&request.settings, request.secret.clone(), request.account(recipient)),
+    };
+    let service = Service::of(settings);
+    let refused = |did: String, failure: &Failure| {
+        Finding::refused_by(service, did, failure, &ids_for(request, recipient))
+    };
+    let inbox = match means.wire.test_box_for(settings, secret, &account) {
+        Ok(inbox) => inbox,
+        Err(failure) => return refused(did, &failure).into(),
+    };
+    let begun = Instant::now();
+    for look in 0..LOOKS {
+        if look > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        let found = match inbox.find(&sent.message_id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
+            Err(failure) => return refused(did, &failure).into(),
+        };
+        let marked = Some(has_mark(&found.raw));
+        let mut finding = compare(sent, &sent.message_id, marked, did, begun.elapsed());
+        if let (Err(failure), Verdict::Pass) = (inbox.remove(&found).await, finding.verdict) {
+            finding = Finding { verdict: Verdict::Warn, ..refused(finding.did, &failure) };
+        }
+        return Probed::with(finding, sent.message_id.clone());
+    }
+    not_there(did).into()
+}
+
+fn not_there(did: String) -> Finding {
+    Finding::wrong(
+        Verdict::Waiting,
+        did,
+        format!("Not there after {} seconds.", u64::from(LOOKS) * PAUSE.as_secs()),
+        "The message was sent and has not arrived yet.",
+        "Delivery can take minutes, the first time above all; look into the junk folder, wait and press Test again.",
+    )
+}
 
 /// `known` says whether the recipient is one of the mailboxes that can be opened. Gives the `Message-ID` under which
 /// the message arrived.
@@ -46,14 +101,7 @@ pub(crate) async fn probe(
     let took = begun.elapsed();
     let probed = match waited {
         Ok(Some(found)) => arrived(client, message, sent, &found, did, took).await,
-        Ok(None) => Finding::wrong(
-            Verdict::Waiting,
-            did,
-            format!("Not there after {} seconds.", u64::from(LOOKS) * PAUSE.as_secs()),
-            "The message was sent and has not arrived yet.",
-            "Delivery can take minutes, the first time above all; look into the junk folder, wait and press Test again.",
-        )
-        .into(),
+        Ok(None) => not_there(did).into(),
         Err(error) => {
             let failure = error.failure(&format!("read the inbox of {recipient}"));
             Finding::refused(did, &failure, &client.graph.ids(recipient.as_str())).into()

@@ -8,10 +8,9 @@ use postroom_model::draft::ValidDraft;
 use postroom_model::failure::Failure;
 use postroom_model::outbox::Envelope;
 use postroom_model::{Env, NamedAddress};
-use postroom_transport::graph::GraphSender;
-use postroom_transport::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome, Sender};
+use postroom_transport::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome};
 
-use super::{Client, nothing_to_go_on, refused};
+use super::{Means, ids_for, nothing_to_go_on, refused};
 use crate::finding::Finding;
 use crate::ladder::Probed;
 use crate::{CheckRequest, TestMessage, Verdict};
@@ -57,18 +56,22 @@ pub(crate) struct Sent {
 
 pub(crate) async fn probe(
     request: &CheckRequest,
-    client: Option<&Client>,
+    means: Option<&Means>,
     granted: Option<&Vec<String>>,
     env: &Env,
 ) -> Probed<Sent> {
     let message = request.message();
     let Some(message) = message.as_ref() else { return Finding::skipped(NOBODY).into() };
-    let Some(client) = client else { return nothing_to_go_on().into() };
+    let Some(means) = means else { return nothing_to_go_on().into() };
     let TestMessage { sender, recipient } = message;
     let did = format!("Sent a test message from {sender} to {recipient}.");
+    let ids = ids_for(request, sender);
     let (job, subject) = job(message, Purpose::Sending, env);
     let notes = Notes::default();
-    let through = GraphSender::new(client.graph.clone());
+    let through = match means.wire.sender_for(&request.settings, request.secret.clone()) {
+        Ok(through) => through,
+        Err(failure) => return refused(request, granted, did, &failure, &ids).into(),
+    };
     let outcome = match through.send(&job, &notes).await {
         SendOutcome::Unknown(failure) => {
             let job = SendJob { provider_id: notes.draft(), ..job.clone() };
@@ -77,17 +80,17 @@ pub(crate) async fn probe(
         outcome => outcome,
     };
     match outcome {
-        SendOutcome::Sent(Receipt { provider_id, words, .. }) => {
-            let got = format!("{words}; Message-ID {}.", job.message_id);
-            let sent = Sent { message_id: job.message_id, subject, provider_id };
-            Probed::with(Finding::pass(did, got), sent)
+        SendOutcome::Sent(receipt) => {
+            let finding = taken(did, &job.message_id, &receipt);
+            let sent = Sent { message_id: job.message_id, subject, provider_id: receipt.provider_id };
+            Probed::with(finding, sent)
         }
         SendOutcome::NotSent(failure) => {
-            if let Some(draft) = notes.draft() {
+            if let (Some(client), Some(draft)) = (&means.client, notes.draft()) {
                 // Nobody wants to find test drafts. That it cannot be removed changes nothing in the finding.
                 let _ = client.graph.purge_message(sender.as_str(), &draft).await;
             }
-            refused(request, granted, did, &failure, &client.graph.ids(sender.as_str())).into()
+            refused(request, granted, did, &failure, &ids).into()
         }
         SendOutcome::Unknown(failure) => Finding::wrong(
             Verdict::Fail,
@@ -98,6 +101,23 @@ pub(crate) async fn probe(
         )
         .into(),
     }
+}
+
+/// It was taken, perhaps not for everybody.
+fn taken(did: String, message_id: &str, receipt: &Receipt) -> Finding {
+    let got = format!("{}; Message-ID {message_id}.", receipt.words);
+    if receipt.refused.is_empty() {
+        return Finding::pass(did, got);
+    }
+    let refused: Vec<String> =
+        receipt.refused.iter().map(|(recipient, words)| format!("{recipient}: {words}")).collect();
+    Finding::wrong(
+        Verdict::Warn,
+        did,
+        got,
+        format!("Not taken for {}.", refused.join("; ")),
+        "Check these addresses; the message was sent to the others.",
+    )
 }
 
 fn looked_up(found: Reconciled, failure: Failure) -> SendOutcome {
@@ -157,6 +177,19 @@ mod tests {
     use postroom_model::inbox::Origin;
 
     use super::*;
+
+    #[test]
+    fn recipients_that_were_refused_are_told() {
+        let mut receipt = Receipt { words: "250 2.0.0 OK".into(), ..Receipt::default() };
+        assert_eq!(taken(String::new(), "<1@contoso.example>", &receipt).verdict, Verdict::Pass);
+        receipt.refused = vec![("nobody@fabrikam.example".parse().unwrap(), "550 5.1.1 No such user".into())];
+        let finding = taken(String::new(), "<1@contoso.example>", &receipt);
+        assert_eq!(finding.verdict, Verdict::Warn);
+        assert_eq!(
+            finding.cause.as_deref(),
+            Some("Not taken for nobody@fabrikam.example: 550 5.1.1 No such user.")
+        );
+    }
 
     #[test]
     fn the_test_message_is_known_again_and_asks_for_no_answer() {

@@ -10,10 +10,11 @@ use postroom_model::connection::SecretField;
 use postroom_model::credential::Credential;
 use postroom_model::failure::Failure;
 use postroom_model::{ConnectionId, Env, SecretString};
+use postroom_transport::smtp::Limits;
 use postroom_transport::{Credentials, Wire};
 
-use super::Client;
-use crate::finding::{Finding, sentence};
+use super::{Client, Means};
+use crate::finding::{Finding, Service, Way, sentence};
 use crate::ladder::Probed;
 use crate::{CheckRequest, Verdict};
 
@@ -21,8 +22,8 @@ const DID: &str = "Looked at the settings.";
 /// A person waits in front of the page.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) async fn probe(request: &CheckRequest, env: &Env) -> Probed<Client> {
-    let field = request.secret.as_ref().map_or(SecretField::Missing, SecretField::Typed);
+pub(crate) async fn probe(request: &CheckRequest, env: &Env) -> Probed<Means> {
+    let field = request.any_secret().map_or(SecretField::Missing, SecretField::Typed);
     let problems = request.settings.validate(field);
     if let Some(error) = problems.errors().next() {
         let next_step =
@@ -47,11 +48,36 @@ pub(crate) async fn probe(request: &CheckRequest, env: &Env) -> Probed<Client> {
     };
     // A cache of its own: what is tested is signing in now.
     let tokens = Arc::new(TokenClient::new(http.clone(), env.clone()));
-    let wire = Wire::new(http.clone(), tokens, Arc::new(NothingStored), env.clone());
-    match wire.graph_for(&request.settings, request.secret.clone()) {
-        Ok(graph) => Probed::with(finding(&problems), Client { http, graph }),
+    let wire = Wire::new(http.clone(), tokens, Arc::new(NothingStored), env.clone())
+        .with_smtp_limits(Limits {
+            command: PATIENCE,
+            end: 4 * PATIENCE,
+            // Exchange counts connections, and nobody comes after this message.
+            keep: Duration::ZERO,
+            ..Limits::default()
+        });
+    let service = Service::of(&request.settings);
+    match opened(request, &wire, service.way) {
+        Ok(client) => Probed::with(finding(&problems), Means { http, wire, service, client }),
         Err(failure) => Finding::refused(DID, &failure, &super::ids(request)).into(),
     }
+}
+
+/// Reads the credential and everything else that nobody has to be asked for.
+fn opened(request: &CheckRequest, wire: &Wire, way: Way) -> Result<Option<Client>, Failure> {
+    let (settings, secret) = (&request.settings, request.secret.clone());
+    match (way, request.mailboxes.first()) {
+        (Way::Graph, _) => {
+            let graph = wire.graph_for(settings, secret)?;
+            return Ok(Some(Client { graph }));
+        }
+        (Way::Smtp, _) => drop(wire.sender_for(settings, secret)?),
+        (Way::Ews | Way::Imap, Some(first)) => {
+            drop(wire.source_for(settings, secret, &request.account(first))?);
+        }
+        (Way::Ews | Way::Imap, None) => {}
+    }
+    Ok(None)
 }
 
 fn finding(problems: &postroom_model::Problems) -> Finding {

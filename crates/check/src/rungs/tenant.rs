@@ -3,18 +3,18 @@
 use postroom_entra::discovery;
 use postroom_model::connection::is_guid;
 
-use super::{Client, ids, nothing_to_go_on};
+use super::{Means, ids, nothing_to_go_on};
 use crate::finding::Finding;
 use crate::ladder::Probed;
 use crate::{CheckRequest, Verdict};
 
-pub(crate) async fn probe(request: &CheckRequest, client: Option<&Client>) -> Probed<()> {
-    let Some(client) = client else { return nothing_to_go_on().into() };
+pub(crate) async fn probe(request: &CheckRequest, means: Option<&Means>) -> Probed<()> {
+    let Some(means) = means else { return nothing_to_go_on().into() };
     let settings = &request.settings;
     let asked = settings.tenant_id.trim();
     let did = format!("Looked up tenant {asked} without signing in.");
     let authority = settings.cloud.endpoints().authority;
-    let found = match discovery::tenant(&client.http, &authority, asked).await {
+    let found = match discovery::tenant(&means.http, &authority, asked).await {
         Ok(found) => found,
         Err(error) => {
             return Finding::refused(did, &error.failure("look up the tenant"), &ids(request)).into();

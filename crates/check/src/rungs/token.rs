@@ -1,21 +1,25 @@
-//! Signing in: a token for Microsoft Graph.
+//! Signing in: a token for the service that has the mail.
 
 use postroom_entra::AccessToken;
 
-use super::{Client, ids, nothing_to_go_on};
+use super::{Means, ids, nothing_to_go_on};
 use crate::CheckRequest;
-use crate::finding::Finding;
+use crate::finding::{Finding, Way};
 use crate::ladder::Probed;
 
-pub(crate) async fn probe(request: &CheckRequest, client: Option<&Client>) -> Probed<AccessToken> {
-    let Some(client) = client else { return nothing_to_go_on().into() };
+pub(crate) async fn probe(request: &CheckRequest, means: Option<&Means>) -> Probed<AccessToken> {
+    let Some(means) = means else { return nothing_to_go_on().into() };
     let settings = &request.settings;
-    let did = format!("Asked for a token for Microsoft Graph by {}.", settings.flow.label());
-    match client.graph.token().await {
+    let target = match means.service.way {
+        Way::Graph => "Microsoft Graph",
+        Way::Ews | Way::Imap | Way::Smtp => "Exchange Online",
+    };
+    let did = format!("Asked for a token for {target} by {}.", settings.flow.label());
+    match means.wire.token_for(settings, request.secret.clone()).await {
         Ok(token) => {
             let got = format!("A token until {}.", token.expires_at().strftime("%Y-%m-%d %H:%M:%S UTC"));
             Probed::with(Finding::pass(did, got), token)
         }
-        Err(error) => Finding::refused(did, &error.failure("sign in"), &ids(request)).into(),
+        Err(failure) => Finding::refused(did, &failure, &ids(request)).into(),
     }
 }

@@ -7,17 +7,22 @@ use postroom_model::polling::PollingInterval;
 use postroom_model::{SecretString, Timestamp};
 use serde_json::{Value, json};
 
-use super::tenant::ORDERS;
+use super::protocols;
+use super::tenant::{Door, ORDERS};
 
 /// One fault.
 pub(crate) struct Case {
     /// Name of the row in the table of causes, or one of ours.
     pub(crate) name: String,
+    /// By what mail is reached.
+    pub(crate) door: Door,
     /// How it is brought about.
     pub(crate) induced: String,
     /// The rung that must name it.
     pub(crate) rung: String,
     pub(crate) faults: Vec<Value>,
+    /// Why a policy keeps everybody from EWS.
+    pub(crate) policy: Option<&'static str>,
     pub(crate) change: fn(&mut CheckRequest),
     pub(crate) expected: Expected,
 }
@@ -45,14 +50,18 @@ const SENDING: [&str; 6] = [
 const UNHEARD_OF: &str = "UnknownError";
 
 /// All of them: our own findings, mistakes that Microsoft's own answer tells, and each row of the table of causes,
-/// answered by the tenant on request. Rows of EWS, IMAP and SMTP wait for those transports.
+/// answered by the tenant on request.
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = ours();
     cases.extend(natural());
+    cases.extend(protocols::ours());
     cases.extend(cause::rows().filter_map(|row| match row.example {
         Code::Aadsts(number) => Some(refused_token(row.name, number)),
         Code::Graph { status, code } => Some(answered(row.name, status, code, None)),
         Code::GraphSaid { status, code, message } => Some(answered(row.name, status, code, Some(message))),
+        Code::Ews { status, code } => Some(protocols::ews(row.name, status, code)),
+        Code::Imap(words) => Some(protocols::imap(row.name, words)),
+        Code::Smtp(words) => Some(protocols::smtp(row.name, words)),
         _ => None,
     }));
     cases
@@ -63,6 +72,8 @@ fn refused_token(name: &str, number: u32) -> Case {
     let code = format!("AADSTS{number}");
     Case {
         name: name.to_owned(),
+        door: Door::Graph,
+        policy: None,
         induced: format!("{code} instead of a token"),
         rung: "token".to_owned(),
         faults: vec![json!({"path_contains": "oauth2/v2.0/token", "status": 400, "code": code})],
@@ -80,6 +91,8 @@ fn answered(name: &str, status: u16, code: &'static str, said: Option<&'static s
     let fault = json!({"path_contains": path, "status": status, "code": shown, "message": said, "count": 2});
     Case {
         name: name.to_owned(),
+        door: Door::Graph,
+        policy: None,
         induced: format!("{status} {shown} to {path}"),
         rung: if sending { "send".to_owned() } else { format!("mailbox:{ORDERS}") },
         faults: vec![fault],
@@ -88,15 +101,17 @@ fn answered(name: &str, status: u16, code: &'static str, said: Option<&'static s
     }
 }
 
-fn message(request: &mut CheckRequest) {
+pub(crate) fn message(request: &mut CheckRequest) {
     let address = request.mailboxes[0].clone();
     request.test_message = Some(TestMessage { sender: address.clone(), recipient: address });
 }
 
 /// A case without a fault of the tenant: the settings are wrong.
-fn wrong(name: &str, induced: &str, rung: &str, change: fn(&mut CheckRequest), expected: Expected) -> Case {
+pub(crate) fn wrong(name: &str, induced: &str, rung: &str, change: fn(&mut CheckRequest), expected: Expected) -> Case {
     Case {
         name: name.to_owned(),
+        door: Door::Graph,
+        policy: None,
         induced: induced.to_owned(),
         rung: rung.to_owned(),
         faults: Vec::new(),

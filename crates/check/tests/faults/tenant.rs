@@ -1,13 +1,18 @@
-//! A tenant in memory with an application that may read and send, registered in plain HTTP so that this does not lean
+//! A tenant in memory with applications that may read and send, registered in plain HTTP so that this does not lean
 //! on the code under test.
 
 use std::sync::Arc;
 
 use postroom_check::CheckRequest;
-use postroom_model::connection::{AuthenticationFlow, Cloud, ConnectionKind, ConnectionSettings, Endpoints};
+use postroom_model::connection::{
+    AuthenticationFlow, Cloud, ConnectionKind, ConnectionSettings, Endpoints, ExchangeApi, TlsMode,
+};
 use postroom_model::{Clock, Env, SecretString, Timestamp};
 use postroom_sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use url::Url;
 
 /// The mailbox that is checked.
 pub(crate) const ORDERS: &str = "orders@contoso.example";
@@ -22,14 +27,37 @@ impl Clock for Wall {
     }
 }
 
+/// By what the tenant's mailboxes are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    Graph,
+    Ews,
+    Imap,
+    Smtp,
+}
+
+/// An application in the tenant.
+#[derive(Default)]
+struct Application {
+    id: String,
+    principal: String,
+    secret: String,
+}
+
 /// The tenant and what is needed to reach it.
 pub(crate) struct Tenant {
     sandbox: Sandbox,
     http: reqwest::Client,
-    application: String,
-    secret: String,
+    /// For Microsoft Graph.
+    graph: Application,
+    /// For EWS, IMAP and SMTP.
+    exchange: Application,
     pub(crate) env: Env,
 }
+
+/// `appId` of Microsoft Graph and of Office 365 Exchange Online.
+const GRAPH: &str = "00000003-0000-0000-c000-000000000000";
+const EXCHANGE: &str = "00000002-0000-0ff1-ce00-000000000000";
 
 impl Tenant {
     pub(crate) async fn start() -> Self {
@@ -37,9 +65,29 @@ impl Tenant {
         let options = SandboxOptions::new("127.0.0.1:0".parse().unwrap(), env.clone());
         let sandbox = Sandbox::start(options).await.unwrap();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let mut tenant = Self { sandbox, http, application: String::new(), secret: String::new(), env };
-        tenant.register().await;
+        let (graph, exchange) = (Application::default(), Application::default());
+        let mut tenant = Self { sandbox, http, graph, exchange, env };
+        let token = tenant.administrator().await;
+        tenant.graph = tenant.register(&token, GRAPH, &["Mail.ReadWrite", "Mail.Send"]).await;
+        let rights = ["full_access_as_app", "IMAP.AccessAsApp", "SMTP.SendAsApp"];
+        tenant.exchange = tenant.register(&token, EXCHANGE, &rights).await;
+        let Application { id, principal, .. } = &tenant.exchange;
         tenant
+            .exchange(&format!(
+                "New-ServicePrincipal -AppId {id} -ObjectId {principal}\n\
+                 Add-MailboxPermission -Identity {ORDERS} -User {principal} -AccessRights FullAccess\n\
+                 Add-RecipientPermission -Identity {ORDERS} -Trustee {principal} -AccessRights SendAs -Confirm:$false\n\
+                 Set-CASMailbox -Identity {ORDERS} -ImapEnabled $true -SmtpClientAuthenticationDisabled $false"
+            ))
+            .await;
+        tenant
+    }
+
+    /// Runs lines for Exchange.
+    pub(crate) async fn exchange(&self, lines: &str) {
+        let url = self.url("_sandbox/exchange");
+        let answer = self.http.post(url).body(lines.to_owned()).send().await.unwrap();
+        assert!(answer.status().is_success(), "{lines}: {}", answer.text().await.unwrap());
     }
 
     fn url(&self, path: &str) -> String {
@@ -54,8 +102,8 @@ impl Tenant {
         serde_json::from_str(&text).unwrap()
     }
 
-    async fn register(&mut self) {
-        let ready = self.sandbox.ready().clone();
+    async fn administrator(&self) -> String {
+        let ready = self.sandbox.ready();
         let form = [
             ("grant_type", "password"),
             ("client_id", "14d82eec-204b-4c2f-b7e8-296a70dab67e"),
@@ -65,45 +113,90 @@ impl Tenant {
         ];
         let url = self.url(&format!("{}/oauth2/v2.0/token", ready.tenant_id));
         let answer: Value = self.http.post(url).form(&form).send().await.unwrap().json().await.unwrap();
-        let token = answer["access_token"].as_str().unwrap().to_owned();
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// An application with these rights to an API.
+    async fn register(&self, token: &str, api: &str, rights: &[&str]) -> Application {
         let application = json!({"displayName": "Postroom", "signInAudience": "AzureADMyOrg", "isFallbackPublicClient": true});
-        let application = self.post(&token, "applications", application).await;
+        let application = self.post(token, "applications", application).await;
         let app_id = application["appId"].as_str().unwrap().to_owned();
-        let principal = self.post(&token, "servicePrincipals", json!({"appId": app_id})).await;
-        let filter = "v1.0/servicePrincipals?$filter=appId%20eq%20'00000003-0000-0000-c000-000000000000'";
-        let graph: Value =
-            self.http.get(self.url(filter)).bearer_auth(&token).send().await.unwrap().json().await.unwrap();
-        let graph = &graph["value"][0];
-        for wanted in ["Mail.ReadWrite", "Mail.Send"] {
-            let roles = graph["appRoles"].as_array().unwrap();
-            let role = roles.iter().find(|role| role["value"] == wanted).unwrap();
+        let principal = self.post(token, "servicePrincipals", json!({"appId": app_id})).await;
+        let filter = format!("v1.0/servicePrincipals?$filter=appId%20eq%20'{api}'");
+        let found: Value =
+            self.http.get(self.url(&filter)).bearer_auth(token).send().await.unwrap().json().await.unwrap();
+        let found = &found["value"][0];
+        for wanted in rights {
+            let roles = found["appRoles"].as_array().unwrap();
+            let role = roles.iter().find(|role| role["value"] == *wanted).unwrap();
             let path = format!("servicePrincipals/{}/appRoleAssignments", principal["id"].as_str().unwrap());
             let body =
-                json!({"principalId": principal["id"], "resourceId": graph["id"], "appRoleId": role["id"]});
-            self.post(&token, &path, body).await;
+                json!({"principalId": principal["id"], "resourceId": found["id"], "appRoleId": role["id"]});
+            self.post(token, &path, body).await;
         }
         let path = format!("applications/{}/addPassword", application["id"].as_str().unwrap());
-        let secret = self.post(&token, &path, json!({"passwordCredential": {"displayName": "test"}})).await;
-        self.application = app_id;
-        self.secret = secret["secretText"].as_str().unwrap().to_owned();
+        let secret = self.post(token, &path, json!({"passwordCredential": {"displayName": "test"}})).await;
+        Application {
+            id: app_id,
+            principal: principal["id"].as_str().unwrap().to_owned(),
+            secret: secret["secretText"].as_str().unwrap().to_owned(),
+        }
     }
 
     /// A check of this tenant in which nothing is wrong.
-    pub(crate) fn request(&self) -> CheckRequest {
+    pub(crate) fn request(&self, door: Door) -> CheckRequest {
         let ready = self.sandbox.ready();
-        let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
+        let kind = match door {
+            Door::Graph | Door::Ews => ConnectionKind::ExchangeOnline,
+            Door::Imap => ConnectionKind::Imap,
+            Door::Smtp => ConnectionKind::Smtp,
+        };
+        let mut settings = ConnectionSettings::new(kind);
         settings.name = "Contoso 365".to_owned();
         settings.tenant_id = ready.tenant_id.clone();
-        settings.application_id = self.application.clone();
         settings.flow = AuthenticationFlow::ClientSecret;
         settings.cloud = Cloud::Custom(Endpoints {
             authority: ready.authority.parse().unwrap(),
             graph: ready.graph.parse().unwrap(),
-            exchange: None,
+            exchange: Some(ready.authority.parse().unwrap()),
         });
-        let mut request = CheckRequest::new(settings, Some(SecretString::from(self.secret.clone())));
+        let application = if door == Door::Graph { &self.graph } else { &self.exchange };
+        settings.application_id = application.id.clone();
+        if door == Door::Ews {
+            settings.api = ExchangeApi::Ews;
+        }
+        if let Door::Imap | Door::Smtp = door {
+            let address = if door == Door::Imap { &ready.imap } else { &ready.smtp };
+            let (host, port) = address.rsplit_once(':').unwrap();
+            (settings.server, settings.port) = (host.to_owned(), port.parse().unwrap());
+            settings.tls = TlsMode::Plain;
+        }
+        let mut request = CheckRequest::new(settings, Some(SecretString::from(application.secret.clone())));
         request.mailboxes = vec![ORDERS.parse().unwrap()];
         request
+    }
+
+    /// A server in front of Exchange whose policy lets nobody use EWS, for this reason.
+    pub(crate) async fn closed_front(&self, reason: &'static str) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut seen = Vec::new();
+                let mut chunk = [0; 8192];
+                while !seen.windows(4).any(|end| end == b"\r\n\r\n") {
+                    match stream.read(&mut chunk).await {
+                        Ok(read) if read > 0 => seen.extend_from_slice(&chunk[..read]),
+                        _ => break,
+                    }
+                }
+                let answer = format!(
+                    "HTTP/1.1 403 Forbidden\r\nX-EWS-Policy-Reason: {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        format!("http://{address}").parse().unwrap()
     }
 
     pub(crate) async fn fault(&self, fault: &Value) {

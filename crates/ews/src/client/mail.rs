@@ -8,7 +8,7 @@ use super::download::MimeDownload;
 use super::{EwsClient, MAX_SURROUNDINGS, MESSAGE_TIMEOUT};
 use crate::error::EwsError;
 use crate::wire::{
-    BaseShape, Change, Comparison, CreateItem, FieldOrder, FindItem, FolderProperties, FolderShape,
+    BaseShape, Change, Comparison, CreateItem, DeleteItem, DeleteType, FieldOrder, FindItem, FolderProperties, FolderShape,
     GetFolder, GetItem, ItemId, ItemPage, ItemShape, Message, MessageDisposition, MimeContent, Order,
     PageView, Path, Request, Restriction, SendItem, SyncFolderItems, SyncScope, Traversal,
 };
@@ -235,6 +235,24 @@ impl EwsClient {
         let request_id = told.request_id.clone();
         self.only(&call, answer_to!(SendItem, told, call)?, request_id.as_deref())?;
         Ok(request_id)
+    }
+
+    /// Removes one item for good.
+    ///
+    /// # Errors
+    /// [`EwsError`]; see [`EwsError::may_be_done`].
+    pub async fn delete(&self, mailbox: &str, id: &str) -> Result<(), EwsError> {
+        let request = Request::DeleteItem(DeleteItem {
+            how: DeleteType::HardDelete,
+            cancellations: None,
+            occurrences: None,
+            suppress_receipts: None,
+            items: vec![ItemId { id: id.to_owned(), change_key: None }],
+        });
+        let call = self.call_for(format!("remove a message of {mailbox}"), mailbox, &request);
+        let told = self.ask(&call).await?;
+        let request_id = told.request_id.clone();
+        self.only(&call, answer_to!(DeleteItem, told, call)?, request_id.as_deref()).map(drop)
     }
 
     /// Ids of the messages with this `Message-ID` in a well-known folder, at most 50.

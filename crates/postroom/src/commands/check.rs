@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use postroom_check::{CheckRequest, Mode, Report, Rung, TestMessage, Verdict};
+use postroom_check::{Account, CheckRequest, Incoming, Mode, Report, Rung, TestMessage, Verdict};
 use postroom_model::EmailAddress;
 use postroom_model::connection::Connection;
 use postroom_model::credential::CredentialState;
+use postroom_model::mailbox::Mailbox;
 
 use super::ACTOR;
 use crate::app::App;
@@ -101,15 +102,24 @@ async fn request(
     let credentials = app.store.credentials(connection.id).await?;
     let next = credentials.iter().find(|credential| credential.state == CredentialState::Next);
     let mailboxes = app.store.mailboxes().await?;
-    let ours = mailboxes.into_iter().filter(|mailbox| mailbox.connection == connection.id);
     let secret = current.map(|(_, secret)| secret);
     let mut request = CheckRequest::new(connection.settings.clone(), secret);
-    request.mailboxes = ours.map(|mailbox| mailbox.address).collect();
+    for mailbox in mailboxes.iter().filter(|mailbox| mailbox.connection == connection.id) {
+        request.mailboxes.push(mailbox.address.clone());
+        if connection.settings.mailboxes_sign_in() {
+            request.accounts.push(account(app, mailbox).await?);
+        }
+    }
     request.test_message = arguments
         .sender
         .clone()
         .zip(arguments.recipient.clone())
         .map(|(sender, recipient)| TestMessage { sender, recipient });
+    if let Some(message) = &request.test_message
+        && !connection.settings.kind.receives()
+    {
+        request.incoming = incoming(app, &mailboxes, &message.recipient).await?;
+    }
     // Those that the watch asks about every hour, and those that are named now.
     request.must_not_open = app.engine.scope_watch(connection.id).await?.must_not_open;
     for address in &arguments.must_not_open {
@@ -121,6 +131,30 @@ async fn request(
     request.next_credential_expires_at = next.and_then(|credential| credential.expires_at);
     request.mode = if arguments.full { Mode::Full } else { Mode::Quick };
     Ok(request)
+}
+
+/// As whom a mailbox is opened.
+async fn account(app: &App, mailbox: &Mailbox) -> anyhow::Result<Account> {
+    Ok(Account {
+        address: mailbox.address.clone(),
+        user_name: mailbox.settings.user_name.trim().to_owned(),
+        password: app.store.mailbox_password(mailbox.id).await?,
+    })
+}
+
+/// The connection that reads this mailbox, for the way back of a message that leaves by SMTP.
+async fn incoming(
+    app: &App,
+    mailboxes: &[Mailbox],
+    recipient: &EmailAddress,
+) -> anyhow::Result<Option<Incoming>> {
+    let Some(mailbox) = mailboxes.iter().find(|mailbox| mailbox.address == *recipient) else {
+        return Ok(None);
+    };
+    let Some(connection) = app.store.connection(mailbox.connection).await? else { return Ok(None) };
+    let secret = app.store.credential_secret(connection.id).await?.map(|(_, secret)| secret);
+    let account = account(app, mailbox).await?;
+    Ok(Some(Incoming { settings: connection.settings, secret, account }))
 }
 
 /// Runs the ladder; with `--wait` again while something is waited for and the time has not run out.

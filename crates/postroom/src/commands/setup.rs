@@ -17,7 +17,7 @@ use postroom_model::{EmailAddress, ExposeSecret};
 use postroom_setup::handover::Certificate;
 use postroom_setup::limits::{self, Names, Told};
 use postroom_setup::{
-    Accounts, Api, Ask, Journal, KeyKind, Limit, Line, Means, Patience, Plan, Prepared, Purpose, SetupError,
+    Accounts, Api, Ask, Journal, KeyKind, Limit, Line, MailServer, Means, Patience, Plan, Prepared, Purpose, SetupError,
     Shell, Undone,
 };
 use url::Url;
@@ -80,9 +80,6 @@ struct PlanArguments {
     /// How mail is read and sent: graph, ews or imap-smtp [default: graph]
     #[arg(long)]
     api: Option<Api>,
-    /// Grant the rights for an API that this version cannot read or send by yet (ews, imap-smtp)
-    #[arg(long)]
-    grant_unused: bool,
     /// Name of the application in the portal [default: Postroom and the connection's name]
     #[arg(long)]
     name: Option<String>,
@@ -129,6 +126,15 @@ struct PlanArguments {
     /// Address of Microsoft Graph, for a cloud of one's own such as the sandbox
     #[arg(long, requires = "authority")]
     graph: Option<Url>,
+    /// Address of Exchange, for --api ews in a cloud of one's own: EWS is at EWS/Exchange.asmx below it
+    #[arg(long, value_name = "URL", requires = "authority")]
+    exchange: Option<Url>,
+    /// IMAP, for --api imap-smtp in a cloud of one's own
+    #[arg(long, value_name = "HOST:PORT", requires = "authority")]
+    imap: Option<MailServer>,
+    /// SMTP submission, for --api imap-smtp in a cloud of one's own
+    #[arg(long, value_name = "HOST:PORT", requires = "authority")]
+    smtp: Option<MailServer>,
 }
 
 #[derive(Debug, Args)]
@@ -208,19 +214,6 @@ fn cloud(word: &str) -> Result<Cloud, UnknownWord> {
     found.ok_or_else(|| UnknownWord::new("cloud", word, &known))
 }
 
-/// Refuses to grant what nothing here can use, unless it was asked for by name.
-fn usable(plan: &Plan, anyway: bool) -> anyhow::Result<()> {
-    if plan.api.usable() || anyway {
-        return Ok(());
-    }
-    let words = format!(
-        "this version cannot read or send by {} yet, so its rights would be granted and not used: choose --api graph, \
-         or add --grant-unused to prepare it nevertheless",
-        plan.api.label()
-    );
-    Err(UsageError(words).into())
-}
-
 impl PlanArguments {
     /// The plan of an earlier set-up, changed by what was given.
     fn over(&self, mut plan: Plan) -> Plan {
@@ -261,9 +254,10 @@ impl PlanArguments {
             plan.cloud = Cloud::Custom(Endpoints {
                 authority: authority.clone(),
                 graph: graph.clone(),
-                exchange: None,
+                exchange: self.exchange.clone(),
             });
         }
+        (plan.imap, plan.smtp) = (self.imap.clone(), self.smtp.clone());
         plan
     }
 }
@@ -288,7 +282,6 @@ async fn set_up(app: &App, means: &Means<'_>, arguments: SetupArguments) -> anyh
         told::earlier(earlier.as_ref(), &plan);
         return Ok(ExitCode::SUCCESS);
     }
-    usable(&plan, arguments.plan.grant_unused)?;
     output::talk(format!("This will be made and granted:\n\n{}", plan.render()));
     told::earlier(earlier.as_ref(), &plan);
     told::confirm(arguments.yes)?;
@@ -344,8 +337,7 @@ async fn print_script(app: &App, means: &Means<'_>, arguments: ScriptArguments) 
         (postroom_setup::undo::journal_of(&arguments.plan.connection, means).await?, None)
     } else {
         let plan = arguments.plan.plan(app);
-        usable(&plan, arguments.plan.grant_unused)?;
-        let Prepared { journal, certificate } = postroom_setup::prepare(&plan, means).await?;
+            let Prepared { journal, certificate } = postroom_setup::prepare(&plan, means).await?;
         (journal, certificate)
     };
     let plan = if arguments.undo { journal.left_in_exchange() } else { journal.plan.clone() };
@@ -371,7 +363,6 @@ async fn import(app: &App, means: &Means<'_>, line: String, replace: bool) -> an
 
 async fn hand_over(app: &App, means: &Means<'_>, arguments: HandoverArguments) -> anyhow::Result<ExitCode> {
     let plan = arguments.plan.plan(app);
-    usable(&plan, arguments.plan.grant_unused)?;
     let Prepared { journal, certificate } = postroom_setup::prepare(&plan, means).await?;
     let pem = certificate.as_ref().map(|certificate| certificate.certificate_pem());
     let halves = certificate

@@ -13,11 +13,13 @@ pub use source::EwsSource;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use postroom_ews::{EwsClient, EwsError, SignIn};
 use postroom_model::connection::ConnectionSettings;
 use postroom_model::failure::Failure;
 use postroom_model::{EmailAddress, SecretString};
 
+use crate::look::{Found, MAX_BACK, TestBox};
 use crate::wire::{Wire, hold};
 use crate::{Account, Opening, Sender, Source};
 
@@ -43,6 +45,57 @@ pub(crate) fn source(
     secret: Option<SecretString>,
     account: &Account,
 ) -> Result<Box<dyn Source>, Failure> {
+    let client = client_of(wire, settings, secret, account)?;
+    Ok(Box::new(EwsSource::new(client, account.address.clone(), wire.env.clone())))
+}
+
+/// The inbox of an account, for the test message.
+pub(crate) fn test_box(
+    wire: &Wire,
+    settings: &ConnectionSettings,
+    secret: Option<SecretString>,
+    account: &Account,
+) -> Result<Box<dyn TestBox>, Failure> {
+    let client = client_of(wire, settings, secret, account)?;
+    Ok(Box::new(EwsTestBox { client, address: account.address.clone() }))
+}
+
+struct EwsTestBox {
+    client: EwsClient,
+    address: EmailAddress,
+}
+
+#[async_trait]
+impl TestBox for EwsTestBox {
+    async fn find(&self, message_id: &str) -> Result<Option<Found>, Failure> {
+        let user = self.address.as_str();
+        let failed = |error: EwsError| error.failure(&format!("look for the test message in {user}"));
+        let found = self.client.find_by_internet_message_id(user, "inbox", message_id).await;
+        let Some(id) = found.map_err(failed)?.into_iter().next() else { return Ok(None) };
+        let mut raw = Vec::new();
+        let mut download = self.client.mime(user, &id).await.map_err(failed)?;
+        while let Some(piece) = download.next().await.map_err(failed)? {
+            raw.extend_from_slice(&piece);
+            if raw.len() as u64 > MAX_BACK {
+                break;
+            }
+        }
+        Ok(Some(Found { id, raw }))
+    }
+
+    async fn remove(&self, found: &Found) -> Result<(), Failure> {
+        let removed = self.client.delete(self.address.as_str(), &found.id).await;
+        removed.map_err(|error| error.failure("remove the test message"))
+    }
+}
+
+/// A client that signs in as this account.
+fn client_of(
+    wire: &Wire,
+    settings: &ConnectionSettings,
+    secret: Option<SecretString>,
+    account: &Account,
+) -> Result<EwsClient, Failure> {
     let sign_in = if settings.uses_entra() {
         token(wire, settings, secret)?
     } else {
@@ -60,8 +113,7 @@ pub(crate) fn source(
         };
         basic(settings, user, secret)?
     };
-    let client = client(wire, settings, sign_in)?;
-    Ok(Box::new(EwsSource::new(client, account.address.clone(), wire.env.clone())))
+    client(wire, settings, sign_in)
 }
 
 /// Whether the connection can open this mailbox now. That EWS itself is switched off says nothing about the mailbox.

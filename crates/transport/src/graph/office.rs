@@ -345,9 +345,13 @@ impl CredentialOffice for Wire {
     }
 
     async fn opens(&self, connection: &Connection, mailbox: &EmailAddress) -> Result<Opening, Failure> {
-        if connection.settings.api == ExchangeApi::Ews {
+        let settings = &connection.settings;
+        if settings.kind != ConnectionKind::ExchangeOnline {
+            return self.opens_at(connection, mailbox).await;
+        }
+        if settings.api == ExchangeApi::Ews {
             let secret = self.secret(connection).await?;
-            return crate::ews::opens(self, &connection.settings, secret, mailbox).await;
+            return crate::ews::opens(self, settings, secret, mailbox).await;
         }
         match self.graph(connection).await?.folder(mailbox.as_str(), "inbox").await {
             Ok(_) => Ok(Opening::Opens),

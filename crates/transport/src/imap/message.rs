@@ -64,6 +64,20 @@ pub(super) async fn deliver(
     Ok(size)
 }
 
+/// One small message; none when it is gone.
+pub(super) async fn small(session: &mut Session, uid: u32) -> Result<Option<Vec<u8>>, Trouble> {
+    let mut message = None;
+    let mut on = |response: &Response<'_>| {
+        if uid_of(response) == Some(uid)
+            && let Some((None, data)) = body(response)
+        {
+            message = Some(data.to_vec());
+        }
+    };
+    session.command(&format!("UID FETCH {uid} (UID BODY.PEEK[])"), Bounds::SMALL, &mut on).await?;
+    Ok(message)
+}
+
 fn check(session: &Session, size: u64, limit: u64) -> Result<(), Trouble> {
     if size <= limit {
         return Ok(());

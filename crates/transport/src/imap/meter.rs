@@ -153,6 +153,11 @@ impl Meter {
         Self { inner: BufReader::with_capacity(READ_AHEAD, line), frame: Frame::new() }
     }
 
+    /// The line below.
+    pub(super) fn line(&self) -> &Line {
+        self.inner.get_ref()
+    }
+
     /// The next command's answer begins.
     pub(super) fn arm(&mut self, bounds: Bounds) {
         (self.frame.bounds, self.frame.total, self.frame.escaped) = (bounds, 0, false);

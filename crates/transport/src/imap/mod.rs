@@ -14,6 +14,7 @@
 //! | `page` | what is new, in pages |
 //! | `message` | the bytes of messages, in batches and in ranges |
 //! | `idle` | waiting for news |
+//! | `look` | for the check: what a server shows, a sign-in alone, a test message found and removed |
 //! | `meter` | bounds on what a server sends |
 //! | `cursor` | where reading goes on; the ids of messages |
 //! | `folder` | names of folders on the wire |
@@ -22,6 +23,7 @@
 mod cursor;
 mod folder;
 mod idle;
+mod look;
 mod message;
 mod meter;
 mod page;
@@ -37,6 +39,7 @@ use std::time::Duration;
 use async_imap::imap_proto::{MailboxDatum, Response, StatusAttribute};
 use async_trait::async_trait;
 use bytes::Bytes;
+use postroom_entra::Ids;
 use postroom_model::address::HostName;
 use postroom_model::connection::{AuthenticationFlow, ConnectionSettings, TlsMode, is_loopback};
 use postroom_model::failure::Failure;
@@ -50,8 +53,9 @@ use crate::{Account, Changes, MessageSink, Source, Woken};
 use cursor::Incarnation;
 use meter::Bounds;
 use page::Backlog;
+pub(crate) use look::{look, sign_in, test_box};
 pub use session::Limits;
-use session::{Access, Protection, Session};
+use session::{Access, Protection, Road, Session};
 use sign_in::Signing;
 use words::{After, Trouble};
 
@@ -139,26 +143,11 @@ impl ImapSource {
         secret: Option<SecretString>,
         account: &Account,
     ) -> Result<Self, Failure> {
-        let limits = Limits::default();
-        let host =
-            HostName::from_pasted(&settings.server).map_err(|error| hold(settings, error.to_string()))?;
-        let host = host.as_str().to_owned();
-        let protection = match settings.tls {
-            TlsMode::Implicit => Protection::Implicit(wire.tls(settings)?),
-            TlsMode::Starttls => Protection::Starttls(wire.tls(settings)?),
-            TlsMode::Plain if settings.accept_plain || is_loopback(&host) => Protection::Plain,
-            TlsMode::Plain => return Err(hold(settings, "Without TLS only this machine can be reached")),
-            TlsMode::StarttlsIfOffered => {
-                return Err(hold(settings, "IMAP needs a protected line: choose TLS or STARTTLS"));
-            }
-        };
         let operation = format!("read {}", account.address);
-        let signing = signing(wire, settings, secret, account)?;
-        let peer = Peer { host, port: settings.effective_port(), patience: limits.connect };
         Ok(Self {
             address: account.address.clone(),
             folder: INBOX.to_owned(),
-            access: Access { operation, peer, protection, signing, limits },
+            access: access(wire, settings, secret, account, operation)?,
             env: wire.env.clone(),
             state: Mutex::default(),
             waiting: Mutex::default(),
@@ -173,8 +162,8 @@ impl ImapSource {
 
     /// The same source with other limits.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.access.peer.patience = limits.connect;
-        self.access.limits = limits;
+        self.access.road.peer.patience = limits.connect;
+        self.access.road.limits = limits;
         self
     }
 
@@ -239,14 +228,49 @@ impl ImapSource {
 
 /// A new session, in bounded time.
 async fn open(access: &Access) -> Result<Session, Trouble> {
-    let limit = access.limits.command;
+    let Road { operation, peer, limits, .. } = &access.road;
+    let limit = limits.command;
     match timeout(limit, Session::open(access)).await {
         Ok(opened) => opened,
         Err(_) => {
             let words = format!("signing in took longer than {limit:?}");
-            Err(access.peer.failure(&access.operation, &words, None).into())
+            Err(peer.failure(operation, &words, None).into())
         }
     }
+}
+
+/// The way to the server.
+///
+/// # Errors
+/// A failure with [`Decision::Hold`](postroom_model::failure::Decision) when the settings lead nowhere.
+fn road(wire: &Wire, settings: &ConnectionSettings, operation: String, ids: Ids) -> Result<Road, Failure> {
+    let limits = Limits::default();
+    let host = HostName::from_pasted(&settings.server).map_err(|error| hold(settings, error.to_string()))?;
+    let host = host.as_str().to_owned();
+    let protection = match settings.tls {
+        TlsMode::Implicit => Protection::Implicit(wire.tls(settings)?),
+        TlsMode::Starttls => Protection::Starttls(wire.tls(settings)?),
+        TlsMode::Plain if settings.accept_plain || is_loopback(&host) => Protection::Plain,
+        TlsMode::Plain => return Err(hold(settings, "Without TLS only this machine can be reached")),
+        TlsMode::StarttlsIfOffered => {
+            return Err(hold(settings, "IMAP needs a protected line: choose TLS or STARTTLS"));
+        }
+    };
+    let peer = Peer { host, port: settings.effective_port(), patience: limits.connect };
+    Ok(Road { operation, peer, protection, limits, ids })
+}
+
+/// The way to the server and into one account.
+fn access(
+    wire: &Wire,
+    settings: &ConnectionSettings,
+    secret: Option<SecretString>,
+    account: &Account,
+    operation: String,
+) -> Result<Access, Failure> {
+    let ids = crate::look::ids(settings).with_mailbox(account.address.as_str());
+    let road = road(wire, settings, operation, ids)?;
+    Ok(Access { road, signing: signing(wire, settings, secret, account)? })
 }
 
 /// With what the account signs in: by flow, its own user name and password before the connection's.
@@ -364,7 +388,7 @@ impl Source for ImapSource {
                 waiting.not_offered = true;
                 return Ok(Woken::NotOffered);
             }
-            let woken = if news { Ok(true) } else { session.idle(limit, self.access.limits.idle).await };
+            let woken = if news { Ok(true) } else { session.idle(limit, self.access.road.limits.idle).await };
             match woken {
                 Ok(news) => {
                     waiting.session = Some(session);

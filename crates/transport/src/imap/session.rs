@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_imap::Client;
 use async_imap::imap_proto::{Capability, MailboxDatum, Outcome, Response, ResponseCode, Status};
 use futures_util::FutureExt as _;
-use postroom_entra::AccessToken;
+use postroom_entra::{AccessToken, Ids};
 use postroom_entra::http::tidy;
 use postroom_model::failure::{Decision, Failure, Origin};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -64,13 +64,20 @@ pub(super) enum Protection {
     Plain,
 }
 
-/// Everything that is needed to open a session.
-pub(super) struct Access {
+/// Everything that is needed to reach a server.
+pub(super) struct Road {
     pub(super) operation: String,
     pub(super) peer: Peer,
     pub(super) protection: Protection,
-    pub(super) signing: Signing,
     pub(super) limits: Limits,
+    /// For advice.
+    pub(super) ids: Ids,
+}
+
+/// Everything that is needed to open a session.
+pub(super) struct Access {
+    pub(super) road: Road,
+    pub(super) signing: Signing,
 }
 
 /// What a server said when a folder was opened.
@@ -102,6 +109,7 @@ pub(super) struct Session {
     pub(super) operation: String,
     peer: Peer,
     limits: Limits,
+    ids: Ids,
     tags: u32,
     offers: HashSet<String>,
     /// The token it signed in with.
@@ -122,8 +130,8 @@ impl Session {
     pub(super) async fn open(access: &Access) -> Result<Self, Trouble> {
         let mut renewed = false;
         let mut session = loop {
-            let secret = access.signing.secret(&access.operation).await?;
-            let mut session = Self::connect(access).await?;
+            let secret = access.signing.secret(&access.road.operation).await?;
+            let mut session = Self::connect(&access.road).await?;
             match session.sign_in(&access.signing, &secret).await {
                 Ok(()) => {
                     session.token = secret.into_token();
@@ -147,14 +155,18 @@ impl Session {
         Ok(session)
     }
 
-    async fn connect(access: &Access) -> Result<Self, Trouble> {
-        let Access { operation, peer, protection, limits, .. } = access;
+    /// A session that has greeted and told what it offers; nobody has signed in.
+    ///
+    /// # Errors
+    /// The network's failure or the server's refusal.
+    pub(super) async fn connect(road: &Road) -> Result<Self, Trouble> {
+        let Road { operation, peer, protection, limits, ids } = road;
         let stream = peer.connect(operation).await?;
         let line = match protection {
             Protection::Plain => Line::Plain(stream),
             Protection::Implicit(config) => peer.upgrade(operation, stream, Arc::clone(config)).await?,
             Protection::Starttls(config) => {
-                let asked = timeout(limits.silence, starttls(access, stream)).await;
+                let asked = timeout(limits.silence, starttls(road, stream)).await;
                 let stream =
                     asked.map_err(|_| peer.failure(operation, &no_answer(limits.silence), None))??;
                 peer.upgrade(operation, stream, Arc::clone(config)).await?
@@ -165,6 +177,7 @@ impl Session {
             operation: operation.clone(),
             peer: peer.clone(),
             limits: *limits,
+            ids: ids.clone(),
             tags: 0,
             offers: HashSet::new(),
             token: None,
@@ -190,7 +203,7 @@ impl Session {
         self.next(&mut on).await?;
         match greeting {
             Some((true, _)) => Ok(()),
-            Some((false, words)) => Err(Trouble::new(not_greeted(&self.operation, &words), After::Dead)),
+            Some((false, words)) => Err(Trouble::new(not_greeted(&self.operation, &words, &self.ids), After::Dead)),
             None => Err(self.garbage("no greeting")),
         }
     }
@@ -214,6 +227,18 @@ impl Session {
     /// Whether the server offers a capability, named in capitals.
     pub(super) fn offers(&self, capability: &str) -> bool {
         self.offers.contains(capability)
+    }
+
+    /// What the server offers, in capitals and in order.
+    pub(super) fn all_offers(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.offers.iter().cloned().collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// The server's certificate (DER); none without TLS.
+    pub(super) fn certificate(&self) -> Option<Vec<u8>> {
+        self.client.get_ref().line().certificate()
     }
 
     /// Host and port, as OAUTHBEARER names them.
@@ -307,7 +332,7 @@ impl Session {
                     words if *no && !words.contains("Session invalidated") => After::Alive,
                     _ => After::Dead,
                 };
-                Err(Trouble::new(refusal(&self.operation, words, signing_in), after))
+                Err(Trouble::new(refusal(&self.operation, words, signing_in, &self.ids), after))
             }
             Event::Question(_) | Event::Data => Ok(false),
         }
@@ -348,7 +373,7 @@ impl Session {
             Response::Data { status: Status::Bye, outcome } => {
                 let words = literal(&Status::Bye, outcome);
                 let after = if words.contains("AccessTokenExpired") { After::Expired } else { After::Cut };
-                Err(Trouble::new(refusal(&self.operation, &words, false), after))
+                Err(Trouble::new(refusal(&self.operation, &words, false, &self.ids), after))
             }
             data => {
                 on(data);
@@ -402,7 +427,7 @@ fn no_answer(silence: Duration) -> String {
 }
 
 /// A greeting that is no `* OK`.
-fn not_greeted(operation: &str, words: &str) -> Failure {
+fn not_greeted(operation: &str, words: &str, ids: &Ids) -> Failure {
     if words.starts_with("PREAUTH") {
         let words = format!("the server signed somebody in unasked: {words}");
         let mut failure = Failure::new(operation, Origin::Provider, words, Decision::Hold);
@@ -410,29 +435,29 @@ fn not_greeted(operation: &str, words: &str) -> Failure {
             Some("Its administrator must switch that off: whose mailbox this is cannot be known.".to_owned());
         return failure;
     }
-    refusal(operation, words, false)
+    refusal(operation, words, false, ids)
 }
 
 /// Reads the greeting and agrees on TLS, before which nothing secret is said and after which nothing counts that was
 /// said before it (RFC 8314 section 3.1; CVE-2011-0411 is what happens otherwise).
-async fn starttls(access: &Access, stream: TcpStream) -> Result<TcpStream, Failure> {
+async fn starttls(road: &Road, stream: TcpStream) -> Result<TcpStream, Failure> {
     const TAG: &str = "t1";
-    let Access { operation, peer, .. } = access;
+    let Road { operation, peer, ids, .. } = road;
     let mut reader = BufReader::new(stream);
-    let greeting = early_line(access, &mut reader).await?;
+    let greeting = early_line(road, &mut reader).await?;
     match greeting.strip_prefix("* ") {
         Some(words) if words.to_ascii_uppercase().starts_with("OK") => {}
-        Some(words) => return Err(not_greeted(operation, words)),
-        None => return Err(no_starttls(access, &greeting)),
+        Some(words) => return Err(not_greeted(operation, words, ids)),
+        None => return Err(no_starttls(road, &greeting)),
     }
     let command = format!("{TAG} STARTTLS\r\n");
     let written = reader.get_mut().write_all(command.as_bytes()).await;
     written.map_err(|error| peer.failure(operation, &error.to_string(), None))?;
     for _ in 0..MAX_EARLY_LINES {
-        let line = early_line(access, &mut reader).await?;
+        let line = early_line(road, &mut reader).await?;
         let Some(words) = line.strip_prefix(TAG).map(str::trim_start) else { continue };
         if !words.to_ascii_uppercase().starts_with("OK") {
-            return Err(no_starttls(access, words));
+            return Err(no_starttls(road, words));
         }
         if !reader.buffer().is_empty() {
             let words = "the server, or somebody on the way, went on talking before TLS began";
@@ -440,11 +465,11 @@ async fn starttls(access: &Access, stream: TcpStream) -> Result<TcpStream, Failu
         }
         return Ok(reader.into_inner());
     }
-    Err(no_starttls(access, "no answer among many lines"))
+    Err(no_starttls(road, "no answer among many lines"))
 }
 
-async fn early_line(access: &Access, reader: &mut BufReader<TcpStream>) -> Result<String, Failure> {
-    let Access { operation, peer, .. } = access;
+async fn early_line(road: &Road, reader: &mut BufReader<TcpStream>) -> Result<String, Failure> {
+    let Road { operation, peer, .. } = road;
     let mut line = Vec::new();
     let read = reader.take(MAX_EARLY_LINE).read_until(b'\n', &mut line).await;
     read.map_err(|error| peer.failure(operation, &error.to_string(), None))?;
@@ -452,14 +477,14 @@ async fn early_line(access: &Access, reader: &mut BufReader<TcpStream>) -> Resul
         return Err(peer.failure(operation, "the server closed the connection", None));
     }
     if line.last() != Some(&b'\n') {
-        return Err(no_starttls(access, &String::from_utf8_lossy(&line)));
+        return Err(no_starttls(road, &String::from_utf8_lossy(&line)));
     }
     Ok(tidy(String::from_utf8_lossy(&line), 1_000))
 }
 
-fn no_starttls(access: &Access, words: &str) -> Failure {
+fn no_starttls(road: &Road, words: &str) -> Failure {
     let words = format!("STARTTLS: {}", tidy(words, SHOWN));
-    let mut failure = Failure::new(&access.operation, Origin::Provider, words, Decision::Hold);
+    let mut failure = Failure::new(&road.operation, Origin::Provider, words, Decision::Hold);
     failure.advice = Some(
         "The server does not begin TLS here, or somebody on the way took it out; nothing secret was said. Check port and TLS mode."
             .to_owned(),

@@ -3,6 +3,7 @@
 use async_imap::imap_proto::{Outcome, ResponseCode, Status};
 use jiff::SignedDuration;
 use postroom_entra::http::tidy;
+use postroom_entra::{Code, Ids, cause};
 use postroom_model::failure::{Decision, Failure, Origin};
 
 /// The longest pause a server may ask for.
@@ -90,74 +91,39 @@ fn backoff(words: &str) -> Option<SignedDuration> {
     Some(SignedDuration::from_millis(number.parse().ok()?).min(MAX_PAUSE))
 }
 
-/// A server's refusal of `operation`; `signing_in` when it answers a sign-in.
-pub(super) fn refusal(operation: &str, words: &str, signing_in: bool) -> Failure {
+/// A server's refusal of `operation`; `signing_in` when it answers a sign-in. The advice is that of the table of causes.
+pub(super) fn refusal(operation: &str, words: &str, signing_in: bool, ids: &Ids) -> Failure {
     let retry = Decision::Retry { after: None };
     let code = code(words);
-    let (decision, advice) = if words.contains("Request is throttled") {
-        (
-            Decision::Retry { after: backoff(words) },
-            Some("The server asks for fewer requests; reading goes on by itself."),
-        )
+    let decision = if words.contains("Request is throttled") {
+        Decision::Retry { after: backoff(words) }
     } else if words.contains("User is authenticated but not connected") {
-        (
-            Decision::Hold,
-            Some(
-                "The sign-in is good but the mailbox cannot be opened: check that the mailbox exists, that IMAP is enabled for it, and that the application's service principal has FullAccess to it.",
-            ),
-        )
+        Decision::Hold
     } else if words.contains("AccessTokenExpired") || words.contains("Session invalidated") {
-        (retry, None)
+        retry
     } else {
         match code {
-            Some("UNAVAILABLE" | "SERVERBUG" | "CORRUPTION") => {
-                (retry, Some("The server has a problem of its own; its administrator finds more in its log."))
+            Some("UNAVAILABLE" | "SERVERBUG" | "CORRUPTION" | "INUSE" | "LIMIT" | "OVERQUOTA") => retry,
+            Some(
+                "EXPIRED" | "PRIVACYREQUIRED" | "CONTACTADMIN" | "AUTHORIZATIONFAILED" | "NOPERM" | "NONEXISTENT"
+                | "TRYCREATE",
+            ) => Decision::Hold,
+            _ if words.contains("doesn't exist") || words.contains("AUTHENTICATE failed") || signing_in => {
+                Decision::Hold
             }
-            Some("INUSE") => {
-                (retry, Some("Another program holds the mailbox; reading goes on when it lets go."))
-            }
-            Some("LIMIT" | "OVERQUOTA") => (
-                retry,
-                Some("A limit of the server is reached: sessions at once, or the size of the mailbox."),
-            ),
-            Some("EXPIRED") => {
-                (Decision::Hold, Some("The password has expired: set a new one and enter it here."))
-            }
-            Some("PRIVACYREQUIRED") => {
-                (Decision::Hold, Some("The server asks for an encrypted line: choose TLS or STARTTLS."))
-            }
-            Some("CONTACTADMIN") => {
-                (Decision::Hold, Some("The account is blocked: ask the server's administrator."))
-            }
-            Some("AUTHORIZATIONFAILED" | "NOPERM") => (
-                Decision::Hold,
-                Some(
-                    "The account may not open this mailbox: ask the server's administrator for the right to read it.",
-                ),
-            ),
-            Some("NONEXISTENT" | "TRYCREATE") => {
-                (Decision::Hold, Some("The folder does not exist on the server."))
-            }
-            _ if words.contains("doesn't exist") => {
-                (Decision::Hold, Some("The folder does not exist on the server."))
-            }
-            _ if words.contains("AUTHENTICATE failed") => (
-                Decision::Hold,
-                Some(
-                    "Exchange does not say why: check that the application has IMAP.AccessAsApp with admin consent, that New-ServicePrincipal was run with the object id of the enterprise application, that its FullAccess to the mailbox is granted, and that IMAP is enabled for the mailbox.",
-                ),
-            ),
-            _ if signing_in => {
-                (Decision::Hold, Some("Check user name and password, and whether this account may use IMAP."))
-            }
-            _ => (retry, None),
+            _ => retry,
         }
     };
+    let advice = cause::explain(Code::Imap(words), ids).map(|advice| advice.to_string());
+    let advice = advice.or_else(|| signing_in.then(|| UNEXPLAINED.to_owned()));
     let mut failure = Failure::new(operation, Origin::Provider, words, decision);
     failure.code = code.map(str::to_owned);
-    failure.advice = advice.map(str::to_owned);
+    failure.advice = advice;
     failure
 }
+
+/// A sign-in that was refused in words of the server's own.
+const UNEXPLAINED: &str = "Check user name and password, and whether this account may use IMAP.";
 
 #[cfg(test)]
 mod tests {
@@ -177,14 +143,14 @@ mod tests {
         let retry = Decision::Retry { after: None };
         let paused = Decision::Retry { after: Some(SignedDuration::from_millis(92_415)) };
         let table = [
-            ("NO AUTHENTICATE failed.", true, None, Decision::Hold, "New-ServicePrincipal"),
+            ("NO AUTHENTICATE failed.", true, None, Decision::Hold, "Get-ServicePrincipal"),
             ("BAD User is authenticated but not connected.", false, None, Decision::Hold, "FullAccess"),
             (
                 "BAD Request is throttled. Suggested Backoff Time: 92415 milliseconds",
                 false,
                 None,
                 paused,
-                "fewer",
+                "slower",
             ),
             (
                 "NO [AUTHENTICATIONFAILED] Authentication failed.",
@@ -193,24 +159,24 @@ mod tests {
                 Decision::Hold,
                 "password",
             ),
-            ("NO [UNAVAILABLE] Temporary failure", true, Some("UNAVAILABLE"), retry, "log"),
+            ("NO [UNAVAILABLE] Temporary failure", true, Some("UNAVAILABLE"), retry, "trouble"),
             ("NO [INUSE] locked", false, Some("INUSE"), retry, "Another program"),
-            ("NO [OVERQUOTA] full", false, Some("OVERQUOTA"), retry, "limit"),
+            ("NO [OVERQUOTA] full", false, Some("OVERQUOTA"), retry, "full"),
             ("NO [EXPIRED] change it", true, Some("EXPIRED"), Decision::Hold, "expired"),
             ("NO [PRIVACYREQUIRED] no", true, Some("PRIVACYREQUIRED"), Decision::Hold, "TLS"),
             ("NO [NONEXISTENT] no such", false, Some("NONEXISTENT"), Decision::Hold, "folder"),
         ];
         for (words, signing_in, code, decision, advice) in table {
-            let failure = refusal("read desk@contoso.example", words, signing_in);
+            let failure = refusal("read desk@contoso.example", words, signing_in, &Ids::default());
             assert_eq!((failure.words.as_str(), failure.code.as_deref()), (words, code));
             assert_eq!(failure.decision(), decision, "{words}");
             assert!(failure.advice.unwrap().contains(advice), "{words}");
         }
-        let gone = refusal("read", "BYE Session invalidated - AccessTokenExpired", false);
-        assert_eq!((gone.decision(), gone.advice), (retry, None));
-        assert_eq!(refusal("read", "NO Suggested Backoff Time", false).decision(), retry);
+        let gone = refusal("read", "BYE Session invalidated - AccessTokenExpired", false, &Ids::default());
+        assert_eq!(gone.decision(), retry);
+        assert_eq!(refusal("read", "NO Suggested Backoff Time", false, &Ids::default()).decision(), retry);
         let endless =
-            refusal("read", "NO Request is throttled. Suggested Backoff Time: 999999999999 ms", false);
+            refusal("read", "NO Request is throttled. Suggested Backoff Time: 999999999999 ms", false, &Ids::default());
         assert_eq!(endless.decision(), Decision::Retry { after: Some(MAX_PAUSE) });
     }
 }

@@ -168,6 +168,11 @@ impl Client {
         }
     }
 
+    /// The server's certificate (DER); none without TLS.
+    pub(super) fn certificate(&self) -> Option<Vec<u8>> {
+        self.line.certificate()
+    }
+
     /// Time limits.
     pub(super) fn limits(&self) -> &Limits {
         &self.limits

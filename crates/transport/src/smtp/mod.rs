@@ -37,7 +37,7 @@ use std::time::Duration;
 
 pub(crate) use pool::Pool;
 pub use sender::SmtpSender;
-pub(crate) use sender::sender;
+pub(crate) use sender::{look, sender, sign_in_as};
 
 /// How long each step may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

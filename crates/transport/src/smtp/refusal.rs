@@ -1,14 +1,16 @@
 //! From a reply to a failure: what is done next, and what a person does about it.
 //!
 //! RFC 5321 section 4.2.1 gives the rule: 4yz is tried again, 5yz is final for this message. The table of [`KNOWN`]
-//! holds the exceptions: refusals that are about a setting or a right and not about the message wait for a person.
-//! Its texts are those of Exchange Online (Microsoft: "Fix NDR errors", "Authenticate an IMAP, POP or SMTP connection
-//! using OAuth", "Authenticated client SMTP submission"). One more known refusal is one more row.
+//! holds the exceptions: refusals that are about a setting or a right and not about the message wait for a person. What
+//! that person does stands in the table of causes ([`explained`]). The texts are those of Exchange Online (Microsoft: "Fix
+//! NDR errors", "Authenticate an IMAP, POP or SMTP connection using OAuth", "Authenticated client SMTP submission"). One
+//! more known refusal is one more row.
 
 use std::fmt;
 
 use jiff::SignedDuration;
 use postroom_entra::http::tidy;
+use postroom_entra::{Code, Ids, cause};
 use postroom_model::failure::{Decision, Failure, Origin};
 
 use super::reply::Reply;
@@ -56,7 +58,6 @@ struct Known {
     /// Part of its text, in lower case; empty fits every text.
     text: &'static str,
     decision: Decision,
-    advice: &'static str,
 }
 
 const HOLD: Decision = Decision::Hold;
@@ -64,109 +65,55 @@ const RETRY: Decision = Decision::Retry { after: None };
 /// Recipients are counted over the last 24 hours, so room comes back bit by bit.
 const QUOTA: Decision = Decision::Retry { after: Some(SignedDuration::from_hours(1)) };
 
-const SEND_AS: &str = "The account that signed in may not send from this address. In Exchange Online PowerShell: Add-RecipientPermission -Identity SENDER -Trustee ACCOUNT -AccessRights SendAs (for an application, the object id of its service principal in Exchange).";
-const SIZE: &str = "The message is larger than this server or mailbox takes: send less, or have the limit raised (Exchange Online PowerShell: Set-Mailbox SENDER -MaxSendSize 150MB).";
+const SIZE: &str =
+    "Send it with smaller attachments, or lower the maximum size in the settings so that it is refused before.";
 const SIGN_IN: &str = "This server wants its clients to sign in: enter a user name and a password, or choose a flow of Microsoft Entra.";
-const CREDENTIAL: &str = "User name or password is wrong, or this account may not use SMTP. With Exchange Online, for an application: the permission SMTP.SendAsApp with admin consent; New-ServicePrincipal -AppId CLIENT -ObjectId the object id of the ENTERPRISE application; Add-MailboxPermission -Identity MAILBOX -User that object id -AccessRights FullAccess; Set-CASMailbox MAILBOX -SmtpClientAuthenticationDisabled $false.";
+const CREDENTIAL: &str = "Check user name and password, and whether this account may use SMTP.";
 
 /// The first row that fits decides.
+#[rustfmt::skip] // one row per refusal, readable as a table
 const KNOWN: &[Known] = &[
-    Known {
-        code: "5.7.139",
-        text: "for the mailbox",
-        decision: HOLD,
-        advice: "SMTP AUTH is switched off for this mailbox. In Exchange Online PowerShell: Set-CASMailbox MAILBOX -SmtpClientAuthenticationDisabled $false.",
-    },
-    Known {
-        code: "5.7.139",
-        text: "for the tenant",
-        decision: HOLD,
-        advice: "SMTP AUTH is switched off in the organisation. In Exchange Online PowerShell, for one mailbox: Set-CASMailbox MAILBOX -SmtpClientAuthenticationDisabled $false; for all: Set-TransportConfig -SmtpClientAuthenticationDisabled $false.",
-    },
-    Known {
-        code: "5.7.139",
-        text: "",
-        decision: HOLD,
-        advice: "Exchange Online does not take this password: security defaults or a policy forbid it. Choose a flow of Microsoft Entra with a client secret or certificate.",
-    },
-    Known { code: "5.7.57", text: "", decision: HOLD, advice: SIGN_IN },
-    Known { code: "5.7.60", text: "", decision: HOLD, advice: SEND_AS },
-    Known { code: "", text: "sendasdenied", decision: HOLD, advice: SEND_AS },
-    Known {
-        code: "",
-        text: "not owned by user",
-        decision: HOLD,
-        advice: "This server lets an account send from its own addresses only: have the sender's address added to the account.",
-    },
-    Known {
-        code: "5.7.0",
-        text: "starttls",
-        decision: HOLD,
-        advice: "This server wants TLS: choose the TLS mode STARTTLS.",
-    },
-    Known {
-        code: "5.7.68",
-        text: "",
-        decision: HOLD,
-        advice: "This tenant does not take Direct Send: sign in with SMTP AUTH, or set up an inbound connector for this machine's address.",
-    },
-    Known {
-        code: "",
-        text: "submissionquotaexceeded",
-        decision: QUOTA,
-        advice: "This mailbox has reached its number of recipients within 24 hours; it is tried again every hour.",
-    },
-    Known {
-        code: "",
-        text: "storedrv.submission.exception:quotaexceeded",
-        decision: HOLD,
-        advice: "The sender's mailbox is full, so the copy in Sent Items does not fit: free room in it.",
-    },
-    Known {
-        code: "5.1.8",
-        text: "",
-        decision: HOLD,
-        advice: "Microsoft has restricted this sender for spam: an administrator releases it in the Defender portal under Restricted entities.",
-    },
-    Known {
-        code: "5.5.105",
-        text: "",
-        decision: Decision::Fail,
-        advice: "High Volume Email reaches recipients of the own tenant only.",
-    },
-    Known { code: "5.3.4", text: "", decision: Decision::Fail, advice: SIZE },
-    Known { code: "5.2.3", text: "", decision: Decision::Fail, advice: SIZE },
-    Known {
-        code: "4.3.2",
-        text: "concurrent connections",
-        decision: RETRY,
-        advice: "Exchange Online takes three connections for each mailbox at a time: another program uses it too.",
-    },
-    Known {
-        code: "",
-        text: "relay access denied",
-        decision: HOLD,
-        advice: "The server passes mail on only for clients it knows: sign in, or have this machine's address added there.",
-    },
-    Known {
-        code: "",
-        text: "relaying denied",
-        decision: HOLD,
-        advice: "The server passes mail on only for clients it knows: sign in, or have this machine's address added there.",
-    },
+    Known { code: "5.7.139", text: "", decision: HOLD },
+    Known { code: "5.7.57", text: "", decision: HOLD },
+    Known { code: "5.7.60", text: "", decision: HOLD },
+    Known { code: "", text: "sendasdenied", decision: HOLD },
+    Known { code: "", text: "not owned by user", decision: HOLD },
+    Known { code: "5.7.0", text: "starttls", decision: HOLD },
+    Known { code: "5.7.68", text: "", decision: HOLD },
+    Known { code: "", text: "submissionquotaexceeded", decision: QUOTA },
+    Known { code: "", text: "storedrv.submission.exception:quotaexceeded", decision: HOLD },
+    Known { code: "5.1.8", text: "", decision: HOLD },
+    Known { code: "5.5.105", text: "", decision: Decision::Fail },
+    Known { code: "5.3.4", text: "", decision: Decision::Fail },
+    Known { code: "5.2.3", text: "", decision: Decision::Fail },
+    Known { code: "4.3.2", text: "concurrent connections", decision: RETRY },
+    Known { code: "", text: "relay access denied", decision: HOLD },
+    Known { code: "", text: "relaying denied", decision: HOLD },
 ];
 
-/// The failure of `operation` that a reply means.
+/// The failure of `operation` that a reply means. Its advice is what follows from the step alone; [`explained`] knows
+/// more.
 pub(super) fn failure(operation: &str, stage: Stage, reply: &Reply) -> Failure {
     let lower = reply.text.to_ascii_lowercase();
     let code = reply.enhanced();
     let fits = |known: &&Known| (known.code.is_empty() || known.code == code) && lower.contains(known.text);
-    let known = KNOWN.iter().find(fits).map(|known| (known.decision, Some(known.advice)));
-    let (decision, advice) = known.unwrap_or_else(|| general(stage, reply));
+    let (decision, advice) = general(stage, reply);
+    let decision = KNOWN.iter().find(fits).map_or(decision, |known| known.decision);
     let mut failure = Failure::new(operation, Origin::Provider, reply.words(), decision);
     failure.status = Some(reply.code);
     failure.code = Some(code).filter(|code| !code.is_empty()).map(str::to_owned);
     failure.advice = advice.map(str::to_owned);
+    failure
+}
+
+/// The same with the advice of the table of causes, where the server's reply stands there.
+pub(super) fn explained(mut failure: Failure, ids: &Ids) -> Failure {
+    let (Origin::Provider, Some(status)) = (failure.origin, failure.status) else { return failure };
+    let reply = format!("{status} {} {}", failure.code.as_deref().unwrap_or_default(), failure.words);
+    let reply = reply.replacen("  ", " ", 1);
+    if let Some(advice) = cause::explain(Code::Smtp(&reply), ids) {
+        failure.advice = Some(advice.to_string());
+    }
     failure
 }
 
@@ -288,12 +235,12 @@ mod tests {
                 Hold,
                 Some("own addresses"),
             ),
-            (Stage::Auth, "535 5.7.3 Authentication unsuccessful [AM0PR]", Hold, Some("ENTERPRISE")),
+            (Stage::Auth, "535 5.7.3 Authentication unsuccessful [AM0PR]", Hold, Some("enterprise application")),
             (
                 Stage::Auth,
                 "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
                 Hold,
-                Some("Set-TransportConfig"),
+                Some("Set-CASMailbox"),
             ),
             (
                 Stage::Auth,
@@ -301,8 +248,8 @@ mod tests {
                 Hold,
                 Some("Set-CASMailbox"),
             ),
-            (Stage::Auth, "454 4.7.0 Temporary authentication failure", RETRY, None),
-            (Stage::Mail, "530 5.7.57 Client not authenticated to send mail.", Hold, Some("sign in")),
+            (Stage::Auth, "454 4.7.0 Temporary authentication failure", RETRY, Some("tried again")),
+            (Stage::Mail, "530 5.7.57 Client not authenticated to send mail.", Hold, Some("user name")),
             (
                 Stage::End,
                 "554 5.2.252 SendAsDenied; a@contoso.example not allowed to send as b",
@@ -327,7 +274,7 @@ mod tests {
                 Hold,
                 Some("full"),
             ),
-            (Stage::Rcpt, "552 5.2.2 Mailbox full", Fail, None),
+            (Stage::Rcpt, "552 5.2.2 Mailbox full", Fail, Some("full")),
             (Stage::Mail, "552 5.3.4 Message size exceeds fixed maximum message size", Fail, Some("larger")),
             (
                 Stage::Mail,
@@ -335,15 +282,15 @@ mod tests {
                 RETRY,
                 Some("three connections"),
             ),
-            (Stage::Rcpt, "550 5.1.1 No such user", Fail, None),
-            (Stage::Rcpt, "554 5.7.1 <x@y.example>: Relay access denied", Hold, Some("sign in")),
-            (Stage::Rcpt, "450 4.2.0 Greylisted", RETRY, None),
+            (Stage::Rcpt, "550 5.1.1 No such user", Fail, Some("does not know")),
+            (Stage::Rcpt, "554 5.7.1 <x@y.example>: Relay access denied", Hold, Some("Sign in")),
+            (Stage::Rcpt, "450 4.2.0 Greylisted", RETRY, Some("tried again")),
             (Stage::Greeting, "554 5.7.1 No service for you", Hold, Some("administrator")),
-            (Stage::Greeting, "421 4.3.2 Later", RETRY, None),
+            (Stage::Greeting, "421 4.3.2 Later", RETRY, Some("tried again")),
             (Stage::Data, "250 what?", RETRY, None),
         ] {
             let reply = Reply::read(format!("{said}\r\n").as_bytes()).unwrap().unwrap().0;
-            let failure = failure("send", stage, &reply);
+            let failure = explained(failure("send", stage, &reply), &Ids::default());
             assert_eq!(failure.decision(), decision, "{said}");
             assert_eq!(failure.advice.is_some(), advice.is_some(), "{said}");
             assert!(advice.is_none_or(|part| failure.advice.as_ref().unwrap().contains(part)), "{failure:?}");

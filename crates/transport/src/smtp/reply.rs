@@ -122,6 +122,8 @@ fn too_long(line: &[u8]) -> String {
 pub(super) struct Offers {
     /// Several commands in one write (RFC 2920).
     pub(super) pipelining: bool,
+    /// Every line of it, in capitals.
+    pub(super) all: Vec<String>,
     /// Bytes above 127 in the content (RFC 6152).
     pub(super) eight_bit: bool,
     /// Addresses beyond ASCII (RFC 6531).
@@ -142,6 +144,7 @@ impl Offers {
         let mut offers = Self::default();
         for line in reply.text.split('\n').skip(1) {
             let line = line.to_ascii_uppercase();
+            offers.all.push(tidy(&line, MAX_WORDS));
             let mut words = line.split_ascii_whitespace();
             match words.next().unwrap_or_default() {
                 "PIPELINING" => offers.pipelining = true,

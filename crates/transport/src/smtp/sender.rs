@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use postroom_entra::{TokenClient, TokenRequest};
+use postroom_entra::{Ids, TokenClient, TokenRequest};
 use postroom_model::connection::{AuthenticationFlow, ConnectionSettings};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::{EmailAddress, Env, ExposeSecret, HostName, SecretString};
@@ -16,6 +16,7 @@ use super::pool::{Fingerprint, Place, Pool, Turn};
 use super::refusal::{self, Stage};
 use super::transaction::{Handed, Mail, Refused};
 use crate::line::Peer;
+use crate::look::{Seen, ids};
 use crate::wire::{Wire, hold};
 use crate::{Receipt, Reconciled, RefusedRecipient, SendJob, SendNotes, SendOutcome, Sender};
 
@@ -25,6 +26,8 @@ pub struct SmtpSender {
     identity: Identity,
     fingerprint: Fingerprint,
     pool: Arc<Pool>,
+    /// For advice.
+    ids: Ids,
     env: Env,
 }
 
@@ -58,8 +61,69 @@ pub(crate) fn sender(
     settings: &ConnectionSettings,
     secret: Option<SecretString>,
 ) -> Result<Box<dyn Sender>, Failure> {
-    let secret = wire.valid(settings, secret)?;
+    Ok(Box::new(made(wire, settings, secret)?))
+}
+
+/// What the server shows to somebody who has not signed in.
+///
+/// # Errors
+/// The network's failure or the server's refusal.
+pub(crate) async fn look(wire: &Wire, settings: &ConnectionSettings) -> Result<Seen, Failure> {
+    let target = target(wire, settings)?;
+    let opened = Client::open(&target, "reach the SMTP server").await;
+    let client = opened.map_err(|failure| refusal::explained(failure, &ids(settings)))?;
+    let seen = seen(&client, &target);
+    client.quit().await;
+    Ok(seen)
+}
+
+/// Signs in as this sender and does nothing more; none when nobody signs in.
+///
+/// # Errors
+/// As for [`look`], and the refusal of the sign-in.
+pub(crate) async fn sign_in_as(
+    wire: &Wire,
+    settings: &ConnectionSettings,
+    secret: Option<SecretString>,
+    from: &EmailAddress,
+) -> Result<Option<Seen>, Failure> {
+    let sender = made(wire, settings, secret)?;
+    if matches!(sender.identity, Identity::Nobody) {
+        return Ok(None);
+    }
+    let opened = sender.connect(from, &format!("sign in as {from}")).await;
+    let client = opened.map_err(|failure| sender.advised(failure, from))?;
+    let seen = seen(&client, &sender.target);
+    client.quit().await;
+    Ok(Some(seen))
+}
+
+fn seen(client: &Client, target: &Target) -> Seen {
+    Seen {
+        server: format!("{}:{}", target.peer.host, target.peer.port),
+        certificate: client.certificate(),
+        offers: client.offers.all.clone(),
+        max_size: client.offers.max_size,
+    }
+}
+
+/// The way to the server.
+fn target(wire: &Wire, settings: &ConnectionSettings) -> Result<Target, Failure> {
     let host = HostName::from_pasted(&settings.server).map_err(|error| hold(settings, error.to_string()))?;
+    let limits = *wire.smtp.limits();
+    let peer =
+        Peer { host: host.as_str().to_owned(), port: settings.effective_port(), patience: limits.connect };
+    let tls = wire.tls(settings)?;
+    Ok(Target { peer, mode: settings.tls, accept_plain: settings.accept_plain, tls, limits })
+}
+
+fn made(
+    wire: &Wire,
+    settings: &ConnectionSettings,
+    secret: Option<SecretString>,
+) -> Result<SmtpSender, Failure> {
+    let secret = wire.valid(settings, secret)?;
+    let target = target(wire, settings)?;
     let pool = Arc::clone(&wire.smtp);
     let user = settings.user_name.trim().to_owned();
     let fingerprint = pool.fingerprint(&[
@@ -79,12 +143,8 @@ pub(crate) fn sender(
             Identity::Token { user, request, tokens: Arc::clone(&wire.tokens) }
         }
     };
-    let limits = *pool.limits();
-    let peer =
-        Peer { host: host.as_str().to_owned(), port: settings.effective_port(), patience: limits.connect };
-    let tls = wire.tls(settings)?;
-    let target = Target { peer, mode: settings.tls, accept_plain: settings.accept_plain, tls, limits };
-    Ok(Box::new(SmtpSender { target, identity, fingerprint, pool, env: wire.env.clone() }))
+    let ids = ids(settings);
+    Ok(SmtpSender { target, identity, fingerprint, pool, ids, env: wire.env.clone() })
 }
 
 impl SmtpSender {
@@ -195,23 +255,18 @@ impl SmtpSender {
         }
     }
 
-    /// The advice with the names of this sender in place of SENDER, MAILBOX, ACCOUNT and CLIENT, so that its commands can
-    /// be copied. A name that would mean more than itself in a command is left out.
-    fn named(&self, mut failure: Failure, from: &EmailAddress) -> Failure {
-        let (user, account, client) = match &self.identity {
-            Identity::Nobody => ("", "", ""),
-            Identity::Password { user, .. } => (user.as_str(), user.as_str(), ""),
-            Identity::Token { user, request, .. } => (user.as_str(), "", request.application.as_str()),
+    /// The failure with the advice of the table of causes, for the mailbox that signs in. A name that would mean more
+    /// than itself in a command is left out.
+    fn advised(&self, failure: Failure, from: &EmailAddress) -> Failure {
+        let user = match &self.identity {
+            Identity::Nobody => "",
+            Identity::Password { user, .. } | Identity::Token { user, .. } => user.as_str(),
         };
         let mailbox = if user.is_empty() { from.as_str() } else { user };
-        let plain =
-            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "@.-_+".contains(c));
-        for (mark, name) in
-            [("SENDER", from.as_str()), ("MAILBOX", mailbox), ("ACCOUNT", account), ("CLIENT", client)]
-        {
-            if plain(name) {
-                failure.advice = failure.advice.map(|advice| advice.replace(mark, name));
-            }
+        let ids = self.ids.clone().with_mailbox(if plain_word(mailbox) { mailbox } else { "" });
+        let mut failure = refusal::explained(failure, &ids);
+        if plain_word(from.as_str()) {
+            failure.advice = failure.advice.map(|advice| advice.replace("<sender>", from.as_str()));
         }
         failure
     }
@@ -297,7 +352,7 @@ impl Sender for SmtpSender {
             return SendOutcome::NotSent(Failure::new(operation, Origin::Ourselves, words, Decision::Hold));
         }
         match self.deliver(&mail, &job.envelope.to).await {
-            SendOutcome::NotSent(failure) => SendOutcome::NotSent(self.named(failure, &job.envelope.from)),
+            SendOutcome::NotSent(failure) => SendOutcome::NotSent(self.advised(failure, &job.envelope.from)),
             outcome => outcome,
         }
     }
@@ -315,6 +370,11 @@ impl Sender for SmtpSender {
             Decision::Reconcile,
         ))
     }
+}
+
+/// Whether a name means nothing but itself in a command.
+fn plain_word(name: &str) -> bool {
+    name.chars().all(|c| c.is_alphanumeric() || "@.-_+".contains(c))
 }
 
 fn operation(job: &SendJob) -> String {

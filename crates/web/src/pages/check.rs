@@ -3,8 +3,9 @@
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Html;
-use postroom_check::{CheckRequest, Report, TestMessage, Verdict};
+use postroom_check::{Account, CheckRequest, Incoming, Report, TestMessage, Verdict};
 use postroom_model::connection::EmailMethod;
+use postroom_model::mailbox::Mailbox;
 use postroom_model::{ConnectionId, EmailAddress, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -126,8 +127,31 @@ async fn request(
         form.typed_secret().is_some() || stored.is_some_and(|stored| stored.settings != form.settings);
     let mut request = CheckRequest::new(form.settings, secret);
     request.mailboxes = vec![sender.clone()];
+    let mailboxes = store.mailboxes().await?;
+    if let Some(own) = mailboxes.iter().find(|one| Some(one.connection) == connection && one.address == sender)
+        && request.settings.mailboxes_sign_in()
+    {
+        request.accounts = vec![account(app, own).await?];
+    }
+    if let Some(read) = mailboxes.iter().find(|one| one.address == recipient)
+        && !request.settings.kind.receives()
+        && let Some(other) = store.connection(read.connection).await?
+    {
+        let secret = store.credential_secret(other.id).await?.map(|(_, secret)| secret);
+        let account = account(app, read).await?;
+        request.incoming = Some(Incoming { settings: other.settings, secret, account });
+    }
     request.test_message = Some(TestMessage { sender, recipient });
     Ok(Ok(Asked { request, connection, unsaved }))
+}
+
+/// As whom a saved mailbox is opened.
+async fn account(app: &App, mailbox: &Mailbox) -> Result<Account, PageError> {
+    Ok(Account {
+        address: mailbox.address.clone(),
+        user_name: mailbox.settings.user_name.trim().to_owned(),
+        password: app.store.mailbox_password(mailbox.id).await?,
+    })
 }
 
 async fn secret(app: &App, form: &ConnectionForm) -> Result<Option<SecretString>, PageError> {

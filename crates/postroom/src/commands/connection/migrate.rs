@@ -7,7 +7,6 @@ use postroom_check::{CheckRequest, Rung, Verdict};
 use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings, ExchangeApi};
 use postroom_model::mailbox::Mailbox;
 use postroom_store::InterfaceSwitch;
-use postroom_transport::Account;
 
 use super::ACTOR;
 use crate::app::App;
@@ -97,37 +96,16 @@ async fn works(app: &App, connection: &Connection, settings: &ConnectionSettings
     let current = app.store.credential_secret(connection.id).await?;
     let expires_at = current.as_ref().and_then(|(credential, _)| credential.expires_at);
     let secret = current.map(|(_, secret)| secret);
-    if settings.api == ExchangeApi::Graph {
-        let mut request = CheckRequest::new(settings.clone(), secret);
-        request.mailboxes = mailboxes.into_iter().map(|mailbox| mailbox.address).collect();
-        request.credential_expires_at = expires_at;
-        let mut progress = |rung: &Rung| {
-            if rung.verdict == Verdict::Fail {
-                output::talk(format!("{}: {}", rung.title, rung.cause.as_deref().unwrap_or("it fails")));
-                if let Some(next) = &rung.next_step {
-                    output::talk(format!("  {next}"));
-                }
-            }
-        };
-        return Ok(!postroom_check::run(&request, &app.env, &mut progress).await.failed());
-    }
-    let mut well = true;
-    for mailbox in mailboxes {
-        let account = Account::of(mailbox.address.clone());
-        let opened = match app.wire.source_for(settings, secret.clone(), &account) {
-            Ok(source) => source.probe().await,
-            Err(failure) => Err(failure),
-        };
-        match opened {
-            Ok(words) => output::talk(format!("{}: {words}", mailbox.address)),
-            Err(failure) => {
-                well = false;
-                output::talk(format!("{}: {failure}", mailbox.address));
-                if let Some(advice) = &failure.advice {
-                    output::talk(format!("  {advice}"));
-                }
+    let mut request = CheckRequest::new(settings.clone(), secret);
+    request.mailboxes = mailboxes.into_iter().map(|mailbox| mailbox.address).collect();
+    request.credential_expires_at = expires_at;
+    let mut progress = |rung: &Rung| {
+        if rung.verdict == Verdict::Fail {
+            output::talk(format!("{}: {}", rung.title, rung.cause.as_deref().unwrap_or("it fails")));
+            if let Some(next) = &rung.next_step {
+                output::talk(format!("  {next}"));
             }
         }
-    }
-    Ok(well)
+    };
+    Ok(!postroom_check::run(&request, &app.env, &mut progress).await.failed())
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use jiff::SignedDuration;
 use postroom_model::EmailAddress;
-use postroom_setup::{Journal, Outcome, Plan, Progress};
+use postroom_setup::{Api, Journal, Outcome, Plan, Progress};
 
 use crate::app::App;
 use crate::cli::UsageError;
@@ -128,21 +128,19 @@ pub(super) fn outcome(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode>
             output::data(id.to_string());
         }
     }
-    if !outcome.api.usable() {
-        output::talk(format!(
-            "prepared {}; this version cannot read or send by {} yet, so nothing was tried",
-            outcome.connection,
-            outcome.api.label()
-        ));
-        return Ok(ExitCode::from(NOT_YET));
-    }
     if let Some(why) = &outcome.unproved {
         output::talk(format!("saved {}, not proved: {why}", outcome.connection));
         output::talk("\nhint: run the script again if it did not end well; else wait, then `postroom check`");
         return Ok(ExitCode::from(NOT_YET));
     }
     if outcome.waiting.is_empty() {
-        output::talk(format!("saved {}; `postroom check` tries it", outcome.connection));
+        let name = &outcome.connection;
+        match outcome.api {
+            Api::ImapSmtp => output::talk(format!(
+                "saved {name} for reading and {name} SMTP for sending; `postroom check --connection NAME` tries each"
+            )),
+            Api::Graph | Api::Ews => output::talk(format!("saved {name}; `postroom check` tries it")),
+        }
         return Ok(ExitCode::SUCCESS);
     }
     output::talk("\nhint: the same command goes on from here; nothing is made twice");
