@@ -110,7 +110,7 @@ fn taken(did: String, message_id: &str, receipt: &Receipt) -> Finding {
         return Finding::pass(did, got);
     }
     let refused: Vec<String> =
-        receipt.refused.iter().map(|(recipient, words)| format!("{recipient}: {words}")).collect();
+        receipt.refused.iter().map(|refused| format!("{}: {}", refused.address, refused.words)).collect();
     Finding::wrong(
         Verdict::Warn,
         did,
@@ -175,6 +175,7 @@ impl SendNotes for Notes {
 #[cfg(test)]
 mod tests {
     use postroom_model::inbox::Origin;
+    use postroom_transport::RefusedRecipient;
 
     use super::*;
 
@@ -182,7 +183,11 @@ mod tests {
     fn recipients_that_were_refused_are_told() {
         let mut receipt = Receipt { words: "250 2.0.0 OK".into(), ..Receipt::default() };
         assert_eq!(taken(String::new(), "<1@contoso.example>", &receipt).verdict, Verdict::Pass);
-        receipt.refused = vec![("nobody@fabrikam.example".parse().unwrap(), "550 5.1.1 No such user".into())];
+        receipt.refused = vec![RefusedRecipient {
+            address: "nobody@fabrikam.example".parse().unwrap(),
+            words: "550 5.1.1 No such user".into(),
+            temporary: false,
+        }];
         let finding = taken(String::new(), "<1@contoso.example>", &receipt);
         assert_eq!(finding.verdict, Verdict::Warn);
         assert_eq!(
