@@ -75,10 +75,11 @@ impl SqliteStore {
         .execute(&mut *transaction)
         .await?;
         self.start_mailboxes_anew(&mut transaction, id).await?;
-        // None of these was sent, that is certain; released or tried again, each makes a draft of its own.
+        // None of these was sent, that is certain; released or tried again, each makes a draft of its own. A failed one
+        // keeps its id, because whether it was sent may never have been found out: released, it is looked up first.
         sqlx::query(
             "UPDATE outbox SET provider_id = NULL
-             WHERE connection = ? AND state IN ('accepted', 'held', 'scheduled', 'deferred', 'failed')",
+             WHERE connection = ? AND state IN ('accepted', 'held', 'scheduled', 'deferred')",
         )
         .bind(key(id.as_uuid()))
         .execute(&mut *transaction)

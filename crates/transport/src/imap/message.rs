@@ -194,11 +194,14 @@ async fn range(
     uid: u32,
     offset: u32,
 ) -> Result<Option<(Option<u32>, Bytes)>, Trouble> {
-    let mut found = None;
+    let (mut found, mut named) = (None, false);
     let mut on = |response: &Response<'_>| {
         if uid_of(response) == Some(uid) {
-            let (begins, data) = body(response).unwrap_or_default();
-            found = Some((begins, Bytes::copy_from_slice(data)));
+            named = true;
+            // A change of flags names the message too, also after its content: it must not take the content's place.
+            if let Some((begins, data)) = body(response) {
+                found = Some((begins, Bytes::copy_from_slice(data)));
+            }
         }
     };
     let command = format!("UID FETCH {uid} (UID BODY.PEEK[]<{offset}.{RANGE}>)");
@@ -211,6 +214,9 @@ async fn range(
         }
         trouble
     })?;
+    if named && found.is_none() {
+        return Err(session.garbage("a message without the part that was asked for"));
+    }
     Ok(found.map(|(begins, chunk)| match session.escaped() {
         true => (begins, unescape(&chunk)),
         false => (begins, chunk),
