@@ -38,7 +38,18 @@ impl Administrator {
         Self {
             token: text(&answer["access_token"]),
             sign_in: own(&["--admin-user", &user, "--admin-password-file", file.to_str().unwrap()]),
-            cloud: own(&["--authority", &authority, "--graph", &text(&world.ready["graph"])]),
+            cloud: own(&[
+                "--authority",
+                &authority,
+                "--graph",
+                &text(&world.ready["graph"]),
+                "--exchange",
+                &authority,
+                "--imap",
+                &text(&world.ready["imap"]),
+                "--smtp",
+                &text(&world.ready["smtp"]),
+            ]),
         }
     }
 
@@ -187,7 +198,7 @@ async fn another_plan_than_that_of_the_earlier_set_up_is_refused_and_the_same_sh
     for other in [
         ["--limit", "none", "--secret"].as_slice(),
         &["--limit", "none", "--name", "Other"],
-        &["--api", "ews", "--limit", "none", "--grant-unused"],
+        &["--api", "ews", "--limit", "none"],
         &["--limit", "rbac"],
     ] {
         for dry in [["--dry-run"].as_slice(), &[]] {
@@ -203,25 +214,89 @@ async fn another_plan_than_that_of_the_earlier_set_up_is_refused_and_the_same_sh
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_not_granted_and_a_mailbox_that_is_not_there_is_not_waited_for() {
+async fn a_mailbox_that_is_not_there_is_not_waited_for_and_a_server_without_an_address_is_asked_for() {
     let world = World::new().await;
     let administrator = Administrator::of(&world).await;
     let before = administrator.tenant(&world).await;
-    for api in ["ews", "imap-smtp"] {
-        let words = world.fails(2, &administrator.setup(&["--api", api])).await;
-        assert!(words.contains("--grant-unused"), "{words}");
-        let plan = world.ok(&administrator.setup(&["--api", api, "--dry-run"])).await;
-        assert!(plan.contains("this version cannot read or send by it yet"), "{plan}");
-    }
+    let words = world.fails(2, &setup_without_servers(&administrator)).await;
+    assert!(words.contains("--imap") && words.contains("--smtp"), "{words}");
     assert_eq!(administrator.tenant(&world).await, before);
-    let words = world.fails(3, &administrator.setup(&["--api", "imap-smtp", "--grant-unused"])).await;
-    assert!(words.contains("prepared") && !words.contains("tries it"), "{words}");
     let nobody =
         ["setup", "--connection", "Nobody", "--mailbox", "nobody@contoso.example", "--yes", "--limit"];
     let nobody = nobody.into_iter().chain(["none"]);
     let nobody = nobody.chain(administrator.cloud.iter().chain(&administrator.sign_in).map(String::as_str));
     let words = world.fails(1, &nobody.collect::<Vec<_>>()).await;
     assert!(words.contains("there is no mailbox nobody@contoso.example"), "{words}");
+}
+
+/// The addresses of sign-in, Graph and Exchange, and those of no mail server.
+fn setup_without_servers(administrator: &Administrator) -> Vec<&str> {
+    let mut arguments = administrator.setup(&["--api", "imap-smtp"]);
+    for flag in ["--imap", "--smtp"] {
+        let at = arguments.iter().position(|one| *one == flag).unwrap();
+        arguments.drain(at..at + 2);
+    }
+    arguments
+}
+
+#[tokio::test]
+async fn ews_waits_for_the_allow_list_works_and_is_taken_back_without_a_trace() {
+    let world = World::new().await;
+    let administrator = Administrator::of(&world).await;
+    let nobody = "Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs $null";
+    in_exchange(&world, nobody).await;
+    let before = snapshot(&world).await;
+    let arguments =
+        administrator.setup(&["--api", "ews", "--limit", "none", "--type", "customer-order", "--wait", "0"]);
+    let run = world.run(&arguments).await;
+    let told = String::from_utf8_lossy(&run.stderr).into_owned() + &String::from_utf8_lossy(&run.stdout);
+    assert_eq!(run.status.code(), Some(3), "{told}");
+    assert!(told.contains("EWS is blocked by policy"), "{told}");
+    assert!(told.contains("2027-04-01") && told.contains("-EwsAllowedAppIDs"), "{told}");
+    let application = administrator.application(&world, &format!("Postroom {CONNECTION}")).await;
+    let listed = nobody.replace("$null", &format!("\"{}\"", application["appId"].as_str().unwrap()));
+    in_exchange(&world, &listed).await;
+    world.ok(&arguments).await;
+    says_ok(&world).await;
+    let listed: Value = serde_json::from_str(&world.ok(&["connection", "list", "--json"]).await).unwrap();
+    let listed = listed.as_array().unwrap();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert!(listed[0].to_string().contains("\"ews\""), "{listed:?}");
+    world.ok(&administrator.undo()).await;
+    // The allow-list is the organisation's: what is on it is taken off by its administrator.
+    in_exchange(&world, nobody).await;
+    assert_eq!(snapshot(&world).await, before);
+    assert_eq!(world.ok(&["connection", "list", "--json"]).await.trim(), "[]");
+}
+
+#[tokio::test]
+async fn imap_and_smtp_are_set_up_from_nothing_and_taken_back_without_a_trace() {
+    let world = World::new().await;
+    let administrator = Administrator::of(&world).await;
+    // The protocols stay switched on by an undo, which says so: they are on before.
+    let switch = "Set-CASMailbox -Identity orders@contoso.example -ImapEnabled $true -SmtpClientAuthenticationDisabled $false";
+    in_exchange(&world, switch).await;
+    let before = snapshot(&world).await;
+    let arguments = administrator.setup(&["--api", "imap-smtp", "--type", "customer-order", "--wait", "0"]);
+    let run = world.run(&arguments).await;
+    assert_eq!(run.status.code(), Some(3), "{}", String::from_utf8_lossy(&run.stderr));
+    let lines = world.ok(&["setup", "scope-script", "--connection", CONNECTION]).await;
+    assert!(lines.contains("New-ServicePrincipal") && lines.contains("Set-CASMailbox"), "{lines}");
+    in_exchange(&world, &lines).await;
+    world.ok(&arguments).await;
+    says_ok(&world).await;
+    let sending = format!("{CONNECTION} SMTP");
+    let orders = "orders@contoso.example";
+    let told =
+        world.ok(&["check", "--connection", &sending, "--sender", orders, "--recipient", orders]).await;
+    assert!(told.trim_end().ends_with("OK!") && told.contains("Arrived within"), "{told}");
+    let lines = world.ok(&["setup", "scope-script", "--connection", CONNECTION, "--undo"]).await;
+    assert!(lines.contains("STAY SWITCHED ON"), "{lines}");
+    in_exchange(&world, &lines).await;
+    let undo = administrator.undo();
+    world.ok(&[undo.as_slice(), &["--exchange-done"]].concat()).await;
+    assert_eq!(snapshot(&world).await, before);
+    assert_eq!(world.ok(&["connection", "list", "--json"]).await.trim(), "[]");
 }
 
 #[tokio::test]

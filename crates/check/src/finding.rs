@@ -117,12 +117,7 @@ impl Finding {
     /// Access denied is reported as waiting: right after set-up it passes by itself, and nothing in the answer tells
     /// the two apart. The next step says both what to check and how long to wait. Where no token of Microsoft Entra is
     /// used, nothing arrives later.
-    pub(crate) fn refused_by(
-        service: Service,
-        did: impl Into<String>,
-        failure: &Failure,
-        ids: &Ids,
-    ) -> Self {
+    pub(crate) fn refused_by(service: Service, did: impl Into<String>, failure: &Failure, ids: &Ids) -> Self {
         let got = match &failure.request_id {
             Some(id) => format!("{failure} (request id {id})"),
             None => failure.to_string(),
@@ -147,7 +142,9 @@ impl Finding {
     /// The same with a next step that knows more than the table does. How long a change takes stays said.
     #[must_use]
     pub(crate) fn with_step(mut self, mut step: String, failure: &Failure, ids: &Ids) -> Self {
-        if let Some(advice) = advice(Service::GRAPH, failure, ids).filter(|_| self.verdict == Verdict::Waiting) {
+        if let Some(advice) =
+            advice(Service::GRAPH, failure, ids).filter(|_| self.verdict == Verdict::Waiting)
+        {
             step.push(' ');
             step.push_str(&propagation(advice.may_take));
         }
@@ -181,9 +178,7 @@ pub(crate) fn advice(service: Service, failure: &Failure, ids: &Ids) -> Option<A
     match (service.way, failure.status) {
         (Way::Graph, Some(status)) => cause::explain(Code::GraphSaid { status, code, message: words }, ids),
         // A policy over EWS itself comes without a code, and says so in its words.
-        (Way::Ews, Some(status)) if code.is_empty() => {
-            cause::explain(Code::Ews { status, code: words }, ids)
-        }
+        (Way::Ews, Some(status)) if code.is_empty() => cause::explain(Code::Ews { status, code: words }, ids),
         (Way::Ews, Some(status)) => cause::explain(Code::Ews { status, code }, ids),
         (Way::Imap, _) => cause::explain(Code::Imap(words), ids),
         (Way::Smtp, Some(status)) => {

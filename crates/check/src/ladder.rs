@@ -97,7 +97,10 @@ impl<'a> Ladder<'a> {
     /// Whether this rung was climbed and does not stand, other than by being passed over.
     pub(crate) fn failed(&self, step: &Step) -> bool {
         let bad = |rung: &&Rung| rung.name == step.name;
-        self.rungs.iter().find(bad).is_some_and(|rung| matches!(rung.verdict, Verdict::Fail | Verdict::Waiting))
+        self.rungs
+            .iter()
+            .find(bad)
+            .is_some_and(|rung| matches!(rung.verdict, Verdict::Fail | Verdict::Waiting))
     }
 
     /// All rungs, in order.

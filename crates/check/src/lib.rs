@@ -49,7 +49,8 @@ pub async fn run(request: &CheckRequest, env: &Env, progress: &mut (dyn FnMut(&R
     // about it must name it. The token itself is masked by its shape.
     let place = request.settings.flow == AuthenticationFlow::Federated;
     let own = request.accounts.iter().filter_map(|account| account.password.as_ref());
-    let other = request.incoming.iter().flat_map(|other| [other.secret.as_ref(), other.account.password.as_ref()]);
+    let other =
+        request.incoming.iter().flat_map(|other| [other.secret.as_ref(), other.account.password.as_ref()]);
     let masked = request.secret.as_ref().filter(|_| !place);
     let masked = masked.into_iter().chain(own).chain(other.flatten()).collect();
     let mut ladder = Ladder::new(env, masked, progress);

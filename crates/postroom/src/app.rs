@@ -28,8 +28,6 @@ pub(crate) struct App {
     pub(crate) env: Env,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) engine: Engine,
-    /// The transports behind the engine, for settings that are not saved yet.
-    pub(crate) wire: Arc<Wire>,
 }
 
 impl App {
@@ -50,12 +48,12 @@ impl App {
         let credentials = Arc::new(StoredCredentials(store.clone()));
         let wire = Arc::new(Wire::new(http, tokens, credentials, env.clone()));
         let engine = Engine::new(store.clone(), wire.clone(), env.clone(), config.engine_settings());
-        let mut engine = engine.with_office(wire.clone());
+        let mut engine = engine.with_office(wire);
         if let Some(mail) = config.mail_alerts() {
             let notifier = MailNotifier::new(engine.intake(), store.clone(), env.clone(), mail);
             engine = engine.with_notifier(Arc::new(notifier));
         }
-        Ok(Self { config, env, store, engine, wire })
+        Ok(Self { config, env, store, engine })
     }
 
     /// The connection of this name or id; the only one when none is named.

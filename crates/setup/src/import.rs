@@ -1,6 +1,7 @@
 //! When somebody else runs the script: what is prepared before, and what comes back as one line.
 
 use postroom_entra::certificate::CertificateCredential;
+use postroom_model::connection::Cloud;
 
 use crate::apply::{self, Means, Outcome, Tell};
 use crate::error::SetupError;
@@ -65,8 +66,8 @@ pub async fn import(
     if journal.remnant.is_some() {
         return Err(SetupError::Remnant { name: journal.plan.connection });
     }
-    let planned = (journal.plan.api, journal.plan.limit, journal.plan.key.kind, &journal.plan.cloud);
-    if planned != (line.api, line.limit, line.kind, &line.cloud) {
+    let planned = (journal.plan.api, journal.plan.limit, journal.plan.key.kind);
+    if planned != (line.api, line.limit, line.kind) || !same_cloud(&journal.plan.cloud, &line.cloud) {
         let reason = "its API, limit, credential or cloud is not that of the set-up here".to_owned();
         return Err(SetupError::Line { reason });
     }
@@ -106,6 +107,13 @@ pub async fn import(
     }
     apply::seen(&mut journal, means, &outcome).await?;
     Ok(outcome)
+}
+
+/// Whether a line comes from the planned cloud. It does not say where Exchange is: no script asks it.
+fn same_cloud(planned: &Cloud, told: &Cloud) -> bool {
+    let (planned_at, told_at) = (planned.endpoints(), told.endpoints());
+    planned.as_str() == told.as_str()
+        && (planned_at.authority, planned_at.graph) == (told_at.authority, told_at.graph)
 }
 
 /// What of a set-up that works the line would replace.

@@ -396,7 +396,10 @@ impl Plan {
         };
         for (field, what, _) in missing.into_iter().filter(|(_, _, missing)| *missing) {
             problems
-                .error(field, format!("The address of {what} is missing, as this cloud is none of Microsoft's"))
+                .error(
+                    field,
+                    format!("The address of {what} is missing, as this cloud is none of Microsoft's"),
+                )
                 .hint(format!("Give it with --{field}."));
         }
     }

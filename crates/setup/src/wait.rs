@@ -112,7 +112,8 @@ pub(crate) async fn mailboxes(
                     return Err(SetupError::NoMailbox { mailbox: mailbox.to_string(), words: failure.words });
                 }
                 Err(failure) => {
-                    may_take = may_take.max(advice(journal.plan.api, &failure).and_then(|advice| advice.may_take));
+                    may_take =
+                        may_take.max(advice(journal.plan.api, &failure).and_then(|advice| advice.may_take));
                     closed.push(Waiting { mailbox, why: failure.words });
                 }
             }
@@ -159,9 +160,7 @@ fn advice(api: Api, failure: &Failure) -> Option<Advice> {
     let words = failure.words.as_str();
     let ids = Ids::default();
     match (api, status) {
-        (Api::Graph, Some(status)) => {
-            cause::explain(Code::GraphSaid { status, code, message: words }, &ids)
-        }
+        (Api::Graph, Some(status)) => cause::explain(Code::GraphSaid { status, code, message: words }, &ids),
         (Api::Ews, Some(status)) => {
             cause::explain(Code::Ews { status, code: if code.is_empty() { words } else { code } }, &ids)
         }

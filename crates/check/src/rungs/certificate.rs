@@ -135,7 +135,8 @@ mod tests {
         };
         assert_eq!(told(UTC_TIME, "270314235959Z").as_deref(), Some("2027-03-14T23:59:59Z"));
         assert_eq!(told(GENERALIZED_TIME, "20500101000000Z").as_deref(), Some("2050-01-01T00:00:00Z"));
-        for (kind, text) in [(UTC_TIME, "x"), (UTC_TIME, "\u{e4}70314235959Z"), (OBJECT_ID, "270314235959Z")] {
+        for (kind, text) in [(UTC_TIME, "x"), (UTC_TIME, "\u{e4}70314235959Z"), (OBJECT_ID, "270314235959Z")]
+        {
             assert_eq!(told(kind, text), None);
         }
     }

@@ -122,7 +122,9 @@ fn opened(
             Verdict::Fail,
             did,
             "It opened.",
-            format!("This application can open {mailbox}: Exchange has granted it a permission on that mailbox."),
+            format!(
+                "This application can open {mailbox}: Exchange has granted it a permission on that mailbox."
+            ),
             format!(
                 "An Exchange administrator runs `Get-MailboxPermission -Identity {mailbox}` and takes the permission of \
                  application {application} away with `Remove-MailboxPermission`."

@@ -38,8 +38,7 @@ fn shown(did: String, mode: TlsMode, seen: &Seen, now: Timestamp) -> Finding {
     let begins = if mode == TlsMode::Implicit { "from the first byte" } else { "after STARTTLS" };
     let issuer = certificate::of(shown).unwrap_or_else(|| "somebody unnamed".to_owned());
     let Some(end) = certificate::end(shown) else {
-        let got =
-            format!("{server} answers under TLS {begins}; its certificate was issued by {issuer}.");
+        let got = format!("{server} answers under TLS {begins}; its certificate was issued by {issuer}.");
         return Finding::pass(did, got);
     };
     let days = (end.as_second() - now.as_second()).div_euclid(DAY);
@@ -118,22 +117,22 @@ pub(crate) async fn sign_in(
     let own_name = !settings.uses_entra() && means.service.way == Way::Smtp;
     let nobody = own_name && settings.user_name.trim().is_empty();
     if nobody {
-        return Finding::skipped("Not checked, because the settings name nobody: the server is a relay.").into();
+        return Finding::skipped("Not checked, because the settings name nobody: the server is a relay.")
+            .into();
     }
     let Some(mailbox) = mailbox else {
         return Finding::skipped("Not checked, because no mailbox is named to sign in as.").into();
     };
     let account = if own_name { Account::of(mailbox.clone()) } else { request.account(mailbox) };
-    let names = [account.user_name.trim(), if settings.uses_entra() { "" } else { settings.user_name.trim() }];
+    let names =
+        [account.user_name.trim(), if settings.uses_entra() { "" } else { settings.user_name.trim() }];
     let user = names.into_iter().find(|name| !name.is_empty()).unwrap_or(mailbox.as_str()).to_owned();
     let how = if settings.uses_entra() { "a token" } else { "a password" };
     let did = format!("Signed in as {user} with {how}.");
     match means.wire.sign_in_for(settings, request.secret.clone(), &account).await {
         Ok(Some(seen)) => Probed::with(Finding::pass(did, "The server took it."), seen),
         Ok(None) => Finding::skipped("Not checked, because nobody signs in.").into(),
-        Err(failure) => {
-            Finding::refused_by(means.service, did, &failure, &ids_for(request, mailbox)).into()
-        }
+        Err(failure) => Finding::refused_by(means.service, did, &failure, &ids_for(request, mailbox)).into(),
     }
 }
 

@@ -48,8 +48,8 @@ pub(crate) async fn probe(request: &CheckRequest, env: &Env) -> Probed<Means> {
     };
     // A cache of its own: what is tested is signing in now.
     let tokens = Arc::new(TokenClient::new(http.clone(), env.clone()));
-    let wire = Wire::new(http.clone(), tokens, Arc::new(NothingStored), env.clone())
-        .with_smtp_limits(Limits {
+    let wire =
+        Wire::new(http.clone(), tokens, Arc::new(NothingStored), env.clone()).with_smtp_limits(Limits {
             command: PATIENCE,
             end: 4 * PATIENCE,
             // Exchange counts connections, and nobody comes after this message.

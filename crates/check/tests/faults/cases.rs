@@ -107,7 +107,13 @@ pub(crate) fn message(request: &mut CheckRequest) {
 }
 
 /// A case without a fault of the tenant: the settings are wrong.
-pub(crate) fn wrong(name: &str, induced: &str, rung: &str, change: fn(&mut CheckRequest), expected: Expected) -> Case {
+pub(crate) fn wrong(
+    name: &str,
+    induced: &str,
+    rung: &str,
+    change: fn(&mut CheckRequest),
+    expected: Expected,
+) -> Case {
     Case {
         name: name.to_owned(),
         door: Door::Graph,

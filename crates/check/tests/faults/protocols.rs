@@ -34,7 +34,9 @@ pub(crate) fn ews(name: &str, status: u16, code: &'static str) -> Case {
         policy: policy.then_some(code),
         induced: format!("{status} {shown} from EWS"),
         rung: if sending { "send".to_owned() } else { format!("read:{ORDERS}") },
-        faults: vec![json!({"path_contains": "EWS/Exchange.asmx", "status": status, "body": body, "count": 99})],
+        faults: vec![
+            json!({"path_contains": "EWS/Exchange.asmx", "status": status, "body": body, "count": 99}),
+        ],
         change: if sending { message } else { |_| {} },
         expected: Expected::Row(Code::Ews { status, code }),
     }
@@ -73,8 +75,12 @@ pub(crate) fn imap(name: &str, words: &'static str) -> Case {
 /// SMTP says no, at the step where it belongs.
 pub(crate) fn smtp(name: &str, words: &'static str) -> Case {
     let at = match name {
-        "smtp-off-for-tenant" | "smtp-off-for-mailbox" | "smtp-basic-off" | "smtp-sign-in-refused"
-        | "smtp-tls-wanted" | "smtp-tls-old" => "AUTH",
+        "smtp-off-for-tenant"
+        | "smtp-off-for-mailbox"
+        | "smtp-basic-off"
+        | "smtp-sign-in-refused"
+        | "smtp-tls-wanted"
+        | "smtp-tls-old" => "AUTH",
         "smtp-recipient-unknown" | "smtp-relay-denied" => "RCPT",
         "smtp-not-signed-in" | "smtp-too-many" | "smtp-too-many-recipients" | "smtp-transient" => "MAIL",
         _ => "DATA-END",

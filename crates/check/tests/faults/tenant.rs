@@ -77,7 +77,8 @@ impl Tenant {
                 "New-ServicePrincipal -AppId {id} -ObjectId {principal}\n\
                  Add-MailboxPermission -Identity {ORDERS} -User {principal} -AccessRights FullAccess\n\
                  Add-RecipientPermission -Identity {ORDERS} -Trustee {principal} -AccessRights SendAs -Confirm:$false\n\
-                 Set-CASMailbox -Identity {ORDERS} -ImapEnabled $true -SmtpClientAuthenticationDisabled $false"
+                 Set-CASMailbox -Identity {ORDERS} -ImapEnabled $true -SmtpClientAuthenticationDisabled $false\n\
+                 Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs \"{id}\""
             ))
             .await;
         tenant

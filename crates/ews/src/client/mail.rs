@@ -8,9 +8,10 @@ use super::download::MimeDownload;
 use super::{EwsClient, MAX_SURROUNDINGS, MESSAGE_TIMEOUT};
 use crate::error::EwsError;
 use crate::wire::{
-    BaseShape, Change, Comparison, CreateItem, DeleteItem, DeleteType, FieldOrder, FindItem, FolderProperties, FolderShape,
-    GetFolder, GetItem, ItemId, ItemPage, ItemShape, Message, MessageDisposition, MimeContent, Order,
-    PageView, Path, Request, Restriction, SendItem, SyncFolderItems, SyncScope, Traversal,
+    BaseShape, Change, Comparison, CreateItem, DeleteItem, DeleteType, FieldOrder, FindItem,
+    FolderProperties, FolderShape, GetFolder, GetItem, ItemId, ItemPage, ItemShape, Message,
+    MessageDisposition, MimeContent, Order, PageView, Path, Request, Restriction, SendItem, SyncFolderItems,
+    SyncScope, Traversal,
 };
 
 /// Longest sync state believed, in bytes. Real ones have tens of kilobytes.

@@ -17,8 +17,8 @@ use postroom_model::{EmailAddress, ExposeSecret};
 use postroom_setup::handover::Certificate;
 use postroom_setup::limits::{self, Names, Told};
 use postroom_setup::{
-    Accounts, Api, Ask, Journal, KeyKind, Limit, Line, MailServer, Means, Patience, Plan, Prepared, Purpose, SetupError,
-    Shell, Undone,
+    Accounts, Api, Ask, Journal, KeyKind, Limit, Line, MailServer, Means, Patience, Plan, Prepared, Purpose,
+    SetupError, Shell, Undone,
 };
 use url::Url;
 
@@ -337,7 +337,7 @@ async fn print_script(app: &App, means: &Means<'_>, arguments: ScriptArguments) 
         (postroom_setup::undo::journal_of(&arguments.plan.connection, means).await?, None)
     } else {
         let plan = arguments.plan.plan(app);
-            let Prepared { journal, certificate } = postroom_setup::prepare(&plan, means).await?;
+        let Prepared { journal, certificate } = postroom_setup::prepare(&plan, means).await?;
         (journal, certificate)
     };
     let plan = if arguments.undo { journal.left_in_exchange() } else { journal.plan.clone() };

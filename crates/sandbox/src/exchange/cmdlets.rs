@@ -80,6 +80,7 @@ const CMDLETS: &[Known] = &[
     cmdlet("Get-MailboxPermission", &["Identity"], &["User"]),
     cmdlet("Remove-MailboxPermission", &["Identity", "User", "AccessRights"], &[]),
     cmdlet("Add-RecipientPermission", &["Identity", "Trustee", "AccessRights"], &[]),
+    cmdlet("Remove-RecipientPermission", &["Identity", "Trustee", "AccessRights"], &[]),
     cmdlet(
         "Set-OrganizationConfig",
         &[],
@@ -169,7 +170,7 @@ async fn run(tenant: &Tenant, db: &mut SqliteConnection, command: &Filled) -> Ou
         "get-distributiongroupmember" => members(db, command).await,
         "add-mailboxpermission" | "add-recipientpermission" => permit(db, command).await,
         "get-mailboxpermission" => permissions(db, command).await,
-        "remove-mailboxpermission" => forbid(db, command).await,
+        "remove-mailboxpermission" | "remove-recipientpermission" => forbid(db, command).await,
         "set-organizationconfig" => configure(db, command).await,
         "get-organizationconfig" => Ok(vec![configuration(db).await?]),
         name if name.contains("casmailbox") || name.contains("transportconfig") => {
@@ -322,13 +323,17 @@ async fn members(db: &mut SqliteConnection, command: &Filled) -> Output {
     Ok(rows.iter().map(view).collect())
 }
 
+/// Who is given a permission: the two families of cmdlets name it differently.
+fn trustee(command: &Filled) -> Result<&str, Failure> {
+    match command.get("User") {
+        Some(user) => Ok(user),
+        None => need(command, "Trustee"),
+    }
+}
+
 async fn permit(db: &mut SqliteConnection, command: &Filled) -> Output {
     let (id, address) = mailbox(db, need(command, "Identity")?).await?;
-    let trustee = match command.get("User") {
-        Some(user) => user,
-        None => need(command, "Trustee")?,
-    };
-    let trustee = trustee.to_ascii_lowercase();
+    let trustee = trustee(command)?.to_ascii_lowercase();
     let rights = need(command, "AccessRights")?;
     // The service principal must have been made known to Exchange first.
     let known = sqlx::query("SELECT 1 FROM exchange_principal WHERE object_id = ?").bind(&trustee);
@@ -371,7 +376,7 @@ async fn permissions(db: &mut SqliteConnection, command: &Filled) -> Output {
 
 async fn forbid(db: &mut SqliteConnection, command: &Filled) -> Output {
     let (id, _) = mailbox(db, need(command, "Identity")?).await?;
-    let user = need(command, "User")?;
+    let user = trustee(command)?;
     let done = sqlx::query("DELETE FROM mailbox_permission WHERE mailbox = ? AND trustee = ? AND rights = ?")
         .bind(id)
         .bind(user.to_ascii_lowercase())

@@ -11,8 +11,8 @@ use std::time::Duration;
 use async_imap::Client;
 use async_imap::imap_proto::{Capability, MailboxDatum, Outcome, Response, ResponseCode, Status};
 use futures_util::FutureExt as _;
-use postroom_entra::{AccessToken, Ids};
 use postroom_entra::http::tidy;
+use postroom_entra::{AccessToken, Ids};
 use postroom_model::failure::{Decision, Failure, Origin};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -203,7 +203,9 @@ impl Session {
         self.next(&mut on).await?;
         match greeting {
             Some((true, _)) => Ok(()),
-            Some((false, words)) => Err(Trouble::new(not_greeted(&self.operation, &words, &self.ids), After::Dead)),
+            Some((false, words)) => {
+                Err(Trouble::new(not_greeted(&self.operation, &words, &self.ids), After::Dead))
+            }
             None => Err(self.garbage("no greeting")),
         }
     }

@@ -105,7 +105,12 @@ pub(super) fn refusal(operation: &str, words: &str, signing_in: bool, ids: &Ids)
         match code {
             Some("UNAVAILABLE" | "SERVERBUG" | "CORRUPTION" | "INUSE" | "LIMIT" | "OVERQUOTA") => retry,
             Some(
-                "EXPIRED" | "PRIVACYREQUIRED" | "CONTACTADMIN" | "AUTHORIZATIONFAILED" | "NOPERM" | "NONEXISTENT"
+                "EXPIRED"
+                | "PRIVACYREQUIRED"
+                | "CONTACTADMIN"
+                | "AUTHORIZATIONFAILED"
+                | "NOPERM"
+                | "NONEXISTENT"
                 | "TRYCREATE",
             ) => Decision::Hold,
             _ if words.contains("doesn't exist") || words.contains("AUTHENTICATE failed") || signing_in => {
@@ -166,8 +171,12 @@ mod tests {
         let gone = refusal("read", "BYE Session invalidated - AccessTokenExpired", false, &Ids::default());
         assert_eq!(gone.decision(), retry);
         assert_eq!(refusal("read", "NO Suggested Backoff Time", false, &Ids::default()).decision(), retry);
-        let endless =
-            refusal("read", "NO Request is throttled. Suggested Backoff Time: 999999999999 ms", false, &Ids::default());
+        let endless = refusal(
+            "read",
+            "NO Request is throttled. Suggested Backoff Time: 999999999999 ms",
+            false,
+            &Ids::default(),
+        );
         assert_eq!(endless.decision(), Decision::Retry { after: Some(MAX_PAUSE) });
     }
 }

@@ -65,8 +65,7 @@ const RETRY: Decision = Decision::Retry { after: None };
 /// Recipients are counted over the last 24 hours, so room comes back bit by bit.
 const QUOTA: Decision = Decision::Retry { after: Some(SignedDuration::from_hours(1)) };
 
-const SIZE: &str =
-    "Send it with smaller attachments, or lower the maximum size in the settings so that it is refused before.";
+const SIZE: &str = "Send it with smaller attachments, or lower the maximum size in the settings so that it is refused before.";
 const SIGN_IN: &str = "This server wants its clients to sign in: enter a user name and a password, or choose a flow of Microsoft Entra.";
 const CREDENTIAL: &str = "Check user name and password, and whether this account may use SMTP.";
 
@@ -235,7 +234,12 @@ mod tests {
                 Hold,
                 Some("own addresses"),
             ),
-            (Stage::Auth, "535 5.7.3 Authentication unsuccessful [AM0PR]", Hold, Some("enterprise application")),
+            (
+                Stage::Auth,
+                "535 5.7.3 Authentication unsuccessful [AM0PR]",
+                Hold,
+                Some("enterprise application"),
+            ),
             (
                 Stage::Auth,
                 "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",

@@ -128,7 +128,8 @@ async fn request(
     let mut request = CheckRequest::new(form.settings, secret);
     request.mailboxes = vec![sender.clone()];
     let mailboxes = store.mailboxes().await?;
-    if let Some(own) = mailboxes.iter().find(|one| Some(one.connection) == connection && one.address == sender)
+    if let Some(own) =
+        mailboxes.iter().find(|one| Some(one.connection) == connection && one.address == sender)
         && request.settings.mailboxes_sign_in()
     {
         request.accounts = vec![account(app, own).await?];
