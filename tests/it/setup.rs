@@ -243,7 +243,7 @@ fn setup_without_servers(administrator: &Administrator) -> Vec<&str> {
 async fn ews_waits_for_the_allow_list_works_and_is_taken_back_without_a_trace() {
     let world = World::new().await;
     let administrator = Administrator::of(&world).await;
-    let nobody = "Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs \"\"";
+    let nobody = "Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs $null";
     in_exchange(&world, nobody).await;
     let before = snapshot(&world).await;
     let arguments =
@@ -254,7 +254,7 @@ async fn ews_waits_for_the_allow_list_works_and_is_taken_back_without_a_trace() 
     assert!(told.contains("EWS is blocked by policy"), "{told}");
     assert!(told.contains("2027-04-01") && told.contains("-EwsAllowedAppIDs"), "{told}");
     let application = administrator.application(&world, &format!("Postroom {CONNECTION}")).await;
-    let listed = nobody.replace("\"\"", &format!("\"{}\"", application["appId"].as_str().unwrap()));
+    let listed = nobody.replace("$null", &format!("\"{}\"", application["appId"].as_str().unwrap()));
     in_exchange(&world, &listed).await;
     world.ok(&arguments).await;
     says_ok(&world).await;
