@@ -1,5 +1,5 @@
 //! The worker that lets providers tell of news: for each polled mailbox whose transport can, one call of
-//! [`Source::wait`](postroom_transport::Source::wait) runs all the time, and news wakes the mailbox.
+//! [`Source::wait`] runs all the time, and news wakes the mailbox.
 //!
 //! Nothing depends on it. Every mailbox is polled as if nobody listened; a mailbox that cannot be listened to is not
 //! failing. So what happens here is told to the log only.
