@@ -16,7 +16,7 @@ use postroom_model::{ConnectionId, Env, InboxMessageId, MailboxId, OutboxMessage
 use postroom_store::{
     Acceptance, ClaimedMailbox, ClaimedMessage, CollectedBatch, CommitReport, EventFilter, FinishAttempt,
     InboxFilter, KeyFile, NewInboxMessage, NewOutboxMessage, NodeId, Page, PollFinish, Processed,
-    SaveConnection, SaveMailbox, SqliteOptions, SqliteStore, Store,
+    SaveConnection, SaveMailbox, SqlStore, SqliteOptions, Store,
 };
 
 /// A store with its clock.
@@ -31,7 +31,7 @@ pub(crate) struct Bench {
 pub(crate) async fn sqlite() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let (env, clock) = Env::for_test(1);
-    let store = SqliteStore::open(options(folder.path(), &env)).await.unwrap();
+    let store = SqlStore::open(options(folder.path(), &env)).await.unwrap();
     Bench { store: Arc::new(store), env, clock, _kept: Box::new(folder) }
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn options(folder: &std::path::Path, env: &Env) -> SqliteOptions {
 
 impl Bench {
     /// Around a store that a test opened itself.
-    pub(crate) fn around(store: SqliteStore, env: Env, clock: Arc<ManualClock>) -> Self {
+    pub(crate) fn around(store: SqlStore, env: Env, clock: Arc<ManualClock>) -> Self {
         Self { store: Arc::new(store), env, clock, _kept: Box::new(()) }
     }
 
