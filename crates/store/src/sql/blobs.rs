@@ -14,7 +14,7 @@ use bytes::Bytes;
 use postroom_model::Timestamp;
 
 use super::SqlStore;
-use super::open::{make_private_folder, sync_folder};
+use super::files::{make_private_folder, sync_folder};
 use crate::{BlobRef, BlobStore, BlobWriter, StoreError};
 
 /// Leftovers of killed processes are removed when they are older than this; younger ones may be another process's

@@ -1,4 +1,7 @@
-//! The traits on SQLite, in one folder.
+//! The traits in SQL, on SQLite and on PostgreSQL: one set of statements, and what differs in `dialect`, `search` and
+//! `open`.
+//!
+//! On SQLite everything is in one folder:
 //!
 //! ```text
 //! postroom.db        the database (and its -wal and -shm)
@@ -7,14 +10,27 @@
 //! blobs/new/         files being written
 //! ```
 //!
+//! On PostgreSQL the tables are in a database that several nodes share, and `blobs` in a folder that they share.
+//!
 //! # How it is kept safe
 //!
-//! - WAL with `synchronous=FULL`: a commit that was answered survives a power cut.
-//! - One connection writes, others read. Every write transaction is `BEGIN IMMEDIATE`, so it waits its turn (several
-//!   processes may have the folder open) and never has to turn from reading to writing in the middle.
+//! - A commit that was answered survives a power cut: on SQLite WAL with `synchronous=FULL`, on PostgreSQL
+//!   `synchronous_commit` and `fsync` are seen to.
+//! - One writes as if it were alone. On SQLite it is: one connection writes, and every write transaction is
+//!   `BEGIN IMMEDIATE`, so it waits its turn (several processes may have the folder open) and never has to turn from
+//!   reading to writing in the middle. On PostgreSQL every write transaction is `SERIALIZABLE`, and one that is broken
+//!   off because of others is done once more, see `SqlStore::write`; claims wait for one another.
+//! - Events get their places in the feed at the end of their transaction, one transaction after the other, so a reader
+//!   of the feed passes none over, see `events`.
 //! - Inside a write transaction nothing is awaited but the database.
-//! - Claims, finishes and commits compare owner and fence in the statement that writes, so they hold between
-//!   processes too.
+//! - Claims, finishes and commits compare owner and fence in the statement that writes, so they hold between processes
+//!   and nodes.
+//!
+//! # How to write a statement
+//!
+//! With what both engines take: placeholders `$1`, `CASE` instead of `iif` and of `min` or `max` of two values,
+//! `ON CONFLICT (columns)`, in its `DO UPDATE` the table's name before its own columns, `"user"` and `"group"` in
+//! quotes, lists as JSON through `json_each` and `json_group_array`.
 
 mod blobs;
 mod broken;
@@ -24,6 +40,7 @@ mod db;
 mod dialect;
 mod events;
 mod fault;
+mod files;
 mod inbox;
 mod journals;
 mod mailboxes;
@@ -40,7 +57,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use postroom_model::Env;
+use postroom_model::{Env, SecretString};
 
 use crate::StoreError;
 use crate::seal::{KeyFile, Sealer};
@@ -59,9 +76,25 @@ pub struct SqliteOptions {
     pub env: Env,
 }
 
-/// A store in one folder.
+/// What a store on PostgreSQL is opened with.
+#[derive(Debug, Clone)]
+pub struct PostgresOptions {
+    /// `postgres://user:password@host:port/database?sslmode=verify-full`; secret, because of the password.
+    pub url: SecretString,
+    /// Connections at most, from 2.
+    pub connections: u32,
+    /// The folder of the raw messages, `blobs` in it; the same for every node.
+    pub folder: PathBuf,
+    /// The file with the key of the secrets, the same for every node.
+    pub key_file: KeyFile,
+    /// Clock and chance.
+    pub env: Env,
+}
+
+/// A store on either engine.
 pub struct SqlStore {
-    folder: PathBuf,
+    /// What errors name: the data folder, or server and database.
+    place: PathBuf,
     env: Env,
     sealer: Sealer,
     writer: Pool,
@@ -71,12 +104,12 @@ pub struct SqlStore {
 
 impl fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlStore").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("SqlStore").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
 tokio::task_local! {
-    /// Whether the write in progress is to be alone; see [`SqlStore::write`].
+    /// Whether the write in progress is to be alone; see `SqlStore::write`.
     static TURN: Turn;
 }
 
@@ -119,7 +152,7 @@ impl SqlStore {
 
     /// The result for the caller, with the operation named.
     fn tell<T>(&self, operation: &'static str, result: Result<T, Fault>) -> Result<T, StoreError> {
-        result.map_err(|fault| fault.during(operation, &self.folder))
+        result.map_err(|fault| fault.during(operation, &self.place))
     }
 }
 

@@ -1,30 +1,27 @@
-//! Opening a folder: version, migrations, key.
+//! A store on SQLite, in one folder.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postroom_model::SecretString;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use super::blobs::BlobFolder;
-use super::db::{Db, Pool, Transaction, query, query_scalar};
-use super::fault::Fault;
-use super::migrations::{newest, of_sqlite};
-use super::{SqlStore, SqliteOptions};
+use super::unlock;
 use crate::StoreError;
-use crate::seal::{KeyFile, Place, Sealer};
+use crate::sql::blobs::BlobFolder;
+use crate::sql::db::{Pool, Transaction};
+use crate::sql::fault::Fault;
+use crate::sql::files::{make_private_folder, on_disk, private_file, sync_folder, tighten};
+use crate::sql::migrations::{newest, of_sqlite};
+use crate::sql::{SqlStore, SqliteOptions};
 
 /// How long a write waits for the writers of other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
-
-/// The key check value: opening it proves that the key file is the one the secrets were sealed with.
-const KEY_CHECK: Place<'static> = Place { table: "house", column: "value", row: b"key-check" };
 
 impl SqlStore {
     /// Opens the folder, and makes it when it is new. Several processes may have it open at once.
@@ -38,32 +35,19 @@ impl SqlStore {
         // Migrations and the making of the key are for one process at a time; the system drops the lock when the
         // file is closed, so a killed process leaves none behind.
         let lock = on_disk(folder.clone(), lock_folder).await?;
-        let tell = |fault: Fault| fault.during("open the database", &folder);
-        let (writer, readers) = connect(&folder).await.map_err(tell)?;
-        let sealer = unlock(
-            Transaction::on_sqlite(&writer).await.map_err(Fault::from).map_err(tell)?,
-            &key_file,
-            &env,
-        )
-        .await
-        .map_err(tell)?;
+        let opening = async {
+            let (writer, readers) = connect(&folder).await?;
+            let sealer = unlock(Transaction::on_sqlite(&writer).await?, &key_file, &env).await?;
+            Ok::<_, Fault>((writer, readers, sealer))
+        };
+        let opened = opening.await.map_err(|fault| fault.during("open the database", &folder))?;
+        let (writer, readers, sealer) = opened;
         let now = env.now();
         let blobs = on_disk(folder.clone(), move |folder| BlobFolder::open(folder, now)).await?;
         drop(lock);
         let (writer, readers) = (Pool::Sqlite(writer), Pool::Sqlite(readers));
-        Ok(Self { folder, env, sealer, writer, readers, blobs: Arc::new(blobs) })
+        Ok(Self { place: folder, env, sealer, writer, readers, blobs: Arc::new(blobs) })
     }
-}
-
-/// Runs file work where it holds up nobody.
-async fn on_disk<T: Send + 'static>(
-    folder: PathBuf,
-    work: impl FnOnce(&Path) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    let path = folder.clone();
-    tokio::task::spawn_blocking(move || work(&path)).await.unwrap_or_else(|broken| {
-        Err(StoreError::of_file("open the folder", &folder, std::io::Error::other(broken)))
-    })
 }
 
 fn lock_folder(folder: &Path) -> Result<File, StoreError> {
@@ -83,50 +67,6 @@ fn lock_folder(folder: &Path) -> Result<File, StoreError> {
         Err(error) => Err(failed(error)),
         Ok(()) => Ok(file),
     }
-}
-
-/// Opens `path` for writing; makes it when it is missing, for its owner only whatever the umask says.
-fn private_file(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
-    tighten(path, 0o600);
-    Ok(file)
-}
-
-/// Takes away what others may do with `path`, and says so. Refuses nothing: where the mode cannot be changed, the log
-/// tells who could read the mail.
-#[cfg(unix)]
-fn tighten(path: &Path, mode: u32) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let Ok(known) = std::fs::metadata(path) else { return };
-    let found = known.permissions().mode() & 0o777;
-    if found & 0o077 == 0 && found & mode == mode {
-        return;
-    }
-    let (path_shown, found_shown) = (path.display(), format!("{found:o}"));
-    match std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)) {
-        Ok(()) => {
-            tracing::warn!(path = %path_shown, found = found_shown, "was open to others and is for its owner only now");
-        }
-        Err(error) => {
-            tracing::error!(path = %path_shown, found = found_shown, %error, "is open to others and cannot be closed");
-        }
-    }
-}
-
-#[cfg(not(unix))]
-fn tighten(_: &Path, _: u32) {}
-
-/// Makes `folder` and those above it, for their owner only. A folder that is there keeps its mode.
-pub(super) fn make_private_folder(folder: &Path) -> std::io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 /// The writing connection and the reading ones, with the schema up to date.
@@ -196,54 +136,4 @@ async fn migrate(writer: &SqlitePool) -> Result<(), Fault> {
         .await
         .map_err(|error| sqlx::Error::Migrate(Box::new(error)))?;
     Ok(transaction.commit().await?)
-}
-
-/// Loads the key, or makes one where nothing is sealed yet, and compares it with the key check value.
-async fn unlock(
-    mut transaction: Transaction,
-    key_file: &KeyFile,
-    env: &postroom_model::Env,
-) -> Result<Sealer, Fault> {
-    let sealed: bool = query_scalar("SELECT EXISTS (SELECT 1 FROM credentials WHERE sealed IS NOT NULL)")
-        .fetch_one(&mut *transaction)
-        .await?;
-    let sealer = if sealed {
-        Sealer::load(key_file)?.ok_or_else(|| StoreError::Key {
-            path: key_file.0.clone(),
-            reason: "is missing, and the stored secrets open with no other key; put it back from its backup"
-                .to_owned(),
-        })?
-    } else {
-        Sealer::load_or_create(key_file, env)?
-    };
-    if sealed {
-        compare_key(&mut transaction, &sealer).await?;
-    } else {
-        // A lost key with nothing sealed under it is no loss: the new one takes its place.
-        let check = sealer.seal(KEY_CHECK, &SecretString::from("postroom"))?;
-        query(
-            "INSERT INTO house (name, value) VALUES ('key-check', $1)
-             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        )
-        .bind(check)
-        .execute(&mut *transaction)
-        .await?;
-    }
-    transaction.commit().await?;
-    Ok(sealer)
-}
-
-/// Refuses unless `sealer` has the key of this database.
-pub(super) async fn compare_key(db: &mut Db, sealer: &Sealer) -> Result<(), Fault> {
-    let check: Vec<u8> =
-        query_scalar("SELECT value FROM house WHERE name = 'key-check'").fetch_one(db).await?;
-    sealer.open(KEY_CHECK, &check)?;
-    Ok(())
-}
-
-/// Syncs a folder, so that the names in it survive a power cut.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| StoreError::of_file("sync", folder, source))
 }
