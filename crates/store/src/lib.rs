@@ -60,7 +60,7 @@ pub use outbox::{
 };
 pub use people::{NewUser, PeopleStore, Session};
 pub use seal::{KeyFile, Sealer};
-pub use sql::{PostgresOptions, SqlStore, SqliteOptions};
+pub use sql::{Moved, MovedTable, PostgresOptions, SqlStore, SqliteOptions};
 
 /// Everything that is kept. Held as `Arc<dyn Store>`; no logic crate knows which engine is behind it.
 pub trait Store:
