@@ -139,11 +139,11 @@ pub(crate) struct RightToWork {
 }
 
 /// The right to be the one process that works on a data folder. Held until dropped.
-struct FolderLock(#[expect(dead_code, reason = "the lock lives as long as the file")] File);
+pub(crate) struct FolderLock(#[expect(dead_code, reason = "the lock lives as long as the file")] File);
 
 impl FolderLock {
     /// The lock, or none while another process holds it.
-    fn try_take(folder: &Path) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn try_take(folder: &Path) -> anyhow::Result<Option<Self>> {
         let path = folder.join("serve.lock");
         let file = File::options()
             .create(true)

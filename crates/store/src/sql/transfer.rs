@@ -144,6 +144,8 @@ impl SqlStore {
             moved.push(sent);
         }
         let searchable = search::copy(source, &mut transaction).await?;
+        // So that the first queries know how many rows there are.
+        query("ANALYZE").execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok((moved, searchable))
     }
