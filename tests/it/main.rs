@@ -11,6 +11,7 @@
 //! | `credential` | credentials staged, tested, switched and renewed; mailboxes that must be refused |
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
 //! | `msal` | Microsoft's own libraries, unchanged |
+//! | `postgres` | an installation moved to PostgreSQL, and two nodes on it |
 //! | `secrets` | what a run leaves behind holds none of the secrets that went in |
 //! | `secrets_setup` | the same for a set-up and for renewals, with every secret that was on the wire |
 //! | `wiretap` | writes down every byte between Postroom and the tenant |
@@ -34,8 +35,11 @@ mod foreign;
 mod handed_over;
 mod harness;
 mod msal;
+mod postgres;
 mod secrets;
 mod secrets_setup;
+#[path = "../../crates/store/tests/servers/postgres.rs"]
+mod server;
 mod setup;
 mod story;
 mod ways;

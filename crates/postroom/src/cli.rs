@@ -66,6 +66,8 @@ enum Command {
     Credential(Box<commands::credential::CredentialArguments>),
     /// Add, list, validate and remove mailboxes
     Mailbox(commands::mailbox::MailboxArguments),
+    /// Move the store from the data folder to PostgreSQL
+    Store(commands::store::StoreArguments),
     /// Check and show the configuration
     Config(commands::config::ConfigArguments),
     /// Run a Microsoft 365 tenant on your own machine
@@ -95,8 +97,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let usual =
         if matches!(arguments.command, Command::Serve(_)) { config.log.level.as_str() } else { "warn" };
     start_log(arguments.log.as_deref().unwrap_or(usual), config.log.format)?;
+    let command = match arguments.command {
+        // Opens two stores, and starts nothing on either.
+        Command::Store(store) => return commands::store::run(store, config, env).await,
+        command => command,
+    };
     let app = App::open(config, env).await?;
-    match arguments.command {
+    match command {
         Command::Serve(serve) => commands::serve::run(app, serve).await,
         Command::Setup(setup) => commands::setup::run(&app, *setup).await,
         Command::Check(check) => commands::check::run(&app, check).await,
@@ -109,7 +116,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Connection(connection) => commands::connection::run(&app, connection).await,
         Command::Credential(credential) => commands::credential::run(&app, *credential).await,
         Command::Mailbox(mailbox) => commands::mailbox::run(&app, mailbox).await,
-        Command::Sandbox(_) | Command::Demo(_) | Command::Config(_) => Ok(ExitCode::SUCCESS),
+        Command::Sandbox(_) | Command::Demo(_) | Command::Config(_) | Command::Store(_) => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use postroom_engine::EngineSettings;
 use postroom_engine::watch::WatchSettings;
 use postroom_engine::watch::mail::MailSettings;
-use postroom_model::EmailAddress;
+use postroom_model::{EmailAddress, SecretString};
 use serde::Deserialize;
 
 /// The file as it is documented: every key with its default.
@@ -24,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: Option<String>,
     pub(crate) secure_cookies: bool,
+    pub(crate) store: Store,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
     pub(crate) engine: Engine,
@@ -39,6 +40,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8025)),
             public_url: None,
             secure_cookies: false,
+            store: Store::default(),
             log: Log::default(),
             limits: Limits::default(),
             engine: Engine::default(),
@@ -46,6 +48,55 @@ impl Default for Config {
             alerts: Alerts::default(),
         }
     }
+}
+
+/// The database; one file in the data folder without an address.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Store {
+    #[serde(deserialize_with = "secret")]
+    pub(crate) url: Option<SecretString>,
+    pub(crate) url_file: Option<PathBuf>,
+    pub(crate) connections: u32,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: None, url_file: None, connections: 10 }
+    }
+}
+
+impl Store {
+    /// The longest address that is read from a file, in bytes.
+    const MAX_URL: u64 = 4096;
+
+    /// Whether other nodes may work on the same database.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.url.is_some() || self.url_file.is_some()
+    }
+
+    /// The address of the database; none where it is a file.
+    pub(crate) fn url(&self) -> Result<Option<SecretString>, ConfigError> {
+        match (&self.url, &self.url_file) {
+            (Some(url), _) => Ok(Some(url.clone())),
+            (None, Some(path)) => Self::read_url(path).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The address that a file holds.
+    pub(crate) fn read_url(path: &Path) -> Result<SecretString, ConfigError> {
+        let read = std::fs::File::open(path).and_then(|file| {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut std::io::Read::take(file, Self::MAX_URL), &mut text)?;
+            Ok(SecretString::from(text.trim()))
+        });
+        read.map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+    }
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(|text| text.map(SecretString::from))
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -193,6 +244,9 @@ impl Config {
                 "LISTEN" => self.listen = parse(&value).map_err(fail)?,
                 "PUBLIC_URL" => self.public_url = Some(value),
                 "SECURE_COOKIES" => self.secure_cookies = parse(&value).map_err(fail)?,
+                "STORE_URL" => self.store.url = Some(SecretString::from(value)),
+                "STORE_URL_FILE" => self.store.url_file = Some(PathBuf::from(value)),
+                "STORE_CONNECTIONS" => self.store.connections = parse(&value).map_err(fail)?,
                 "LOG_LEVEL" => self.log.level = value,
                 "LOG_FORMAT" => {
                     self.log.format = match value.as_str() {
@@ -242,6 +296,7 @@ impl Config {
             ConfigError::Wrong { place: place_of(name, text, key), key: key.to_owned(), message }
         };
         let ranges = [
+            ("store", "connections", u64::from(self.store.connections), 2, 200),
             ("limits", "max_request_mb", u64::from(self.limits.max_request_mb), 1, 500),
             ("limits", "max_collect_mb", u64::from(self.limits.max_collect_mb), 1, 500),
             ("engine", "send_parallel", u64::from(self.engine.send_parallel), 1, 256),
@@ -256,6 +311,9 @@ impl Config {
             if !(least..=most).contains(&value) {
                 return Err(wrong(section, key, format!("{value} is outside {least} to {most}")));
             }
+        }
+        if self.store.url.is_some() && self.store.url_file.is_some() {
+            return Err(wrong("store", "url_file", "url is given too: one of them is enough".to_owned()));
         }
         let half = match (&self.alerts.mail_to, &self.alerts.mail_from) {
             (Some(_), None) => Some(("mail_to", "mail_from")),
@@ -381,6 +439,9 @@ mod tests {
             "secure_cookies",
             "level",
             "format",
+            "url",
+            "url_file",
+            "connections",
             "max_request_mb",
             "renew_days_before",
         ] {
@@ -401,6 +462,19 @@ mod tests {
     }
 
     #[test]
+    fn the_address_of_the_database_comes_from_file_or_variable_and_is_never_printed() {
+        let inline = load("[store]\nurl = \"postgres://a:hidden@b/c\"\n", &[]).unwrap();
+        assert!(inline.store.is_shared() && !format!("{inline:?}").contains("hidden"), "{inline:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("url");
+        std::fs::write(&path, "postgres://a:hidden@b/c\n").unwrap();
+        let named = load("", &[("POSTROOM_STORE_URL_FILE", path.to_str().unwrap())]).unwrap();
+        let url = named.store.url().unwrap().unwrap();
+        assert_eq!(postroom_model::ExposeSecret::expose_secret(&url), "postgres://a:hidden@b/c");
+        assert!(load("", &[]).unwrap().store.url().unwrap().is_none());
+    }
+
+    #[test]
     fn the_environment_wins_and_is_checked_too() {
         let config = load("data_dir = \"a\"\n", &[("POSTROOM_DATA_DIR", "b"), ("HOME", "x")]).unwrap();
         assert_eq!(config.data_dir, PathBuf::from("b"));
@@ -415,6 +489,8 @@ mod tests {
         assert!(load("public_url = \"https://mail.contoso.example\"\n", &[]).is_ok());
         let blank = said("", &[("POSTROOM_KEY_FILE", " ")]);
         assert!(blank.starts_with("environment: key `POSTROOM_KEY_FILE`: it is blank"), "{blank}");
+        let both = said("[store]\nurl = \"postgres://a:hidden@b/c\"\nurl_file = \"x\"\n", &[]);
+        assert!(both.starts_with("postroom.toml:3:1: key `url_file`: url is given too"), "{both}");
         // What a container platform says of a service called postroom is not about us.
         assert!(load("", &[("POSTROOM_PORT", "tcp://10.0.0.1:80"), ("POSTROOM_SERVICE_HOST", "x")]).is_ok());
     }

@@ -1,4 +1,4 @@
-//! Where everything is kept: one trait per resource, SQLite behind them, raw messages as files named by their
+//! Where everything is kept: one trait per resource, SQLite or PostgreSQL behind them, raw messages as files named by their
 //! content, secrets sealed.
 //!
 //! # Promises kept here
@@ -24,8 +24,10 @@
 //! # How to add a method
 //!
 //! Declare it in the trait with its errors, implement it in the file of the same name under `sql/`, and add a
-//! test to `tests/it/` that goes through `dyn Store`: a method without one does not exist. A new table: a new file
-//! under `migrations/sqlite/`, never an edit of an old one.
+//! test to `tests/it/` that goes through `dyn Store`: a method without one does not exist. The statement runs on both
+//! engines; how it is written stands in [`sql`]. A new table: a new file under `migrations/`, in the words of SQLite, and
+//! a line in `sql/migrations.rs`; never an edit of an old one. What only one engine has goes beside it in the folder of
+//! that engine.
 
 pub mod blobs;
 pub mod connections;
@@ -60,7 +62,7 @@ pub use outbox::{
 };
 pub use people::{NewUser, PeopleStore, Session};
 pub use seal::{KeyFile, Sealer};
-pub use sql::{PostgresOptions, SqlStore, SqliteOptions};
+pub use sql::{Moved, MovedTable, PostgresOptions, SqlStore, SqliteOptions};
 
 /// Everything that is kept. Held as `Arc<dyn Store>`; no logic crate knows which engine is behind it.
 pub trait Store:

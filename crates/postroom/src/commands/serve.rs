@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, FolderLock};
+use crate::app::{App, RightToWork};
 use crate::output::{self, hinted};
 
 #[derive(Debug, Args)]
@@ -60,24 +60,23 @@ pub(crate) async fn run(app: App, arguments: ServeArguments) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-/// The running product: workers and listener, until stopped. Holds the data folder's lock.
+/// The running product: workers and listener, until stopped. Holds the right to work on the store.
 pub(crate) struct Server {
     address: SocketAddr,
     stop: CancellationToken,
     engine: JoinHandle<()>,
     http: JoinHandle<()>,
-    _lock: FolderLock,
+    _right: RightToWork,
 }
 
 impl Server {
     pub(crate) async fn start(app: &App, listen: SocketAddr) -> anyhow::Result<Self> {
-        let Some(lock) = FolderLock::try_take(&app.config.data_dir)? else {
+        let Some(right) = app.right_to_work().await? else {
             let message = format!("another Postroom runs on {}", app.config.data_dir.display());
             return Err(hinted(message, "stop it, or name another folder with --data"));
         };
-        let ended = app.store.end_all_leases().await?;
-        if ended > 0 {
-            tracing::warn!(ended, "took up work that a stopped process left in the middle");
+        if right.taken_up > 0 {
+            tracing::warn!(ended = right.taken_up, "took up work that a stopped process left in the middle");
         }
         let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
         let address = listener.local_addr().context("ask the listener for its address")?;
@@ -91,7 +90,7 @@ impl Server {
             let stop = stop.clone();
             async move { crate::listen::serve(listener, router, stop).await }
         });
-        Ok(Self { address, stop, engine, http, _lock: lock })
+        Ok(Self { address, stop, engine, http, _right: right })
     }
 
     pub(crate) fn url(&self) -> String {

@@ -51,7 +51,10 @@ mod people;
 mod rows;
 mod search;
 mod switch;
+mod transfer;
 mod visible;
+
+pub use transfer::{Moved, MovedTable};
 
 use std::fmt;
 use std::path::PathBuf;

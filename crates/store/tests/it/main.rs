@@ -9,6 +9,8 @@ mod availability;
 mod bench;
 mod collecting;
 mod inbox;
+mod moving;
+mod nodes;
 mod outbox;
 #[path = "../servers/postgres.rs"]
 mod server;
