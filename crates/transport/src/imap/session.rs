@@ -24,6 +24,7 @@ use super::meter::{Bounds, Excess, Meter};
 use super::sign_in::Signing;
 use super::words::{After, Trouble, literal, refusal};
 use crate::line::{Line, Peer};
+use crate::secrets::Said;
 
 /// Longest line before TLS (RFC 2683 section 3.2.1.5 asks clients for at most 1,000).
 const MAX_EARLY_LINE: u64 = 8 * 1024;
@@ -114,6 +115,8 @@ pub(super) struct Session {
     offers: HashSet<String>,
     /// The token it signed in with.
     pub(super) token: Option<AccessToken>,
+    /// What it signed in with, which no word of the server shows.
+    pub(super) said: Said,
     /// Whether removals are told by UID (RFC 7162 section 3.2).
     pub(super) qresync: bool,
     /// UIDVALIDITY of the folder that is open.
@@ -181,6 +184,7 @@ impl Session {
             tags: 0,
             offers: HashSet::new(),
             token: None,
+            said: Said::default(),
             qresync: false,
             validity: None,
             exists: 0,
@@ -367,13 +371,13 @@ impl Session {
                 tag: tag.0.clone(),
                 ok: *status == Status::Ok,
                 no: *status == Status::No,
-                words: literal(status, outcome),
+                words: self.said.hide(literal(status, outcome)),
             }),
             Response::Continue(outcome) => {
                 Ok(Event::Question(outcome.information.as_deref().unwrap_or_default().to_owned()))
             }
             Response::Data { status: Status::Bye, outcome } => {
-                let words = literal(&Status::Bye, outcome);
+                let words = self.said.hide(literal(&Status::Bye, outcome));
                 let after = if words.contains("AccessTokenExpired") { After::Expired } else { After::Cut };
                 Err(Trouble::new(refusal(&self.operation, &words, false, &self.ids), after))
             }
@@ -391,7 +395,8 @@ impl Session {
 
     /// The server said what it must not say.
     pub(super) fn garbage(&self, what: &str) -> Trouble {
-        let words = format!("the server sent what is not expected of IMAP: {}", tidy(what, SHOWN));
+        let what = tidy(self.said.hide(what.to_owned()), SHOWN);
+        let words = format!("the server sent what is not expected of IMAP: {what}");
         let retry = Decision::Retry { after: None };
         let mut failure = Failure::new(&self.operation, Origin::Provider, words, retry);
         failure.advice = Some(
@@ -418,7 +423,7 @@ impl Session {
         }
         let words = match error.kind() {
             io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
-            _ => text,
+            _ => self.said.hide(text),
         };
         Trouble::new(self.peer.failure(&self.operation, &words, None), After::Cut)
     }

@@ -17,6 +17,7 @@ use super::Limits;
 use super::refusal::{self, Stage};
 use super::reply::{Offers, Reply};
 use crate::line::{Line, Peer};
+use crate::secrets::Said;
 
 /// How much is read at once, in bytes.
 const READ: usize = 4_096;
@@ -87,6 +88,8 @@ pub(super) struct Client {
     pub(super) offers: Offers,
     /// When the token it signed in with ends.
     pub(super) until: Option<Timestamp>,
+    /// What it signed in with, which no word of the server shows.
+    pub(super) said: Said,
     limits: Limits,
 }
 
@@ -131,6 +134,7 @@ impl Client {
             output: Vec::new(),
             offers: Offers::default(),
             until: None,
+            said: Said::default(),
             limits: *limits,
         }
     }
@@ -226,8 +230,12 @@ impl Client {
 
     async fn next_reply(&mut self) -> Result<Reply, Trouble> {
         loop {
-            if let Some((reply, taken)) = Reply::read(&self.input).map_err(Trouble::Garbage)? {
+            let read = Reply::read(&self.input).map_err(|words| Trouble::Garbage(self.said.hide(words)))?;
+            if let Some((mut reply, taken)) = read {
                 self.input.drain(..taken);
+                if !reply.is_done() {
+                    reply.text = self.said.hide(reply.text);
+                }
                 return Ok(reply);
             }
             self.input.reserve(READ);
@@ -248,7 +256,7 @@ impl Client {
     }
 
     fn begun(&self) -> String {
-        postroom_entra::http::tidy(String::from_utf8_lossy(&self.input), 200)
+        postroom_entra::http::tidy(self.said.hide(String::from_utf8_lossy(&self.input).into_owned()), 200)
     }
 
     /// Whether a kept connection can be used again: the server has said nothing meanwhile, and answers when it was
