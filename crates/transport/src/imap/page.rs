@@ -62,8 +62,8 @@ pub(super) async fn changes(
             && session.validity == Some(known.incarnation.validity)
             && !backlog.uids.is_empty()
     });
-    let (start, mut backlog, next) = match listed {
-        Some((start, backlog)) => (start, backlog, state.told.map_or(0, |(_, next)| next)),
+    let (start, mut backlog) = match listed {
+        Some(listed) => listed,
         None => {
             let since =
                 known.filter(|_| !state.careful).map(|known| (known.incarnation.validity, known.modseq));
@@ -73,7 +73,7 @@ pub(super) async fn changes(
             if !resync {
                 removed = gone(start.incarnation, &opened.vanished, start.uid);
             }
-            (start, list(session, start).await?, opened.next.unwrap_or_default())
+            (start, list(session, start).await?)
         }
     };
     let incarnation = start.incarnation;
@@ -90,7 +90,7 @@ pub(super) async fn changes(
     let messages = messages.collect();
     let more = !backlog.uids.is_empty();
     let cursor = Cursor { uid: uids.last().copied().unwrap_or(start.uid), more, ..start };
-    state.told = Some((incarnation, next.max(cursor.uid.saturating_add(1))));
+    state.told = Some(incarnation);
     backlog.after = cursor.uid;
     state.backlog = more.then_some(backlog);
     Ok(Changes { messages, removed, cursor: cursor.to_string(), more, resync })
@@ -101,17 +101,24 @@ async fn begin(session: &mut Session, known: Option<Cursor>, opened: &Opened) ->
     let Some(validity) = opened.validity else {
         return Err(session.garbage("no UIDVALIDITY, without which no message can be told from another"));
     };
-    let mut start =
-        Cursor { incarnation: Incarnation { validity, age: 0 }, uid: 0, modseq: opened.modseq, more: false };
-    let Some(known) = known.filter(|known| known.incarnation.validity == validity) else { return Ok(start) };
-    // UIDNEXT never falls (RFC 3501 section 2.3.1.1): this is an old copy of the folder, if what is in it agrees.
-    let back = match opened.next {
-        Some(next) if next <= known.uid => last_uid(session).await?.is_none_or(|last| last < next),
-        _ => false,
+    let fresh = Incarnation { validity, age: 0 };
+    let Some(known) = known else {
+        return Ok(Cursor { incarnation: fresh, uid: 0, modseq: opened.modseq, more: false });
     };
-    start.incarnation.age = known.incarnation.age.saturating_add(u32::from(back));
-    start.uid = if back { 0 } else { known.uid };
-    Ok(start)
+    let other = if known.incarnation.validity == validity {
+        // UIDNEXT never falls (RFC 3501 section 2.3.1.1): this is an old copy of the folder, if what is in it agrees.
+        match opened.next {
+            Some(next) if next <= known.uid => last_uid(session).await?.is_none_or(|last| last < next),
+            _ => false,
+        }
+    } else {
+        // A server that was restored and set right again may come back to a UIDVALIDITY that it had before, with other
+        // messages under the same UIDs: so the age rises with each change, and no id is ever given out twice.
+        true
+    };
+    let age = known.incarnation.age.saturating_add(u32::from(other));
+    let uid = if other { 0 } else { known.uid };
+    Ok(Cursor { incarnation: Incarnation { validity, age }, uid, modseq: opened.modseq, more: false })
 }
 
 /// The UID of the last message of the open folder.

@@ -304,9 +304,14 @@ impl Session {
     pub(super) async fn begin(&mut self, text: &str, bounds: Bounds) -> Result<String, Trouble> {
         self.tags += 1;
         let tag = format!("p{}", self.tags);
-        self.client.get_mut().arm(bounds);
+        self.arm(bounds);
         self.send(&format!("{tag} {text}")).await?;
         Ok(tag)
+    }
+
+    /// What the server sends from here on is bounded by `bounds`.
+    pub(super) fn arm(&mut self, bounds: Bounds) {
+        self.client.get_mut().arm(bounds);
     }
 
     /// Sends one line.
