@@ -71,7 +71,9 @@ fn find(secret: &[u8], words: &[u8], found: &mut Vec<Range<usize>>) {
     for (begin, piece) in words.windows(length).enumerate() {
         if pieces.contains(piece) {
             match found.last_mut() {
-                Some(last) if (last.start..=last.end).contains(&begin) => last.end = begin + length,
+                Some(last) if (last.start..=last.end).contains(&begin) => {
+                    last.end = last.end.max(begin + length)
+                }
                 _ => found.push(begin..begin + length),
             }
         }

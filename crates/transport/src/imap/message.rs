@@ -4,17 +4,17 @@ use async_imap::imap_proto::{AttributeValue, Response};
 use bytes::Bytes;
 use postroom_model::failure::{Decision, Failure, Origin};
 
-use super::State;
 use super::meter::Bounds;
 use super::page::{set, uid_of};
 use super::session::Session;
 use super::words::{After, Trouble};
+use super::{OnPage, State};
 use crate::MessageSink;
 
 /// Up to this size messages are brought together with their neighbours.
 const SMALL: u64 = 256 * 1024;
 /// What one command brings: messages and bytes.
-const BATCH: (usize, u64) = (64, 4 * 1024 * 1024);
+const BATCH: (usize, u64) = (256, 4 * 1024 * 1024);
 /// Servers count sizes with other line ends, or guess; so much more is accepted.
 const BATCH_BOUNDS: Bounds = Bounds { literal: 4 * SMALL, total: 2 * BATCH.1 };
 /// Of a server that keeps a size to itself: by ranges it is found out.
@@ -118,11 +118,12 @@ async fn is_gone(session: &mut Session, uid: u32) -> Result<bool, Trouble> {
 async fn batch(session: &mut Session, state: &mut State, uid: u32) -> Result<(), Trouble> {
     let mut wanted = vec![uid];
     let mut bytes = SMALL;
-    for known in state.page.iter().filter(|known| !known.asked && known.size <= SMALL) {
+    for known in state.page.iter_mut().filter(|known| !known.asked && known.size <= SMALL) {
         if wanted.len() == BATCH.0 || bytes + known.size > BATCH.1 {
             break;
         }
-        if known.uid != uid && !state.kept.contains_key(&known.uid) {
+        known.asked = true;
+        if known.uid != uid {
             bytes += known.size;
             wanted.push(known.uid);
         }
@@ -140,7 +141,13 @@ async fn batch(session: &mut Session, state: &mut State, uid: u32) -> Result<(),
     match session.command(&command, BATCH_BOUNDS, &mut on).await {
         // What was answered before the refusal is good; the rest is asked for one by one.
         Err(trouble) if trouble.is_partial() => {}
-        asked => asked?,
+        Err(trouble) => {
+            let lost =
+                |known: &&mut OnPage| wanted.contains(&known.uid) && !state.kept.contains_key(&known.uid);
+            state.page.iter_mut().filter(lost).for_each(|known| known.asked = false);
+            return Err(trouble);
+        }
+        Ok(()) => {}
     }
     if session.escaped() {
         // The parser leaves backslashes in quoted strings, and whose they are is not known here.

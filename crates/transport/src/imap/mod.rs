@@ -101,7 +101,7 @@ struct OnPage {
     uid: u32,
     /// What the server says.
     size: u64,
-    /// Whether its bytes were asked for.
+    /// Whether its bytes were asked for; what did not come is asked for once more when it is wanted.
     asked: bool,
 }
 

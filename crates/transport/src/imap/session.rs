@@ -33,7 +33,7 @@ const MAX_EARLY_LINES: usize = 20;
 /// How much of garbage is shown.
 const SHOWN: usize = 200;
 
-/// How long things may take.
+/// How long things may take, and how much is told at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Each step of connecting: the name, TCP, TLS.
@@ -45,6 +45,9 @@ pub struct Limits {
     /// How long IDLE is left alone before it is issued anew. Exchange and boxes on the way drop silent lines without
     /// a word, long before the 29 minutes of RFC 2177.
     pub idle: Duration,
+    /// Most messages of a page: so many that what a page costs once is little for each, and so few that it is committed
+    /// in one short transaction.
+    pub page: usize,
 }
 
 impl Default for Limits {
@@ -54,6 +57,7 @@ impl Default for Limits {
             silence: Duration::from_secs(60),
             command: Duration::from_secs(600),
             idle: Duration::from_secs(300),
+            page: 500,
         }
     }
 }
@@ -245,6 +249,11 @@ impl Session {
     /// The server's certificate (DER); none without TLS.
     pub(super) fn certificate(&self) -> Option<Vec<u8>> {
         self.client.get_ref().line().certificate()
+    }
+
+    /// What is allowed here.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Host and port, as OAUTHBEARER names them.

@@ -22,10 +22,10 @@ use crate::script::{End, FIRST, Heard, SECOND, Script, good, session};
 use crate::stub::{Reply, Stub};
 use crate::{FROM, address, wire};
 
-const LIMIT: u64 = 1_000_000;
-const PASSWORD: &str = "invented-pass";
+pub(crate) const LIMIT: u64 = 1_000_000;
+pub(crate) const PASSWORD: &str = "invented-pass";
 
-fn settings(port: u16, tls: TlsMode) -> ConnectionSettings {
+pub(crate) fn settings(port: u16, tls: TlsMode) -> ConnectionSettings {
     let mut settings = ConnectionSettings::new(ConnectionKind::Imap);
     settings.server = "127.0.0.1".into();
     settings.port = port;
@@ -34,14 +34,14 @@ fn settings(port: u16, tls: TlsMode) -> ConnectionSettings {
 }
 
 /// Reads the machine's root certificates once.
-static WIRE: LazyLock<Wire> = LazyLock::new(wire);
+pub(crate) static WIRE: LazyLock<Wire> = LazyLock::new(wire);
 
 fn source(port: u16, tls: TlsMode) -> ImapSource {
     let secret = Some(PASSWORD.to_owned().into());
     ImapSource::new(&WIRE, &settings(port, tls), secret, &Account::of(address(FROM))).unwrap()
 }
 
-fn plain(script: &Script) -> ImapSource {
+pub(crate) fn plain(script: &Script) -> ImapSource {
     source(script.port, TlsMode::Plain)
 }
 
@@ -454,38 +454,4 @@ async fn a_refused_token_is_fetched_anew_once_and_the_challenge_is_among_the_wor
     // base64 of user=orders@contoso.example, ^A, auth=Bearer T1, ^A, ^A
     let line = "dXNlcj1vcmRlcnNAY29udG9zby5leGFtcGxlAWF1dGg9QmVhcmVyIFQxAQE=";
     assert!(script.heard.lines().contains(&line.to_owned()));
-}
-
-#[tokio::test]
-async fn idle_is_issued_anew_and_news_ends_it() {
-    let idles = AtomicUsize::new(0);
-    let script = Script::start(None, move |_, command| match command {
-        "IDLE" if idles.fetch_add(1, Ordering::SeqCst) < 2 => {
-            "+ idling\r\n* OK still here\r\n* 2 EXISTS\r\n".into()
-        }
-        "IDLE" => "+ idling\r\n* 3 EXISTS\r\n".into(),
-        "+DONE" => "{tag} OK done\r\n".into(),
-        command => good(command),
-    })
-    .await;
-    let often = Limits { idle: Duration::from_millis(50), ..Limits::default() };
-    let source = plain(&script).limits(often);
-    assert_eq!(source.wait(Duration::from_secs(60)).await.unwrap(), Woken::News);
-    let lines = script.heard.lines();
-    assert_eq!(lines.iter().filter(|line| line.ends_with("IDLE")).count(), 3);
-    assert_eq!(lines.last().unwrap(), "DONE");
-}
-
-#[tokio::test]
-async fn a_server_without_idle_is_only_polled() {
-    let script = Script::start(None, |_, command| match command {
-        "CAPABILITY" => "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n{tag} OK done\r\n".into(),
-        command => good(command),
-    })
-    .await;
-    let source = plain(&script);
-    for _ in 0..2 {
-        assert_eq!(source.wait(Duration::from_secs(5)).await.unwrap(), Woken::NotOffered);
-    }
-    assert_eq!(script.heard.sessions(), 1);
 }
