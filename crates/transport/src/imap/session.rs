@@ -174,9 +174,9 @@ impl Session {
             Protection::Implicit(config) => peer.upgrade(operation, stream, Arc::clone(config)).await?,
             Protection::Starttls(config) => {
                 let asked = timeout(limits.silence, starttls(road, stream)).await;
-                let stream =
+                let (stream, said) =
                     asked.map_err(|_| peer.failure(operation, &no_answer(limits.silence), None))??;
-                peer.upgrade(operation, stream, Arc::clone(config)).await?
+                peer.starttls(operation, stream, &said, Arc::clone(config)).await?
             }
         };
         let mut session = Self {
@@ -460,8 +460,8 @@ fn not_greeted(operation: &str, words: &str, ids: &Ids) -> Failure {
 }
 
 /// Reads the greeting and agrees on TLS, before which nothing secret is said and after which nothing counts that was
-/// said before it (RFC 8314 section 3.1; CVE-2011-0411 is what happens otherwise).
-async fn starttls(road: &Road, stream: TcpStream) -> Result<TcpStream, Failure> {
+/// said before it (RFC 8314 section 3.1). Gives what the server said behind its yes.
+async fn starttls(road: &Road, stream: TcpStream) -> Result<(TcpStream, Vec<u8>), Failure> {
     const TAG: &str = "t1";
     let Road { operation, peer, ids, .. } = road;
     let mut reader = BufReader::new(stream);
@@ -469,7 +469,7 @@ async fn starttls(road: &Road, stream: TcpStream) -> Result<TcpStream, Failure> 
     match greeting.strip_prefix("* ") {
         Some(words) if words.to_ascii_uppercase().starts_with("OK") => {}
         Some(words) => return Err(not_greeted(operation, words, ids)),
-        None => return Err(no_starttls(road, &greeting)),
+        None => return Err(peer.no_starttls(operation, &greeting)),
     }
     let command = format!("{TAG} STARTTLS\r\n");
     let written = reader.get_mut().write_all(command.as_bytes()).await;
@@ -478,15 +478,12 @@ async fn starttls(road: &Road, stream: TcpStream) -> Result<TcpStream, Failure> 
         let line = early_line(road, &mut reader).await?;
         let Some(words) = line.strip_prefix(TAG).map(str::trim_start) else { continue };
         if !words.to_ascii_uppercase().starts_with("OK") {
-            return Err(no_starttls(road, words));
+            return Err(peer.no_starttls(operation, words));
         }
-        if !reader.buffer().is_empty() {
-            let words = "the server, or somebody on the way, went on talking before TLS began";
-            return Err(peer.failure(operation, words, Some("Somebody may tamper with the line.")));
-        }
-        return Ok(reader.into_inner());
+        let said = reader.buffer().to_vec();
+        return Ok((reader.into_inner(), said));
     }
-    Err(no_starttls(road, "no answer among many lines"))
+    Err(peer.no_starttls(operation, "no answer among many lines"))
 }
 
 async fn early_line(road: &Road, reader: &mut BufReader<TcpStream>) -> Result<String, Failure> {
@@ -498,17 +495,7 @@ async fn early_line(road: &Road, reader: &mut BufReader<TcpStream>) -> Result<St
         return Err(peer.failure(operation, "the server closed the connection", None));
     }
     if line.last() != Some(&b'\n') {
-        return Err(no_starttls(road, &String::from_utf8_lossy(&line)));
+        return Err(peer.no_starttls(operation, &tidy(String::from_utf8_lossy(&line), SHOWN)));
     }
     Ok(tidy(String::from_utf8_lossy(&line), 1_000))
-}
-
-fn no_starttls(road: &Road, words: &str) -> Failure {
-    let words = format!("STARTTLS: {}", tidy(words, SHOWN));
-    let mut failure = Failure::new(&road.operation, Origin::Provider, words, Decision::Hold);
-    failure.advice = Some(
-        "The server does not begin TLS here, or somebody on the way took it out; nothing secret was said. Check port and TLS mode."
-            .to_owned(),
-    );
-    failure
 }

@@ -22,6 +22,9 @@ use crate::secrets::Said;
 /// How much is read at once, in bytes.
 const READ: usize = 4_096;
 
+/// Of a server that names no STARTTLS.
+const NOT_OFFERED: &str = "the server does not offer it on this port";
+
 /// Where a connection leads and how its line is protected.
 #[derive(Clone)]
 pub(super) struct Target {
@@ -118,7 +121,7 @@ impl Client {
             TlsMode::Implicit | TlsMode::Plain => false,
             TlsMode::StarttlsIfOffered => client.offers.starttls,
             TlsMode::Starttls if client.offers.starttls => true,
-            TlsMode::Starttls => return Err(refusal::not_offered(operation, &target.peer.host)),
+            TlsMode::Starttls => return Err(target.peer.no_starttls(operation, NOT_OFFERED)),
         };
         if wanted {
             client = client.protect(target, operation).await?;
@@ -146,18 +149,14 @@ impl Client {
         Ok(())
     }
 
-    /// STARTTLS. What the server said in the clear is forgotten; what came behind its reply was put there by somebody
-    /// else, so the connection is given up (RFC 3207 section 6).
+    /// STARTTLS. What the server said in the clear is forgotten.
     async fn protect(mut self, target: &Target, operation: &str) -> Result<Self, Failure> {
         let reply = self.command("STARTTLS\r\n").await;
         expect(reply, operation, Stage::Starttls)?;
-        if !self.input.is_empty() {
-            return Err(refusal::injected(operation, &target.peer.host, &self.input));
-        }
         let Line::Plain(stream) = self.line else {
-            return Err(refusal::not_offered(operation, &target.peer.host));
+            return Err(target.peer.no_starttls(operation, NOT_OFFERED));
         };
-        let line = target.peer.upgrade(operation, stream, Arc::clone(&target.tls)).await?;
+        let line = target.peer.starttls(operation, stream, &self.input, Arc::clone(&target.tls)).await?;
         Ok(Self::on(line, &target.limits))
     }
 

@@ -1,6 +1,5 @@
 //! The IMAP source against servers that cut, stall, lie and worse.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use postroom_model::connection::{
 };
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_transport::imap::{ImapSource, Limits};
-use postroom_transport::{Account, Changes, Source, Wire, Woken};
+use postroom_transport::{Account, Changes, Source, Wire};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -369,7 +368,7 @@ async fn a_server_that_cannot_be_reached_is_named_with_what_to_do() {
 async fn nothing_secret_is_said_when_starttls_is_missing_or_tampered_with() {
     let table = [
         ("* OK ready\r\n", "{tag} BAD unknown command\r\n", "STARTTLS: BAD unknown command"),
-        ("* OK ready\r\n", "{tag} OK go\r\n* OK [ALERT] injected\r\n", "went on talking before TLS"),
+        ("* OK ready\r\n", "{tag} OK go\r\n* OK [ALERT] injected\r\n", "went on in the clear"),
         ("* PREAUTH hello\r\n", "{tag} OK go\r\n", "unasked: PREAUTH hello"),
         ("220 mail.example ESMTP\r\n", "", "STARTTLS: 220 mail.example ESMTP"),
         ("* OK ready\r\n", "* BYE too busy\r\n", "closed the connection"),
