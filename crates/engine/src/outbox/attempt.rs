@@ -215,7 +215,9 @@ impl Attempt {
     fn is_first_absence(&self) -> bool {
         let message = &self.claimed.message;
         match self.claimed.previous {
-            OutboxState::Unknown => message.last_words.as_deref() != Some(ABSENT_ONCE),
+            OutboxState::Unknown => {
+                !message.last_words.as_deref().is_some_and(|words| words.ends_with(ABSENT_ONCE))
+            }
             OutboxState::Sending => message.provider_id.is_some(),
             _ => false,
         }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use postroom_model::connection::WhenUnknown;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::outbox::{OutboxMessage, OutboxState};
+use postroom_model::outbox::{IN_DOUBT, OutboxMessage, OutboxState};
 use postroom_model::{Env, Timestamp};
 use postroom_store::FollowUp;
 use postroom_transport::{Receipt, RefusedRecipient};
@@ -126,7 +126,7 @@ impl Facts<'_> {
         let looked_up = self.failure_event(EventKind::OutboxReconciled, failure);
         if self.window_is_over() && failure.origin != Origin::Ourselves {
             let reason = format!(
-                "whether it was sent could not be found out within {} hours: {}",
+                "{IN_DOUBT}; this could not be found out within {} hours: {}",
                 self.window_hours,
                 words(failure)
             );
@@ -146,14 +146,13 @@ impl Facts<'_> {
         let unknown = self.failure_event(EventKind::OutboxUnknown, failure);
         let mut conclusion = match policy {
             WhenUnknown::AtLeastOnce if !self.window_is_over() => {
-                let words =
-                    format!("it may or may not have been sent; it is sent again and may arrive twice: {why}");
+                let words = format!("{IN_DOUBT}; it is sent again and may arrive twice: {why}");
                 let event = self.event(EventKind::OutboxDeferred).words(&words);
                 let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
                 self.conclude(OutboxState::Deferred, Some(wait), words, event, None)
             }
             WhenUnknown::AtMostOnce | WhenUnknown::AtLeastOnce => {
-                let words = format!("it may or may not have been sent, and is not sent again: {why}");
+                let words = format!("{IN_DOUBT}, and is not sent again: {why}");
                 self.ended(OutboxState::Failed, words, failure)
             }
         };
@@ -187,9 +186,19 @@ impl Facts<'_> {
             state,
             next_attempt_at: wait.map(|wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX)),
             provider_id,
-            words: Some(words),
+            words: Some(self.with_earlier_doubt(state, words)),
             events: vec![event],
             follow_up: None,
+        }
+    }
+
+    /// The words of a message that an earlier attempt may have sent, and that was sent again on purpose, go on saying so.
+    fn with_earlier_doubt(&self, state: OutboxState, words: String) -> String {
+        let doubted = self.message.last_words.as_deref().is_some_and(|before| before.starts_with(IN_DOUBT));
+        match state {
+            _ if !doubted || words.starts_with(IN_DOUBT) => words,
+            OutboxState::Sent => format!("{words}; an earlier attempt may have sent it as well"),
+            _ => format!("{IN_DOUBT} by an earlier attempt; since then: {words}"),
         }
     }
 
@@ -334,6 +343,34 @@ mod tests {
         assert_eq!(last.kind, EventKind::OutboxRecipientRefused);
         let words = "late@fabrikam.example: not sent within 120 hours: 450 4.2.0 Greylisted";
         assert_eq!(last.words.as_deref(), Some(words));
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_may_have_sent_says_so_until_its_end() {
+        let (env, _) = Env::for_test(2);
+        let mut message = message(&env);
+        message.attempts = 2;
+        let network = Failure::new("send", Origin::Network, "no answer", RETRY);
+        let doubt = Facts { env: &env, message: &message, window_hours: 120 }
+            .cannot_tell(&network, WhenUnknown::AtMostOnce);
+        message.last_words = doubt.words;
+        assert!(message.in_doubt());
+        // A person releases it: it waits, waits again, and is sent.
+        for attempt in 3..5 {
+            message.attempts = attempt;
+            let facts = Facts { env: &env, message: &message, window_hours: 120 };
+            let words = facts.not_sent(&network).words.unwrap();
+            assert_eq!(
+                words,
+                "it may or may not have been sent by an earlier attempt; since then: no answer"
+            );
+            message.last_words = Some(words);
+        }
+        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let sent = facts.sent(Receipt { words: "250 Ok".into(), ..Receipt::default() });
+        assert_eq!(sent.words.as_deref(), Some("250 Ok; an earlier attempt may have sent it as well"));
+        message.last_words = sent.words;
+        assert!(!message.in_doubt());
     }
 
     #[test]
