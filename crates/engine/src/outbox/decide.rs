@@ -32,6 +32,8 @@ pub(super) struct Facts<'a> {
     pub(super) message: &'a OutboxMessage,
     /// How long a message is tried, in hours.
     pub(super) window_hours: u32,
+    /// Whether the provider told for certain what became of the attempts before.
+    pub(super) certain: bool,
 }
 
 impl Facts<'_> {
@@ -192,11 +194,15 @@ impl Facts<'_> {
         }
     }
 
+    /// Whether an earlier attempt may have sent it, for all that is known.
+    pub(super) fn doubted(&self) -> bool {
+        !self.certain && self.message.last_words.as_deref().is_some_and(|before| before.starts_with(IN_DOUBT))
+    }
+
     /// The words of a message that an earlier attempt may have sent, and that was sent again on purpose, go on saying so.
     fn with_earlier_doubt(&self, state: OutboxState, words: String) -> String {
-        let doubted = self.message.last_words.as_deref().is_some_and(|before| before.starts_with(IN_DOUBT));
         match state {
-            _ if !doubted || words.starts_with(IN_DOUBT) => words,
+            _ if !self.doubted() || words.starts_with(IN_DOUBT) => words,
             OutboxState::Sent => format!("{words}; an earlier attempt may have sent it as well"),
             _ => format!("{IN_DOUBT} by an earlier attempt; since then: {words}"),
         }
@@ -271,7 +277,7 @@ mod tests {
         use OutboxState::{Deferred, Failed, Held, Unknown};
         let (env, clock) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let facts = Facts { env: &env, message: &message, window_hours: 120, certain: false };
         let (provider, network, ours) = (Origin::Provider, Origin::Network, Origin::Ourselves);
         let table = [
             // origin, decision; not sent, unknown, still unknown: within the window, then after it
@@ -307,7 +313,7 @@ mod tests {
     fn what_was_never_tried_is_never_refused_for_good() {
         let (env, _) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let facts = Facts { env: &env, message: &message, window_hours: 120, certain: false };
         let failure = Failure::new("sign in", Origin::Provider, "no", Decision::Fail);
         assert_eq!(facts.not_tried(&failure).state, OutboxState::Deferred);
     }
@@ -320,7 +326,7 @@ mod tests {
     fn recipients_that_were_not_taken_are_told_and_those_refused_for_now_are_tried_again_within_the_window() {
         let (env, clock) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let facts = Facts { env: &env, message: &message, window_hours: 120, certain: false };
         let gone = refused("gone@fabrikam.example", "550 5.1.1 No such user", false);
         let late = refused("late@fabrikam.example", "450 4.2.0 Greylisted", true);
         let receipt = |refused| Receipt { words: "250 Ok".into(), refused, ..Receipt::default() };
@@ -351,14 +357,14 @@ mod tests {
         let mut message = message(&env);
         message.attempts = 2;
         let network = Failure::new("send", Origin::Network, "no answer", RETRY);
-        let doubt = Facts { env: &env, message: &message, window_hours: 120 }
+        let doubt = Facts { env: &env, message: &message, window_hours: 120, certain: false }
             .cannot_tell(&network, WhenUnknown::AtMostOnce);
         message.last_words = doubt.words;
         assert!(message.in_doubt());
         // A person releases it: it waits, waits again, and is sent.
         for attempt in 3..5 {
             message.attempts = attempt;
-            let facts = Facts { env: &env, message: &message, window_hours: 120 };
+            let facts = Facts { env: &env, message: &message, window_hours: 120, certain: false };
             let words = facts.not_sent(&network).words.unwrap();
             assert_eq!(
                 words,
@@ -366,7 +372,7 @@ mod tests {
             );
             message.last_words = Some(words);
         }
-        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let facts = Facts { env: &env, message: &message, window_hours: 120, certain: false };
         let sent = facts.sent(Receipt { words: "250 Ok".into(), ..Receipt::default() });
         assert_eq!(sent.words.as_deref(), Some("250 Ok; an earlier attempt may have sent it as well"));
         message.last_words = sent.words;

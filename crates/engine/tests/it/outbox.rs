@@ -459,6 +459,7 @@ async fn what_nobody_can_tell_is_not_sent_again_and_its_sender_is_told() {
     house.pass(&running, 200 * HOUR);
     assert_eq!(house.provider.called("send"), 1);
     // A person releases it: the event says what they released, and the end says what nobody knows.
+    house.provider.state().lookups.push_back(cannot_tell());
     house.store.change_outbox(id, OutboxState::Accepted, "user:admin").await.unwrap();
     running.engine.nudge();
     let message = house.becomes(id, OutboxState::Sent).await;

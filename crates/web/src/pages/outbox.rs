@@ -192,3 +192,38 @@ pub(super) async fn change(
     app.engine.nudge();
     Ok(Redirect::to(&format!("/outbox/{id}")).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use postroom_model::Env;
+    use postroom_model::outbox::{Envelope, IN_DOUBT};
+
+    use super::*;
+
+    #[test]
+    fn whoever_sends_a_message_again_that_may_have_been_sent_is_warned_before() {
+        let (env, _clock) = Env::for_test(1);
+        let mut message = OutboxMessage {
+            id: env.new_id(),
+            state: OutboxState::Failed,
+            connection: env.new_id(),
+            envelope: Envelope { from: "orders@contoso.example".parse().unwrap(), to: Vec::new() },
+            message_id: "<1@contoso.example>".into(),
+            subject: String::new(),
+            size: 1,
+            accepted_at: env.now(),
+            next_attempt_at: None,
+            attempts: 2,
+            provider_id: None,
+            last_words: Some("550 5.1.1 No such user".into()),
+            submitted_by: "cli".into(),
+            follow_up_of: None,
+        };
+        let shown = shown_message(&message, env.now());
+        assert_eq!((&shown["label"], &shown["actions"][0]["ask"]), (&json!("Not sent"), &Value::Null));
+        message.last_words = Some(format!("{IN_DOUBT}, and is not sent again: no answer"));
+        let shown = shown_message(&message, env.now());
+        assert_eq!(shown["label"], "In doubt");
+        assert!(shown["actions"][0]["ask"].as_str().unwrap().contains("may arrive twice"));
+    }
+}
