@@ -14,6 +14,7 @@
 //! | [`smtp`] | any SMTP server |
 //! | `line` | TCP and TLS to a mail server, each way of failing named |
 //! | `look` | for the check: what a server shows, a sign-in alone, the test message found and removed |
+//! | `secrets` | what was said to sign in, taken out of what a mail server says |
 //! | `tls` | what a server's certificate is compared with |
 //! | [`office`] | [`CredentialOffice`]: credentials tried, renewed and removed |
 //! | [`wire`] | [`Wire`]: which transport serves which connection |
@@ -31,6 +32,7 @@ pub mod imap;
 mod line;
 mod look;
 pub mod office;
+mod secrets;
 pub mod smtp;
 mod tls;
 pub mod wire;

@@ -56,6 +56,8 @@ struct Attempt {
     provider_id: Mutex<Option<String>>,
     /// Whether the message may have been sent, for all that is known at this moment.
     uncertain: AtomicBool,
+    /// Whether a look-up told for certain what became of the attempts before.
+    certain: AtomicBool,
 }
 
 impl Attempt {
@@ -66,6 +68,7 @@ impl Attempt {
             lease: Mutex::new(claimed.lease.clone()),
             provider_id: Mutex::new(claimed.message.provider_id.clone()),
             uncertain: AtomicBool::new(uncertain),
+            certain: AtomicBool::new(false),
             claimed,
         }
     }
@@ -75,6 +78,7 @@ impl Attempt {
             env: &self.engine.env,
             message: &self.claimed.message,
             window_hours: self.engine.settings.retry_window_hours,
+            certain: self.certain.load(Ordering::SeqCst),
         }
     }
 
@@ -161,10 +165,12 @@ impl Attempt {
 
     /// Asks the provider what became of earlier attempts. That it was not sent is written down before it is sent.
     async fn look_up(&self, sender: &dyn Sender, job: &SendJob, policy: WhenUnknown) -> LookedUp {
-        let facts = self.facts();
         let found = tokio::time::timeout(PROVIDER_LIMIT, sender.reconcile(job))
             .await
             .unwrap_or_else(|_| Reconciled::StillUnknown(no_answer("look up", PROVIDER_LIMIT)));
+        let told = matches!(found, Reconciled::Sent(_) | Reconciled::NotSent { .. });
+        self.certain.store(told, Ordering::SeqCst);
+        let facts = self.facts();
         let (draft, words) = match found {
             Reconciled::Sent(receipt) => {
                 let looked_up = facts.event(EventKind::OutboxReconciled).words("it was sent");
@@ -175,6 +181,9 @@ impl Attempt {
             Reconciled::StillUnknown(failure) => return LookedUp::Concluded(self.still_unknown(&failure)),
             Reconciled::CannotTell(failure) if self.uncertain.load(Ordering::SeqCst) => {
                 return LookedUp::Concluded(facts.cannot_tell(&failure, policy));
+            }
+            Reconciled::CannotTell(_) if facts.doubted() => {
+                (None, "nobody can tell whether it was sent; it is sent again, as was wished")
             }
             Reconciled::CannotTell(_) => (None, "it was not sent"),
             Reconciled::NotSent { draft: Some(draft) } => {
@@ -215,7 +224,9 @@ impl Attempt {
     fn is_first_absence(&self) -> bool {
         let message = &self.claimed.message;
         match self.claimed.previous {
-            OutboxState::Unknown => message.last_words.as_deref() != Some(ABSENT_ONCE),
+            OutboxState::Unknown => {
+                !message.last_words.as_deref().is_some_and(|words| words.ends_with(ABSENT_ONCE))
+            }
             OutboxState::Sending => message.provider_id.is_some(),
             _ => false,
         }

@@ -25,7 +25,8 @@
 //! gets it twice. Those who were refused for now get a message of their own, a *follow-up*: the same raw message, for them
 //! alone, made in the transaction that ends the attempt and tried within the window of the first.
 //!
-//! A message that a person releases after its window gets one attempt.
+//! A message that a person releases after its window gets one attempt. One that may have been sent before says so, in
+//! its words and its events, to whoever releases it and from then on.
 
 mod attempt;
 mod decide;

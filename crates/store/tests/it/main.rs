@@ -125,6 +125,8 @@ on_every_engine! {
         a_reading_by_the_former_interface_commits_nothing
         an_open_outcome_forbids_the_switch_and_a_draft_is_forgotten
         only_exchange_online_has_another_interface
+        another_interface_is_not_saved_past_the_switch
+        another_imap_server_is_read_from_its_beginning_and_no_mail_is_hidden_or_told_twice
     }
     settings {
         secrets_do_not_follow_to_another_server

@@ -232,3 +232,66 @@ pub(crate) async fn only_exchange_online_has_another_interface(make: impl AsyncF
         assert!(matches!(refused, StoreError::Untouched { .. }), "{refused:?}");
     }
 }
+
+async fn save(bench: &Bench, id: ConnectionId, settings: ConnectionSettings) -> Result<(), StoreError> {
+    let save = SaveConnection { id, settings, credential: None, actor: "cli".into() };
+    bench.store.save_connection(save).await.map(drop)
+}
+
+pub(crate) async fn another_interface_is_not_saved_past_the_switch(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let mailbox = bench.mailbox("orders@contoso.example").await;
+    let connection = found(&bench, mailbox).await.connection;
+    bench.collect(mailbox, bench.mail("graph 1", "one").await).await;
+    let known = bench.store.connection(connection).await.unwrap().unwrap().settings;
+    let other = ConnectionSettings { api: ExchangeApi::Ews, ..known.clone() };
+    let refused = save(&bench, connection, other.clone()).await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Refused { hint, .. } if hint.contains("migrate")), "{refused:?}");
+    assert_eq!(bench.store.connection(connection).await.unwrap().unwrap().settings, known);
+    // Where nothing is known yet, there is nothing to lose.
+    let empty = bench.env.new_id();
+    save(&bench, empty, known).await.unwrap();
+    save(&bench, empty, other).await.unwrap();
+}
+
+pub(crate) async fn another_imap_server_is_read_from_its_beginning_and_no_mail_is_hidden_or_told_twice(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let connection = bench.env.new_id();
+    let first = ConnectionSettings {
+        server: "mail.contoso.example".into(),
+        ..ConnectionSettings::new(ConnectionKind::Imap)
+    };
+    save(&bench, connection, first.clone()).await.unwrap();
+    let mailbox = bench.env.new_id();
+    bench.save_mailbox(mailbox, connection, "orders@contoso.example", Availability::All).await;
+    for (round, change) in [
+        ConnectionSettings { server: "imap.contoso.example".into(), ..first.clone() },
+        ConnectionSettings { server: "imap.contoso.example".into(), port: 1993, ..first.clone() },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // The same numbers name other messages there, and the old one is there under another.
+        let (old, new) = (format!("old {round}"), format!("new {round}"));
+        let [first, second] = [1, 2].map(|uid| format!("{round}:{uid}"));
+        bench.collect(mailbox, bench.mail(&first, &old).await).await;
+        let before = stored(&bench).await.len();
+        save(&bench, connection, change).await.unwrap();
+        let claimed = bench.claim_mailbox(mailbox).await;
+        assert_eq!(claimed.cursor, None);
+        bench.finish_poll(&claimed, None).await;
+        let known = bench.store.known_provider_ids(mailbox, std::slice::from_ref(&first)).await.unwrap();
+        assert!(known.is_empty(), "{known:?}");
+        assert_eq!(bench.collect(mailbox, bench.mail(&first, &new).await).await.stored, 1);
+        assert_eq!(bench.collect(mailbox, bench.mail(&second, &old).await).await, repeated(1));
+        assert_eq!(stored(&bench).await.len(), before + 1);
+        let spelled = bench.store.connection(connection).await.unwrap().unwrap().settings;
+        let same = ConnectionSettings { server: spelled.server.to_uppercase(), ..spelled };
+        save(&bench, connection, same).await.unwrap();
+        let claimed = bench.claim_mailbox(mailbox).await;
+        assert!(claimed.cursor.is_some(), "the same server, spelled otherwise");
+        bench.finish_poll(&claimed, None).await;
+    }
+}

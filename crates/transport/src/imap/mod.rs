@@ -90,8 +90,8 @@ struct State {
     page: Vec<OnPage>,
     /// Small messages of the page that were brought and not asked for yet.
     kept: HashMap<u32, Bytes>,
-    /// The incarnation that was read last, and the first UID in it that was not there yet.
-    told: Option<(Incarnation, u32)>,
+    /// The incarnation that was read last.
+    told: Option<Incarnation>,
     /// The server sent more than was asked for: nothing is brought in bulk any more.
     careful: bool,
 }
@@ -101,7 +101,7 @@ struct OnPage {
     uid: u32,
     /// What the server says.
     size: u64,
-    /// Whether its bytes were asked for.
+    /// Whether its bytes were asked for; what did not come is asked for once more when it is wanted.
     asked: bool,
 }
 
@@ -109,6 +109,8 @@ struct OnPage {
 #[derive(Default)]
 struct Waiting {
     session: Option<Session>,
+    /// What the folder was when it was opened last: UIDVALIDITY and UIDNEXT.
+    seen: Option<(Option<u32>, Option<u32>)>,
     /// The server said that it cannot tell.
     not_offered: bool,
 }
@@ -213,15 +215,13 @@ impl ImapSource {
         Ok(sentence)
     }
 
-    /// A session for waiting that has the folder open, and whether there is news already.
-    async fn open_for_waiting(&self) -> Result<(Session, bool), Trouble> {
+    /// A session for waiting that has the folder open, and whether something came since the one before was opened:
+    /// what came while none was open would wake nobody.
+    async fn open_for_waiting(&self, waiting: &mut Waiting) -> Result<(Session, bool), Trouble> {
         let mut session = open(&self.access).await?;
         let opened = session.examine(&self.folder, None).await?;
-        let told = self.state.lock().await.told;
-        // What came since the last page and before this session would wake nobody.
-        let news = told.is_some_and(|(incarnation, first)| {
-            opened.validity != Some(incarnation.validity) || opened.next.is_some_and(|next| next > first)
-        });
+        let now = (opened.validity, opened.next);
+        let news = waiting.seen.replace(now).is_some_and(|before| before != now);
         Ok((session, news))
     }
 }
@@ -334,7 +334,7 @@ impl Source for ImapSource {
                 if session.validity.is_none() {
                     session.examine(&self.folder, None).await?;
                 }
-                let other = state.told.is_some_and(|(told, _)| told != incarnation);
+                let other = state.told.is_some_and(|told| told != incarnation);
                 if other || session.validity != Some(incarnation.validity) {
                     return Ok(None);
                 }
@@ -377,12 +377,12 @@ impl Source for ImapSource {
         if waiting.not_offered {
             return Ok(Woken::NotOffered);
         }
-        let mut kept = waiting.session.take();
         loop {
+            let kept = waiting.session.take();
             let used = kept.is_some();
-            let (mut session, news) = match kept.take() {
+            let (mut session, news) = match kept {
                 Some(session) => (session, false),
-                None => self.open_for_waiting().await.map_err(|trouble| *trouble.failure)?,
+                None => self.open_for_waiting(&mut waiting).await.map_err(|trouble| *trouble.failure)?,
             };
             if !session.offers("IDLE") {
                 waiting.not_offered = true;

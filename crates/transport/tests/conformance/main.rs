@@ -23,6 +23,16 @@
 //! | a permission that is lost is a refusal; regained, the same message is sent | `permission` |
 //! | what the service asks for, a pause, is told as such, and the message is sent later, once | `pause` |
 //!
+//! # What a world cannot show
+//!
+//! | world | scenario | why, and where it is shown |
+//! |---|---|---|
+//! | Dovecot | `pause` | it knows no words that ask for a pause; those of Exchange are those of the sandbox's IMAP, and a refusal for now (`[UNAVAILABLE]`) is in `tests/it/imap.rs` |
+//! | Dovecot, IMAP of the sandbox | `backlog`, the limits of the service | neither counts requests, only connections, of which a source has one for reading and one for waiting (`tests/it/imap.rs`, `imap_waiting.rs`) |
+//! | Postfix | `pause` | it refuses for now by what it cannot be told at a moment of the test; every such reply, at every step, is in `tests/it/smtp/outcomes.rs` |
+//!
+//! In those worlds the scenario still proves that reading or sending goes well where nothing is refused.
+//!
 //! # How to add a transport
 //!
 //! Write a *world* in `worlds/`: a server, a line to it that can be cut ([`line::Line`]), and other doors by which mail is

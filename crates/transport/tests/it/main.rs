@@ -10,6 +10,8 @@ mod ews;
 mod ews_sandbox;
 mod graph_sandbox;
 mod imap;
+mod imap_content;
+mod imap_waiting;
 mod large;
 #[path = "../servers/postfix.rs"]
 mod postfix;
