@@ -19,6 +19,8 @@
 //! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
 //! | `handed_over` | a set-up that another administrator runs: not proved until it works, replaced, and its list changed |
 //! | `federated` | another identity provider's token |
+//! | `migrating` | a connection switched between EWS and Graph in the middle of its work |
+//! | `notified` | the provider calls, and mail is read at once |
 //! | `ways` | the ways in and out by command line: flags, drafts, a connection switched between its interfaces |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
@@ -34,8 +36,10 @@ mod federated;
 mod foreign;
 mod handed_over;
 mod harness;
+mod migrating;
 mod msal;
 mod postgres;
+mod notified;
 mod secrets;
 mod secrets_setup;
 #[path = "../../crates/store/tests/servers/postgres.rs"]

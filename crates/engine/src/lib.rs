@@ -56,6 +56,9 @@ const SEND_LIMIT: Duration = Duration::from_secs(1_800);
 pub struct EngineSettings {
     /// Messages sent at the same time over all mailboxes. Default 8.
     pub send_parallel: u32,
+    /// Bytes of raw messages that are in memory to be sent at the same time; a larger message is there alone. A transport
+    /// may hold a message up to three and a half times while it hands it over. Default 134,217,728 (128 MiB).
+    pub send_memory_bytes: u64,
     /// Mailboxes read at the same time. Default 8.
     pub collect_parallel: u32,
     /// Mailboxes that are listened to at the same time, each over a connection of its own that stands open; 0 for none.
@@ -80,6 +83,7 @@ impl Default for EngineSettings {
     fn default() -> Self {
         Self {
             send_parallel: 8,
+            send_memory_bytes: 134_217_728,
             collect_parallel: 8,
             listen_parallel: 500,
             idle_poll_ms: 1_000,
@@ -122,6 +126,7 @@ pub struct Engine {
     node: NodeId,
     settings: EngineSettings,
     nudges: Arc<Nudges>,
+    send_memory: outbox::Memory,
 }
 
 impl std::fmt::Debug for Engine {
@@ -140,7 +145,8 @@ impl Engine {
     ) -> Self {
         let node = NodeId::new(env.new_uuid());
         let notifier = Arc::new(watch::LogNotifier);
-        Self { store, transports, office: None, notifier, env, node, settings, nudges: Arc::default() }
+        let (nudges, send_memory) = (Arc::default(), outbox::Memory::new(settings.send_memory_bytes));
+        Self { store, transports, office: None, notifier, env, node, settings, nudges, send_memory }
     }
 
     /// The same, able to try, renew and remove credentials and to try mailboxes. Without an office credentials are

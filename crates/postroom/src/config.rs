@@ -132,10 +132,14 @@ impl Default for Limits {
     }
 }
 
+/// Bytes of a megabyte of memory.
+const MIB: u64 = 1_048_576;
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Engine {
     pub(crate) send_parallel: u32,
+    pub(crate) send_memory_mb: u32,
     pub(crate) collect_parallel: u32,
     pub(crate) idle_poll_ms: u64,
     pub(crate) lease_seconds: u32,
@@ -147,6 +151,7 @@ impl Default for Engine {
         let defaults = EngineSettings::default();
         Self {
             send_parallel: defaults.send_parallel,
+            send_memory_mb: u32::try_from(defaults.send_memory_bytes / MIB).unwrap_or(u32::MAX),
             collect_parallel: defaults.collect_parallel,
             idle_poll_ms: defaults.idle_poll_ms,
             lease_seconds: defaults.lease_seconds,
@@ -258,6 +263,7 @@ impl Config {
                 "LIMITS_MAX_REQUEST_MB" => self.limits.max_request_mb = parse(&value).map_err(fail)?,
                 "LIMITS_MAX_COLLECT_MB" => self.limits.max_collect_mb = parse(&value).map_err(fail)?,
                 "ENGINE_SEND_PARALLEL" => self.engine.send_parallel = parse(&value).map_err(fail)?,
+                "ENGINE_SEND_MEMORY_MB" => self.engine.send_memory_mb = parse(&value).map_err(fail)?,
                 "ENGINE_COLLECT_PARALLEL" => self.engine.collect_parallel = parse(&value).map_err(fail)?,
                 "ENGINE_IDLE_POLL_MS" => self.engine.idle_poll_ms = parse(&value).map_err(fail)?,
                 "ENGINE_LEASE_SECONDS" => self.engine.lease_seconds = parse(&value).map_err(fail)?,
@@ -300,6 +306,7 @@ impl Config {
             ("limits", "max_request_mb", u64::from(self.limits.max_request_mb), 1, 500),
             ("limits", "max_collect_mb", u64::from(self.limits.max_collect_mb), 1, 500),
             ("engine", "send_parallel", u64::from(self.engine.send_parallel), 1, 256),
+            ("engine", "send_memory_mb", u64::from(self.engine.send_memory_mb), 1, 65_536),
             ("engine", "collect_parallel", u64::from(self.engine.collect_parallel), 1, 256),
             ("engine", "idle_poll_ms", self.engine.idle_poll_ms, 50, 600_000),
             ("engine", "lease_seconds", u64::from(self.engine.lease_seconds), 10, 3_600),
@@ -361,6 +368,7 @@ impl Config {
     pub(crate) fn engine_settings(&self) -> EngineSettings {
         EngineSettings {
             send_parallel: self.engine.send_parallel,
+            send_memory_bytes: u64::from(self.engine.send_memory_mb) * MIB,
             collect_parallel: self.engine.collect_parallel,
             idle_poll_ms: self.engine.idle_poll_ms,
             lease_seconds: self.engine.lease_seconds,

@@ -12,6 +12,7 @@
 //! | [`ews`] | Exchange on premises, and Exchange Online for as long as it answers EWS |
 //! | [`imap`] | any IMAP server |
 //! | [`smtp`] | any SMTP server |
+//! | `draft` | what sending by a draft has in common, by Graph and by EWS |
 //! | `line` | TCP and TLS to a mail server, each way of failing named |
 //! | `look` | for the check: what a server shows, a sign-in alone, the test message found and removed |
 //! | `secrets` | what was said to sign in, taken out of what a mail server says |
@@ -26,6 +27,7 @@
 //! 3. Name it in the conformance suite (`tests/conformance/`): a world, which is a server and a line to it that can be
 //!    cut, and one line in a list. Every scenario then runs against it.
 
+mod draft;
 pub mod ews;
 pub mod graph;
 pub mod imap;

@@ -256,6 +256,11 @@ impl Reading<'_> {
             return Err(NotFetched::NotStored(failure));
         }
         match found.map_err(NotFetched::Refused)? {
+            Some(size) if size != arriving.size() => {
+                let words = format!("the message has {size} bytes, and {} came", arriving.size());
+                let decision = Decision::Retry { after: None };
+                Err(NotFetched::Refused(Failure::new("fetch a message", Origin::Network, words, decision)))
+            }
             Some(_) => arriving.finish().await.map(Some).map_err(NotFetched::NotStored),
             None => Ok(None),
         }

@@ -92,6 +92,8 @@ impl Attempt {
 
     /// Looks up when there is something to look up, then sends. None when the lease was lost.
     async fn make(&self) -> Option<Conclusion> {
+        // Kept until the attempt ends: so long its message is in memory.
+        let _room = self.engine.send_memory.room_for(self.claimed.raw.size).await;
         let (sender, mut job, policy) = match self.prepare().await {
             Ok(ready) => ready,
             Err(failure) => return Some(self.our_fault(&failure)),

@@ -9,6 +9,7 @@ mod house;
 mod intake;
 mod large;
 mod listening;
+mod memory;
 mod notices;
 mod office;
 mod outbox;

@@ -20,6 +20,7 @@ mod autodiscover;
 mod call;
 mod download;
 mod mail;
+mod outside;
 mod stream;
 
 use std::fmt;
@@ -121,7 +122,9 @@ impl EwsClient {
     pub async fn named_elsewhere(&self, mailbox: &str) -> Option<Url> {
         let mut base = self.url.clone();
         base.set_path("/");
-        let found = Autodiscover::at(self.http.clone(), base).ews(mailbox).await.ok()?;
+        let inside = !outside::is_outside(&base).await;
+        let autodiscover = Autodiscover::at(self.http.clone(), base).reaching_inside(inside);
+        let found = autodiscover.ews(mailbox).await.ok()?;
         (found != self.url).then_some(found)
     }
 

@@ -195,17 +195,6 @@ impl GraphClient {
         self.accepted(&Call { method: Method::POST, ..Self::get(operation, user, address) }).await
     }
 
-    /// Sends raw MIME at once. Needs `Mail.Send` only, but gives no id: an unknown outcome can be looked up by
-    /// `Message-ID` alone. The limit is that of [`GraphClient::create_draft_mime`].
-    ///
-    /// # Errors
-    /// As for [`GraphClient::send_draft`].
-    pub async fn send_mail_mime(&self, user: &str, raw: &[u8]) -> Result<Accepted, GraphError> {
-        let operation = format!("send from {user}");
-        let address = self.address(&operation, user, &["sendMail"])?;
-        self.accepted(&Self::post_mime(operation, user, address, raw)).await
-    }
-
     /// A message by id. `select` names members, separated by commas.
     ///
     /// # Errors

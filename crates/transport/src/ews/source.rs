@@ -84,14 +84,22 @@ impl EwsSource {
         let mut removed = page.gone;
         for (id, found) in page.here.into_iter().zip(found) {
             match found {
-                None => removed.push(id),
+                Ok(None) => removed.push(id),
                 // A draft that somebody keeps in the inbox was not received.
-                Some(found) if found.is_draft == Some(true) => {}
-                Some(found) => messages.push(RemoteMessage {
+                Ok(Some(found)) if found.is_draft == Some(true) => {}
+                Ok(Some(found)) => messages.push(RemoteMessage {
                     provider_id: id,
                     message_id: found.internet_message_id,
                     received_at: found.received.or(found.sent).unwrap_or_else(|| self.env.now()),
                 }),
+                // One message that cannot be looked at must not hold up the others: what becomes of it is decided
+                // when it is fetched.
+                Err(error) if error.may_be_the_items_own() => {
+                    tracing::warn!(mailbox = %self.mailbox, %error, "a message could not be looked up; it is fetched as it is");
+                    let received_at = self.env.now();
+                    messages.push(RemoteMessage { provider_id: id, message_id: None, received_at });
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(Changes { messages, removed, cursor: page.state, more: page.more, resync })

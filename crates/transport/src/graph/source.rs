@@ -1,6 +1,6 @@
 //! Reading: a delta query over the inbox.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use postroom_graph::wire::{DeltaEntry, Message};
@@ -55,7 +55,8 @@ impl GraphSource {
     }
 
     /// The entries, completed by look-ups where Graph left out what did not change, 20 in one request. Gives those that
-    /// are there, and the ids of those that are gone meanwhile.
+    /// are there, and the ids of those that are gone meanwhile. One that cannot be looked up does not hold up the others:
+    /// it stays as it is, and what becomes of it is decided when it is fetched.
     async fn complete(
         &self,
         mut entries: Vec<Message>,
@@ -66,6 +67,7 @@ impl GraphSource {
         let ids: Vec<String> =
             entries.iter().filter(|entry| bare(entry)).map(|entry| entry.id.clone()).collect();
         let mut found: HashMap<String, Message> = HashMap::new();
+        let mut drafts: HashSet<String> = HashSet::new();
         for (id, answer) in ids.iter().zip(self.client.get_messages(user, &ids, select).await?) {
             let answer = match answer {
                 // What one look-up of a batch was refused for a moment is asked once more by itself; an answer that
@@ -78,13 +80,22 @@ impl GraphSource {
                 answer => answer,
             };
             match answer {
-                Ok(message) => found.insert(id.clone(), message),
-                Err(error) if error.is_item_not_found() => None,
+                // A draft that somebody keeps in the inbox was not received.
+                Ok(message) if message.is_draft == Some(true) => drop(drafts.insert(id.clone())),
+                Ok(message) => drop(found.insert(id.clone(), message)),
+                Err(error) if error.is_item_not_found() => {}
+                Err(error) if error.may_be_the_items_own() => {
+                    tracing::warn!(mailbox = %self.mailbox, %error, "a message could not be looked up; it is fetched as it is");
+                    found.insert(id.clone(), Message { id: id.clone(), ..Message::default() });
+                }
                 Err(error) => return Err(error),
-            };
+            }
         }
         let mut gone = Vec::new();
         entries.retain_mut(|entry| {
+            if drafts.contains(&entry.id) {
+                return false;
+            }
             if !bare(entry) {
                 return true;
             }
