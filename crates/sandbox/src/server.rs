@@ -55,6 +55,7 @@ async fn answer(
     let fault = if inner { None } else { faults::take(&tenant, call.method.as_str(), &path, operation) };
     call.delay =
         fault.as_ref().map_or(Duration::ZERO, |fault| Duration::from_millis(fault.delay_ms)).min(MAX_DELAY);
+    let cut = fault.as_ref().is_some_and(|fault| fault.cut);
     let mut response = match fault {
         _ if too_large => too_large_refusal().into_response(&tenant, &call),
         Some(fault) => faulty(&tenant, &call, &fault, &switch).await,
@@ -65,6 +66,8 @@ async fn answer(
         tenant.nudge();
     }
     if !inner {
+        let ended = if cut { "cut".to_owned() } else { response.status().as_u16().to_string() };
+        *tenant.counts().entry(ended).or_default() += 1;
         remember(&tenant, &call, &path, operation, response.status().as_u16());
     }
     response

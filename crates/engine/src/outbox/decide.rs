@@ -32,6 +32,8 @@ pub(super) struct Facts<'a> {
     pub(super) message: &'a OutboxMessage,
     /// How long a message is tried, in hours.
     pub(super) window_hours: u32,
+    /// Longest wait between two attempts.
+    pub(super) longest_wait: SignedDuration,
 }
 
 impl Facts<'_> {
@@ -71,7 +73,7 @@ impl Facts<'_> {
             return None;
         }
         let words: Vec<String> = again.iter().map(|one| format!("{}: {}", one.address, one.words)).collect();
-        let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+        let wait = self.usual_wait(None);
         Some(FollowUp {
             id: self.env.new_id(),
             to: again.into_iter().map(|one| one.address.clone()).collect(),
@@ -149,7 +151,7 @@ impl Facts<'_> {
                 let words =
                     format!("it may or may not have been sent; it is sent again and may arrive twice: {why}");
                 let event = self.event(EventKind::OutboxDeferred).words(&words);
-                let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+                let wait = self.usual_wait(None);
                 self.conclude(OutboxState::Deferred, Some(wait), words, event, None)
             }
             WhenUnknown::AtMostOnce | WhenUnknown::AtLeastOnce => {
@@ -163,7 +165,7 @@ impl Facts<'_> {
 
     /// It was looked up once and is nowhere.
     pub(super) fn absent_once(&self) -> Conclusion {
-        let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+        let wait = self.usual_wait(None);
         let event = self.event(EventKind::OutboxReconciled).words(ABSENT_ONCE);
         self.conclude(OutboxState::Unknown, Some(wait), ABSENT_ONCE.to_owned(), event, None)
     }
@@ -195,12 +197,14 @@ impl Facts<'_> {
 
     fn wait_after(&self, failure: &Failure) -> SignedDuration {
         match failure.decision() {
-            Decision::Retry { after } => retry::next_attempt(self.message.attempts, after, self.jitter()),
+            Decision::Retry { after } => self.usual_wait(after),
             Decision::Hold => retry::next_attempt_on_hold(self.message.attempts, self.jitter()),
-            Decision::Fail | Decision::Reconcile => {
-                retry::next_attempt(self.message.attempts, None, self.jitter())
-            }
+            Decision::Fail | Decision::Reconcile => self.usual_wait(None),
         }
+    }
+
+    fn usual_wait(&self, after: Option<SignedDuration>) -> SignedDuration {
+        retry::next_attempt(self.message.attempts, after, self.longest_wait, self.jitter())
     }
 
     fn window_is_over(&self) -> bool {
@@ -237,6 +241,7 @@ mod tests {
     use super::*;
 
     const RETRY: Decision = Decision::Retry { after: None };
+    const LONGEST: SignedDuration = SignedDuration::from_hours(2);
 
     fn message(env: &Env) -> OutboxMessage {
         OutboxMessage {
@@ -262,7 +267,7 @@ mod tests {
         use OutboxState::{Deferred, Failed, Held, Unknown};
         let (env, clock) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let facts = Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST };
         let (provider, network, ours) = (Origin::Provider, Origin::Network, Origin::Ourselves);
         let table = [
             // origin, decision; not sent, unknown, still unknown: within the window, then after it
@@ -298,7 +303,7 @@ mod tests {
     fn what_was_never_tried_is_never_refused_for_good() {
         let (env, _) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let facts = Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST };
         let failure = Failure::new("sign in", Origin::Provider, "no", Decision::Fail);
         assert_eq!(facts.not_tried(&failure).state, OutboxState::Deferred);
     }
@@ -311,7 +316,7 @@ mod tests {
     fn recipients_that_were_not_taken_are_told_and_those_refused_for_now_are_tried_again_within_the_window() {
         let (env, clock) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let facts = Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST };
         let gone = refused("gone@fabrikam.example", "550 5.1.1 No such user", false);
         let late = refused("late@fabrikam.example", "450 4.2.0 Greylisted", true);
         let receipt = |refused| Receipt { words: "250 Ok".into(), refused, ..Receipt::default() };
