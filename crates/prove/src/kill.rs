@@ -117,6 +117,7 @@ async fn prove(options: &Options, place: &dyn Place, folder: &Path) -> Result<()
     let settled = settle(place, &load).await;
     let stopped = nodes.stop().await;
     load.look_outside(seen).await?;
+    load.look_inside().await?;
     // Before anything else is said: what is on record says why it did not settle.
     let store = place.store().await?;
     let (user, _) = store.user_by_name("proof").await?.context("the user is gone")?;

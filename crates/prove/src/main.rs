@@ -23,13 +23,25 @@ mod place;
 mod process;
 mod tenant;
 
+use std::process::ExitCode;
+
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "\
 usage: postroom-prove kill --binary FILE [--rounds N] [--seed N] [--nodes N] [--place sqlite] [--keep]";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match prove(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn prove(arguments: &[String]) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match arguments.split_first() {
         Some((proof, rest)) if proof == "kill" => runtime.block_on(kill::run(options(rest)?)),

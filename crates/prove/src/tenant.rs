@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 
 use crate::process::{Process, ready};
@@ -61,8 +61,7 @@ impl Tenant {
         users.filter_map(|user| Some(user["address"].as_str()?.to_owned())).collect()
     }
 
-    async fn token(&self) -> Result<String> {
-        let url = format!("{}/{}/oauth2/v2.0/token", self.word("authority"), self.word("tenant_id"));
+    async fn admin_token(&self) -> Result<String> {
         let admin = &self.ready["admin"];
         let form = [
             ("grant_type", "password"),
@@ -71,17 +70,22 @@ impl Tenant {
             ("username", admin["user"].as_str().unwrap_or_default()),
             ("password", admin["password"].as_str().unwrap_or_default()),
         ];
-        let answer: Value = self.http.post(url).form(&form).send().await?.json().await?;
+        self.token(&form).await
+    }
+
+    async fn token(&self, form: &[(&str, &str)]) -> Result<String> {
+        let url = format!("{}/{}/oauth2/v2.0/token", self.word("authority"), self.word("tenant_id"));
+        let answer: Value = self.http.post(url).form(form).send().await?.json().await?;
         Ok(answer["access_token"].as_str().with_context(|| format!("no token: {answer}"))?.to_owned())
     }
 
     /// In plain HTTP, so that the proof does not lean on what is proved.
     async fn register(&mut self) -> Result<()> {
-        let token = self.token().await?;
+        let token = self.admin_token().await?;
         let graph = format!("{}/v1.0", self.word("graph"));
         let post = async |path: &str, body: Value| -> Result<Value> {
             let request = self.http.post(format!("{graph}/{path}")).bearer_auth(&token).json(&body);
-            Ok(request.send().await?.error_for_status()?.json().await?)
+            Ok(answered(request).await?.json().await?)
         };
         let names = json!({"displayName": "Postroom", "signInAudience": "AzureADMyOrg"});
         let application = post("applications", names).await?;
@@ -112,30 +116,44 @@ impl Tenant {
 
     /// Breaks what comes next.
     pub(crate) async fn fault(&self, fault: &Value) -> Result<()> {
-        let answer = self.http.post(self.dial("faults")).json(fault).send().await?;
-        if !answer.status().is_success() {
-            bail!("{fault}: {}", answer.text().await?);
-        }
+        answered(self.http.post(self.dial("faults")).json(fault)).await.with_context(|| fault.to_string())?;
         Ok(())
     }
 
     /// Forgets the faults that have met nothing yet.
     pub(crate) async fn no_faults(&self) -> Result<()> {
-        self.http.delete(self.dial("faults")).send().await?.error_for_status()?;
+        answered(self.http.delete(self.dial("faults"))).await?;
         Ok(())
     }
 
-    /// Drops a mail into a mailbox.
-    pub(crate) async fn deliver(&self, to: &str, raw: &str) -> Result<()> {
+    /// Drops a mail into a mailbox; gives its id there.
+    pub(crate) async fn deliver(&self, to: &str, raw: &str) -> Result<String> {
         let request = self.http.post(self.dial("deliver")).query(&[("to", to)]).body(raw.to_owned());
-        request.send().await?.error_for_status()?;
-        Ok(())
+        let answer: Value = answered(request).await?.json().await?;
+        Ok(answer["id"].as_str().with_context(|| format!("no id: {answer}"))?.to_owned())
+    }
+
+    /// A token of the application, to read what is in the mailboxes.
+    pub(crate) async fn application_token(&self) -> Result<String> {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &self.application),
+            ("scope", "https://graph.microsoft.com/.default"),
+            ("client_secret", &self.secret),
+        ];
+        self.token(&form).await
+    }
+
+    /// The bytes of a mail in a mailbox, as the tenant hands them out.
+    pub(crate) async fn content(&self, token: &str, mailbox: &str, id: &str) -> Result<Vec<u8>> {
+        let url = format!("{}/v1.0/users/{mailbox}/messages/{id}/$value", self.word("graph"));
+        Ok(answered(self.http.get(url).bearer_auth(token)).await?.bytes().await?.to_vec())
     }
 
     /// The next mails that left after this place, oldest first.
     pub(crate) async fn left(&self, after: i64) -> Result<Vec<Left>> {
         let request = self.http.get(self.dial("outside")).query(&[("after", after)]);
-        let answer: Vec<Value> = request.send().await?.error_for_status()?.json().await?;
+        let answer: Vec<Value> = answered(request).await?.json().await?;
         let mail = |mail: &Value| {
             let to = mail["to"].as_array()?.iter().filter_map(|to| Some(to.as_str()?.to_owned())).collect();
             Some(Left { place: mail["id"].as_i64()?, to, raw: mail["raw"].as_str()?.to_owned() })
@@ -145,6 +163,17 @@ impl Tenant {
 
     /// How often it answered with each status, and cut a line.
     pub(crate) async fn counts(&self) -> Result<Value> {
-        Ok(self.http.get(self.dial("counts")).send().await?.error_for_status()?.json().await?)
+        Ok(answered(self.http.get(self.dial("counts"))).await?.json().await?)
     }
+}
+
+/// An answer of success, or what was said instead.
+async fn answered(request: RequestBuilder) -> Result<Response> {
+    let answer = request.send().await?;
+    let status = answer.status();
+    if !status.is_success() {
+        let path = answer.url().path().to_owned();
+        bail!("the tenant answered {status} at {path}: {}", answer.text().await?);
+    }
+    Ok(answer)
 }

@@ -32,10 +32,12 @@ pub(crate) struct Accepted {
     pub(crate) body: Hash,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Delivered {
-    pub(crate) content: Hash,
-    pub(crate) mailboxes: BTreeSet<String>,
+    /// Mailbox and id there; each mailbox once.
+    pub(crate) copies: Vec<(String, String)>,
+    /// Of its copies, as the tenant hands them out: each has trace fields of its own.
+    pub(crate) contents: BTreeSet<Hash>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

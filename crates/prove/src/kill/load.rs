@@ -1,5 +1,6 @@
 //! The load: programs that hand messages in, and the world that writes to the mailboxes.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -127,29 +128,39 @@ impl Load {
             let lines: Vec<String> = (0..chance.within(1..80)).map(|_| chance.text(60)).collect();
             let mail = format!(
                 "From: purchasing@fabrikam.example\r\nTo: orders@contoso.example\r\nSubject: Matter {number}\r\n\
-                 Message-ID: {message_id}\r\n\r\n{}\r\n",
+                 Date: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: {message_id}\r\n\r\n{}\r\n",
                 lines.join("\r\n")
             );
-            let copies = if chance.once_in(6) { 2 } else { 1 };
-            for _ in 0..copies {
+            let mut delivered = Delivered::default();
+            for _ in 0..if chance.once_in(6) { 2 } else { 1 } {
                 let mailbox = chance.one_of(&self.mailboxes).clone();
-                if self
-                    .ledger()
-                    .delivered
-                    .get(&message_id)
-                    .is_some_and(|known| known.mailboxes.contains(&mailbox))
-                {
+                if delivered.copies.iter().any(|(known, _)| *known == mailbox) {
                     continue;
                 }
-                if let Err(error) = self.tenant.deliver(&mailbox, &mail).await {
-                    self.ledger().wrong.push(format!("the tenant took no mail: {error:#}"));
-                    return;
+                match self.tenant.deliver(&mailbox, &mail).await {
+                    Ok(id) => delivered.copies.push((mailbox, id)),
+                    Err(error) => {
+                        self.ledger().wrong.push(format!("the tenant took no mail: {error:#}"));
+                        return;
+                    }
                 }
-                let mut ledger = self.ledger();
-                let empty = || Delivered { content: hash(mail.as_bytes()), mailboxes: Default::default() };
-                ledger.delivered.entry(message_id.clone()).or_insert_with(empty).mailboxes.insert(mailbox);
             }
+            self.ledger().delivered.insert(message_id, delivered);
             tokio::time::sleep(chance.millis(50..250)).await;
         }
+    }
+
+    /// Asks the tenant for the bytes of everything that was delivered.
+    pub(crate) async fn look_inside(&self) -> anyhow::Result<()> {
+        let token = self.tenant.application_token().await?;
+        let all = self.ledger().delivered.clone();
+        for (message_id, delivered) in all {
+            let mut contents = BTreeSet::new();
+            for (mailbox, id) in &delivered.copies {
+                contents.insert(hash(&self.tenant.content(&token, mailbox, id).await?));
+            }
+            self.ledger().delivered.insert(message_id, Delivered { contents, ..delivered });
+        }
+        Ok(())
     }
 }

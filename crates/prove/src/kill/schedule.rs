@@ -51,7 +51,7 @@ pub(crate) fn round(chance: &Chance, nodes: usize) -> Round {
     let moment = match chance.within(0..10) {
         0..2 => Moment::AfterStart(chance.millis(0..120)),
         2..7 => Moment::AfterReady(chance.millis(0..300)),
-        _ => Moment::AfterReady(chance.millis(300..1_200)),
+        _ => Moment::AfterReady(chance.millis(300..900)),
     };
     let faults = (0..chance.within(2..8)).map(|_| fault(chance)).collect();
     Round { node, blow, moment, faults }

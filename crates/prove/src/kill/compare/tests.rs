@@ -13,7 +13,8 @@ fn sound() -> (Ledger, Record) {
     seen.accept("one", accepted);
     seen.left.push(LeftMail { message_id: "<1>".into(), subject: "c0-1".into(), body: hash(b"hello") });
     let mailboxes = BTreeSet::from(["orders@contoso.example".to_owned()]);
-    let delivered = Delivered { content: hash(b"in"), mailboxes: mailboxes.clone() };
+    let copies = vec![("orders@contoso.example".to_owned(), "AAMk1".to_owned())];
+    let delivered = Delivered { copies, contents: BTreeSet::from([hash(b"in")]) };
     seen.delivered.insert("<in>".into(), delivered);
     seen.refused.insert("c0-2".into());
     let timeline = vec![
