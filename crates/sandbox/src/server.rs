@@ -39,11 +39,21 @@ pub(crate) async fn serve(lines: Lines, tenant: Arc<Tenant>, stop: CancellationT
     }
 }
 
+/// A client that goes away in the middle ends nothing: what was begun is finished, as a real service does, and no
+/// transaction is torn off.
 async fn answer(
     State(tenant): State<Arc<Tenant>>,
     ConnectInfo(switch): ConnectInfo<Switch>,
     request: Request,
 ) -> Response {
+    let work = tokio::spawn(work(tenant, switch, request));
+    work.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request ended by itself");
+        empty_answer(500)
+    })
+}
+
+async fn work(tenant: Arc<Tenant>, switch: Switch, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY).await;
     let too_large = body.is_err();
