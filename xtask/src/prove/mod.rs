@@ -36,7 +36,11 @@ fn store() -> Result<()> {
     for (package, test, filter) in suites {
         let arguments =
             ["test", "--locked", "--package", package, "--test", test, "--", "--nocapture", filter];
-        crate::cargo("the store", &arguments, &[])?;
+        crate::cargo(
+            "the store",
+            &arguments,
+            &[("POSTROOM_PROVE_CASES", "200"), ("POSTROOM_PROVE_CLOCK_STEPS", "2")],
+        )?;
     }
     Ok(())
 }

@@ -12,8 +12,12 @@ use postroom_store::{
 
 use crate::bench::Bench;
 
-/// How often the clock passes the end of every lease within one schedule.
-const CLOCK_STEPS: usize = 2;
+/// How often the clock passes the end of every lease within one schedule: once in every run of the tests, more often
+/// when `POSTROOM_PROVE_CLOCK_STEPS` says so.
+fn clock_steps() -> usize {
+    std::env::var("POSTROOM_PROVE_CLOCK_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(1)
+}
+
 const LEASE: i64 = 60;
 
 /// The choices of one run, and how many there were at each.
@@ -164,7 +168,7 @@ pub(crate) async fn two_owners_in_every_order_send_a_message_once(make: impl Asy
         let id = bench.accept(bench.env.new_id(), "sales@contoso.example").await;
         let mut provider = Provider::default();
         let mut owners = [Sender::new(&bench), Sender::new(&bench)];
-        let mut clock = CLOCK_STEPS;
+        let mut clock = clock_steps();
         while owners.iter().any(|owner| owner.next != Next::Nothing) {
             let busy: Vec<usize> = (0..2).filter(|owner| owners[*owner].next != Next::Nothing).collect();
             // Each busy owner may go on, the first may die, the clock may pass the end of all leases.
@@ -278,7 +282,7 @@ pub(crate) async fn two_owners_in_every_order_store_a_mail_once(make: impl Async
             (format!("box{runs}@contoso.example"), postroom_model::mailbox::Availability::All);
         let mailbox = bench.save_mailbox(bench.env.new_id(), connection, &address, all).await;
         let mut owners = [Reader::new(&bench, mailbox), Reader::new(&bench, mailbox)];
-        let mut clock = CLOCK_STEPS;
+        let mut clock = clock_steps();
         while owners.iter().any(|owner| !owner.done) {
             let busy: Vec<usize> = (0..2).filter(|owner| !owners[*owner].done).collect();
             match schedule.choose(busy.len() + usize::from(clock > 0)) {
