@@ -70,6 +70,9 @@ pub struct EngineSettings {
     pub lease_seconds: u32,
     /// How long a message is tried before it fails, in hours. Default 120 (5 days).
     pub retry_window_hours: u32,
+    /// Longest wait between two attempts of a message, in seconds, unless its provider asks for more or a person must set
+    /// something right first. Default 7,200 (2 hours).
+    pub retry_longest_seconds: u32,
     /// Largest message that is collected whole, in bytes. Default 157,286,400 (150 MiB).
     pub max_collect_bytes: u64,
     /// Largest message that is read whole to be put into the inbox, in bytes; of a larger one its beginning is read.
@@ -89,6 +92,7 @@ impl Default for EngineSettings {
             idle_poll_ms: 1_000,
             lease_seconds: 120,
             retry_window_hours: 120,
+            retry_longest_seconds: 7_200,
             max_collect_bytes: 157_286_400,
             read_whole_bytes: 8_388_608,
             watch: watch::WatchSettings::default(),

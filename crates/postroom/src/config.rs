@@ -144,6 +144,7 @@ pub(crate) struct Engine {
     pub(crate) idle_poll_ms: u64,
     pub(crate) lease_seconds: u32,
     pub(crate) retry_window_hours: u32,
+    pub(crate) retry_longest_seconds: u32,
 }
 
 impl Default for Engine {
@@ -156,6 +157,7 @@ impl Default for Engine {
             idle_poll_ms: defaults.idle_poll_ms,
             lease_seconds: defaults.lease_seconds,
             retry_window_hours: defaults.retry_window_hours,
+            retry_longest_seconds: defaults.retry_longest_seconds,
         }
     }
 }
@@ -270,6 +272,9 @@ impl Config {
                 "ENGINE_RETRY_WINDOW_HOURS" => {
                     self.engine.retry_window_hours = parse(&value).map_err(fail)?
                 }
+                "ENGINE_RETRY_LONGEST_SECONDS" => {
+                    self.engine.retry_longest_seconds = parse(&value).map_err(fail)?
+                }
                 "CREDENTIALS_RENEW" => self.credentials.renew = parse(&value).map_err(fail)?,
                 "CREDENTIALS_RENEW_DAYS_BEFORE" => {
                     self.credentials.renew_days_before = parse(&value).map_err(fail)?
@@ -311,6 +316,7 @@ impl Config {
             ("engine", "idle_poll_ms", self.engine.idle_poll_ms, 50, 600_000),
             ("engine", "lease_seconds", u64::from(self.engine.lease_seconds), 10, 3_600),
             ("engine", "retry_window_hours", u64::from(self.engine.retry_window_hours), 1, 720),
+            ("engine", "retry_longest_seconds", u64::from(self.engine.retry_longest_seconds), 1, 86_400),
             ("credentials", "renew_days_before", u64::from(self.credentials.renew_days_before), 1, 365),
             ("credentials", "scope_minutes", u64::from(self.credentials.scope_minutes), 1, 10_080),
         ];
@@ -373,6 +379,7 @@ impl Config {
             idle_poll_ms: self.engine.idle_poll_ms,
             lease_seconds: self.engine.lease_seconds,
             retry_window_hours: self.engine.retry_window_hours,
+            retry_longest_seconds: self.engine.retry_longest_seconds,
             max_collect_bytes: u64::from(self.limits.max_collect_mb) * 1_000_000,
             watch: WatchSettings {
                 renew: self.credentials.renew,

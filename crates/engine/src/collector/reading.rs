@@ -19,16 +19,34 @@ use crate::{Engine, own_failure};
 
 /// How many leases of the outbox a reading may take.
 pub(super) const LEASE_FACTOR: i32 = 5;
-/// Failed readings in a row after which a provider's trouble with a single message counts as that message's own:
-/// about an hour at the usual interval.
-const PATIENCE: u32 = 5;
-/// The same for a line that is cut: about six hours.
-const PATIENCE_WITH_THE_NETWORK: u32 = 10;
+/// Failed readings in a row after which a provider's trouble with a single message counts as that message's own, and for
+/// how long they must have failed: an interval of seconds must not make an hour of patience one of seconds.
+const PATIENCE: Trouble = Trouble { failures: 5, lasting: SignedDuration::from_hours(1) };
+/// The same for a line that is cut.
+const PATIENCE_WITH_THE_NETWORK: Trouble = Trouble { failures: 10, lasting: SignedDuration::from_hours(6) };
 /// Most messages fetched once more in one reading.
 const FETCHED_AGAIN: u32 = 50;
 /// Statuses about rights and load, which may concern fetching and leave the probe alone: an application that may
-/// read headers only, for instance.
-const NEVER_A_MESSAGES_OWN: [u16; 3] = [401, 403, 429];
+/// read headers only, for instance, or a service that comes back between the two.
+const NEVER_A_MESSAGES_OWN: [u16; 4] = [401, 403, 429, 503];
+
+/// How long a mailbox has not been read to its end.
+#[derive(Debug, Clone, Copy)]
+struct Trouble {
+    /// Failed readings in a row.
+    failures: u32,
+    /// Time since the last good one.
+    lasting: SignedDuration,
+}
+
+impl Trouble {
+    /// As long as it gets: what is asked for by a person is told at once.
+    const ENDLESS: Self = Self { failures: u32::MAX, lasting: SignedDuration::MAX };
+
+    fn exceeds(self, patience: Self) -> bool {
+        self.failures >= patience.failures && self.lasting >= patience.lasting
+    }
+}
 
 /// Reads a claimed mailbox and ends the claim. Gives the number of messages not known before.
 pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32, Failure> {
@@ -211,7 +229,7 @@ impl Reading<'_> {
             Err(NotFetched::NotStored(failure)) => return Err(failure.into()),
             Err(NotFetched::Refused(failure)) => failure,
         };
-        if !may_be_the_messages_own(&failure, self.claimed.mailbox.failures) {
+        if !may_be_the_messages_own(&failure, self.trouble()) {
             return Err(failure.into());
         }
         // A refusal for the whole mailbox must not turn its mail into placeholders: the mailbox has to answer now.
@@ -231,7 +249,7 @@ impl Reading<'_> {
             Ok(None) => Ok(Some(self.set_apart(remote, "it is no longer at the provider"))),
             Err(NotFetched::NotStored(failure)) => Err(failure.into()),
             Err(NotFetched::Refused(failure))
-                if may_be_the_messages_own(&failure, u32::MAX)
+                if may_be_the_messages_own(&failure, Trouble::ENDLESS)
                     && bounded("open the mailbox", source.probe()).await.is_ok() =>
             {
                 Ok(Some(self.set_apart(remote, &format!("it could not be fetched: {}", words(&failure)))))
@@ -263,6 +281,15 @@ impl Reading<'_> {
             }
             Some(_) => arriving.finish().await.map(Some).map_err(NotFetched::NotStored),
             None => Ok(None),
+        }
+    }
+
+    fn trouble(&self) -> Trouble {
+        let mailbox = &self.claimed.mailbox;
+        let since = |good| self.engine.env.now().duration_since(good);
+        Trouble {
+            failures: mailbox.failures,
+            lasting: mailbox.last_success_at.map_or(SignedDuration::MAX, since),
         }
     }
 
@@ -302,16 +329,16 @@ async fn keep(shelf: &mut Shelf, remote: RemoteMessage, content: Content) -> Res
 }
 
 /// Whether a failure to fetch is about this message and would come again each time.
-fn may_be_the_messages_own(failure: &Failure, failures_before: u32) -> bool {
+fn may_be_the_messages_own(failure: &Failure, before: Trouble) -> bool {
     if failure.status.is_some_and(|status| NEVER_A_MESSAGES_OWN.contains(&status)) {
         return false;
     }
     match (failure.origin, failure.decision()) {
         // By contract of the source: larger than the limit. What could not be stored never comes here.
         (Origin::Ourselves, _) | (Origin::Provider, Decision::Fail) => true,
-        (Origin::Provider, _) => failures_before >= PATIENCE,
+        (Origin::Provider, _) => before.exceeds(PATIENCE),
         // A message so large that the line is cut each time must not block the mailbox for ever either.
-        (Origin::Network, _) => failures_before >= PATIENCE_WITH_THE_NETWORK,
+        (Origin::Network, _) => before.exceeds(PATIENCE_WITH_THE_NETWORK),
     }
 }
 
@@ -394,14 +421,22 @@ mod tests {
             (provider, retry, Some(500), Some(5)),
             (network, retry, None, Some(10)),
             (provider, retry, Some(429), None),
+            (provider, retry, Some(503), None),
             (provider, Decision::Hold, Some(403), None),
             (provider, Decision::Fail, Some(403), None),
             (provider, Decision::Hold, Some(401), None),
         ] {
             let mut failure = Failure::new("fetch", origin, "no", decision);
             failure.status = status;
-            let first = (0..100).find(|failures| may_be_the_messages_own(&failure, *failures));
+            let after = |failures, lasting| may_be_the_messages_own(&failure, Trouble { failures, lasting });
+            let first = (0..100).find(|failures| after(*failures, SignedDuration::from_hours(6)));
             assert_eq!(first, from, "{failure:?}");
+            let seconds = (0..100).find(|failures| after(*failures, SignedDuration::from_secs(40)));
+            assert_eq!(
+                seconds,
+                from.filter(|from| *from == 0),
+                "a short interval is no trouble: {failure:?}"
+            );
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use jiff::SignedDuration;
 use postroom_model::connection::WhenUnknown;
 use postroom_model::event::EventKind;
 use postroom_model::failure::{Decision, Failure, Origin};
@@ -79,6 +80,7 @@ impl Attempt {
             message: &self.claimed.message,
             window_hours: self.engine.settings.retry_window_hours,
             certain: self.certain.load(Ordering::SeqCst),
+            longest_wait: SignedDuration::from_secs(i64::from(self.engine.settings.retry_longest_seconds)),
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Facts<'a> {
     pub(super) window_hours: u32,
     /// Whether the provider told for certain what became of the attempts before.
     pub(super) certain: bool,
+    /// Longest wait between two attempts.
+    pub(super) longest_wait: SignedDuration,
 }
 
 impl Facts<'_> {
@@ -73,7 +75,7 @@ impl Facts<'_> {
             return None;
         }
         let words: Vec<String> = again.iter().map(|one| format!("{}: {}", one.address, one.words)).collect();
-        let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+        let wait = self.usual_wait(None);
         Some(FollowUp {
             id: self.env.new_id(),
             to: again.into_iter().map(|one| one.address.clone()).collect(),
@@ -150,7 +152,7 @@ impl Facts<'_> {
             WhenUnknown::AtLeastOnce if !self.window_is_over() => {
                 let words = format!("{IN_DOUBT}; it is sent again and may arrive twice: {why}");
                 let event = self.event(EventKind::OutboxDeferred).words(&words);
-                let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+                let wait = self.usual_wait(None);
                 self.conclude(OutboxState::Deferred, Some(wait), words, event, None)
             }
             WhenUnknown::AtMostOnce | WhenUnknown::AtLeastOnce => {
@@ -164,7 +166,7 @@ impl Facts<'_> {
 
     /// It was looked up once and is nowhere.
     pub(super) fn absent_once(&self) -> Conclusion {
-        let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+        let wait = self.usual_wait(None);
         let event = self.event(EventKind::OutboxReconciled).words(ABSENT_ONCE);
         self.conclude(OutboxState::Unknown, Some(wait), ABSENT_ONCE.to_owned(), event, None)
     }
@@ -210,12 +212,14 @@ impl Facts<'_> {
 
     fn wait_after(&self, failure: &Failure) -> SignedDuration {
         match failure.decision() {
-            Decision::Retry { after } => retry::next_attempt(self.message.attempts, after, self.jitter()),
+            Decision::Retry { after } => self.usual_wait(after),
             Decision::Hold => retry::next_attempt_on_hold(self.message.attempts, self.jitter()),
-            Decision::Fail | Decision::Reconcile => {
-                retry::next_attempt(self.message.attempts, None, self.jitter())
-            }
+            Decision::Fail | Decision::Reconcile => self.usual_wait(None),
         }
+    }
+
+    fn usual_wait(&self, after: Option<SignedDuration>) -> SignedDuration {
+        retry::next_attempt(self.message.attempts, after, self.longest_wait, self.jitter())
     }
 
     fn window_is_over(&self) -> bool {
@@ -252,6 +256,7 @@ mod tests {
     use super::*;
 
     const RETRY: Decision = Decision::Retry { after: None };
+    const LONGEST: SignedDuration = SignedDuration::from_hours(2);
 
     fn message(env: &Env) -> OutboxMessage {
         OutboxMessage {
@@ -277,7 +282,7 @@ mod tests {
         use OutboxState::{Deferred, Failed, Held, Unknown};
         let (env, clock) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120, certain: false };
+        let facts = Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
         let (provider, network, ours) = (Origin::Provider, Origin::Network, Origin::Ourselves);
         let table = [
             // origin, decision; not sent, unknown, still unknown: within the window, then after it
@@ -313,7 +318,7 @@ mod tests {
     fn what_was_never_tried_is_never_refused_for_good() {
         let (env, _) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120, certain: false };
+        let facts = Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
         let failure = Failure::new("sign in", Origin::Provider, "no", Decision::Fail);
         assert_eq!(facts.not_tried(&failure).state, OutboxState::Deferred);
     }
@@ -326,7 +331,7 @@ mod tests {
     fn recipients_that_were_not_taken_are_told_and_those_refused_for_now_are_tried_again_within_the_window() {
         let (env, clock) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120, certain: false };
+        let facts = Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
         let gone = refused("gone@fabrikam.example", "550 5.1.1 No such user", false);
         let late = refused("late@fabrikam.example", "450 4.2.0 Greylisted", true);
         let receipt = |refused| Receipt { words: "250 Ok".into(), refused, ..Receipt::default() };

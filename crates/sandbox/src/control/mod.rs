@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `GET` | the tenant on one page |
 //! | `POST deliver?to=ADDRESS` | drops the body, a raw message, into that mailbox's inbox |
-//! | `GET outside` | mails that left the tenant, with envelope |
+//! | `GET outside` | the newest mails that left the tenant, with envelope; with `?after=ID` the next ones after that one |
+//! | `GET counts` | how often each status was answered since the start, and how many lines a fault cut |
 //! | `GET requests` | the last 500 requests: method, path, status, at EWS the operation; of the mail doors: door, command, reply |
 //! | `POST faults` | a fault for the next requests to a path, or steps at a mail door: see [`Fault`] |
 //! | `DELETE faults` | forgets all faults |
@@ -41,7 +42,7 @@ use crate::state::{Tenant, step};
 
 pub(crate) use policy::Policy;
 
-/// Most mails shown by `outside`; the newest.
+/// Most mails shown by `outside`.
 const MOST_OUTSIDE: i64 = 1000;
 /// Furthest step of the clock: ten years.
 const MOST_SECONDS: i64 = 10 * 366 * 86_400;
@@ -54,7 +55,8 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
     let result = match (&call.method, path) {
         (&Method::GET, []) => portal::page(tenant).await,
         (&Method::POST, ["deliver"]) => deliver(tenant, call).await,
-        (&Method::GET, ["outside"]) => outside(tenant).await,
+        (&Method::GET, ["outside"]) => outside(tenant, call).await,
+        (&Method::GET, ["counts"]) => Ok(json_answer(200, &json!(*tenant.counts()))),
         (&Method::GET, ["requests"]) => Ok(json_answer(200, &json!(*tenant.log()))),
         (&Method::POST, ["faults"]) => add_fault(tenant, call),
         (&Method::DELETE, ["faults"]) => {
@@ -90,16 +92,21 @@ async fn deliver(tenant: &Tenant, call: &Call) -> Answer {
     Ok(json_answer(201, &ids))
 }
 
-async fn outside(tenant: &Tenant) -> Answer {
+async fn outside(tenant: &Tenant, call: &Call) -> Answer {
+    let after: Option<i64> = call.param("after").and_then(|after| after.parse().ok());
+    let query = match after {
+        None => "SELECT * FROM (SELECT * FROM outside ORDER BY id DESC LIMIT ?1) ORDER BY id",
+        Some(_) => "SELECT * FROM outside WHERE id > ?2 ORDER BY id LIMIT ?1",
+    };
     let mut tx = tenant.begin().await?;
-    let rows = sqlx::query("SELECT * FROM (SELECT * FROM outside ORDER BY id DESC LIMIT ?) ORDER BY id")
-        .bind(MOST_OUTSIDE)
-        .fetch_all(&mut *tx)
-        .await?;
+    let query = sqlx::query(query).bind(MOST_OUTSIDE);
+    let query = if let Some(after) = after { query.bind(after) } else { query };
+    let rows = query.fetch_all(&mut *tx).await?;
     let mails: Vec<Value> = rows
         .iter()
         .map(|row| {
             json!({
+                "id": row.get::<i64, _>("id"),
                 "from": row.get::<String, _>("envelope_from"),
                 "to": serde_json::from_str::<Value>(row.get("envelope_to")).unwrap_or_default(),
                 "file": row.get::<Option<String>, _>("file"),

@@ -11,6 +11,8 @@ mod collecting;
 mod inbox;
 mod moving;
 mod nodes;
+mod interleaved;
+mod model;
 mod outbox;
 #[path = "../servers/postgres.rs"]
 mod server;
@@ -107,6 +109,14 @@ on_every_engine! {
         search_finds_words_and_never_fails_on_syntax
         lists_are_newest_first_and_paged
         filing_twice_gives_the_first_entry
+    }
+    model {
+        the_outbox_follows_its_model
+        mailboxes_follow_their_model
+    }
+    interleaved {
+        two_owners_in_every_order_send_a_message_once
+        two_owners_in_every_order_store_a_mail_once
     }
     availability {
         every_read_asks_who_may_see
