@@ -17,6 +17,7 @@
 //! | `check` | the ladder of checks: all rungs well, and each common mistake named |
 //! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
 //! | `handed_over` | a set-up that another administrator runs: not proved until it works, replaced, and its list changed |
+//! | `fall_back` | a renewed secret that is revoked at once: the old one is put to use again, and no message fails |
 //! | `federated` | another identity provider's token |
 //! | `ways` | the ways in and out by command line: flags, drafts, a connection switched between its interfaces |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
@@ -29,6 +30,7 @@ mod check;
 mod closed;
 mod crash;
 mod credential;
+mod fall_back;
 mod federated;
 mod foreign;
 mod handed_over;
