@@ -18,6 +18,7 @@
 //! | `check` | the ladder of checks: all rungs well, and each common mistake named |
 //! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
 //! | `handed_over` | a set-up that another administrator runs: not proved until it works, replaced, and its list changed |
+//! | `fall_back` | a renewed secret that is revoked at once: the old one is put to use again, and no message fails |
 //! | `federated` | another identity provider's token |
 //! | `migrating` | a connection switched between EWS and Graph in the middle of its work |
 //! | `notified` | the provider calls, and mail is read at once |
@@ -32,6 +33,7 @@ mod check;
 mod closed;
 mod crash;
 mod credential;
+mod fall_back;
 mod federated;
 mod foreign;
 mod handed_over;

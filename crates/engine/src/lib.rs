@@ -117,6 +117,8 @@ pub(crate) struct Nudges {
     pub(crate) credentials: Notify,
     pub(crate) scope: Notify,
     pub(crate) subscriptions: Notify,
+    /// Held by whoever finds out whether a renewed credential is refused.
+    pub(crate) falling_back: tokio::sync::Mutex<()>,
 }
 
 /// What all workers share.

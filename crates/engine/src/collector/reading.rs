@@ -51,15 +51,13 @@ impl Trouble {
 /// Reads a claimed mailbox and ends the claim. Gives the number of messages not known before.
 pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32, Failure> {
     let mut reading = Reading { engine, claimed: &claimed, again: Vec::new(), stored: 0, events: Vec::new() };
-    let ended = match AssertUnwindSafe(reading.pages()).catch_unwind().await {
-        Ok(ended) => ended,
-        Err(_) => Err(Stopped::from(Failure::new(
-            "read the mailbox",
-            Origin::Ourselves,
-            "a fault of Postroom ended the reading",
-            Decision::Retry { after: None },
-        ))),
-    };
+    let mut ended = guarded(&mut reading).await;
+    // A credential that has just been renewed and is refused: the connection has returned to the one before it.
+    if let Err(Stopped::Failed(failure)) = &ended
+        && engine.fell_back(&claimed.connection, failure).await
+    {
+        ended = guarded(&mut reading).await;
+    }
     let Reading { stored, events, .. } = reading;
     if stored > 0 {
         tracing::info!(mailbox = %claimed.mailbox.id, stored, "collected");
@@ -84,6 +82,18 @@ pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32
             Err(own_failure("read the mailbox", &error))
         }
     }
+}
+
+/// Reads all pages; a panic is a failure of our own.
+async fn guarded(reading: &mut Reading<'_>) -> Result<bool, Stopped> {
+    AssertUnwindSafe(reading.pages()).catch_unwind().await.unwrap_or_else(|_| {
+        Err(Stopped::from(Failure::new(
+            "read the mailbox",
+            Origin::Ourselves,
+            "a fault of Postroom ended the reading",
+            Decision::Retry { after: None },
+        )))
+    })
 }
 
 /// Why a reading ended early.

@@ -282,7 +282,8 @@ mod tests {
         use OutboxState::{Deferred, Failed, Held, Unknown};
         let (env, clock) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
+        let facts =
+            Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
         let (provider, network, ours) = (Origin::Provider, Origin::Network, Origin::Ourselves);
         let table = [
             // origin, decision; not sent, unknown, still unknown: within the window, then after it
@@ -318,7 +319,8 @@ mod tests {
     fn what_was_never_tried_is_never_refused_for_good() {
         let (env, _) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
+        let facts =
+            Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
         let failure = Failure::new("sign in", Origin::Provider, "no", Decision::Fail);
         assert_eq!(facts.not_tried(&failure).state, OutboxState::Deferred);
     }
@@ -331,7 +333,8 @@ mod tests {
     fn recipients_that_were_not_taken_are_told_and_those_refused_for_now_are_tried_again_within_the_window() {
         let (env, clock) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
+        let facts =
+            Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
         let gone = refused("gone@fabrikam.example", "550 5.1.1 No such user", false);
         let late = refused("late@fabrikam.example", "450 4.2.0 Greylisted", true);
         let receipt = |refused| Receipt { words: "250 Ok".into(), refused, ..Receipt::default() };

@@ -91,8 +91,7 @@ fn journal_of(mailbox: MailboxId) -> String {
 /// Looks where something is due. Gives when it is due next.
 pub(crate) async fn look(engine: &Engine) -> Result<Option<Timestamp>, StoreError> {
     let journals = engine.store.journals(PREFIX).await?;
-    let address =
-        engine.settings.watch.public_url.as_deref().map(|url| format!("{}{PATH}", url.trim_end_matches('/')));
+    let address = engine.notices_address();
     if journals.is_empty() && address.is_none() {
         return Ok(None);
     }
@@ -308,6 +307,11 @@ fn digest_of(state: &SecretString) -> Vec<u8> {
 }
 
 impl Engine {
+    /// Where the provider can call when something is new; none without a public address.
+    pub fn notices_address(&self) -> Option<String> {
+        self.settings.watch.public_url.as_deref().map(|url| format!("{}{PATH}", url.trim_end_matches('/')))
+    }
+
     /// Takes a call to our address: what proves that it comes from the provider wakes its mailbox, once, and everything
     /// else changes nothing. Gives how many mailboxes were woken.
     ///

@@ -148,11 +148,33 @@ impl GraphClient {
         let operation = format!("fetch a message of {user}");
         let address = self.address(&operation, user, &["messages", id, "$value"])?;
         let call = Call { timeout: Some(MESSAGE_TIMEOUT), ..Self::get(operation, user, address) };
+        self.downloaded(call, limit).await
+    }
+
+    async fn downloaded(&self, call: Call<'_>, limit: u64) -> Result<Download, GraphError> {
         let response = self.send(&call).await?;
         if response.content_length().is_some_and(|length| length > limit) {
             return Err(GraphError::TooLarge { operation: call.operation, limit });
         }
         Ok(Download { operation: call.operation, response, limit, size: 0 })
+    }
+
+    /// The bytes of one attached file, as they come; at most `limit`.
+    ///
+    /// # Errors
+    /// As for [`GraphClient::download`].
+    pub async fn attached(
+        &self,
+        user: &str,
+        message: &str,
+        attachment: &str,
+        limit: u64,
+    ) -> Result<Download, GraphError> {
+        let operation = format!("fetch a file of a message of {user}");
+        let address =
+            self.address(&operation, user, &["messages", message, "attachments", attachment, "$value"])?;
+        let call = Call { timeout: Some(MESSAGE_TIMEOUT), ..Self::get(operation, user, address) };
+        self.downloaded(call, limit).await
     }
 
     /// The same as a whole, for small ones.

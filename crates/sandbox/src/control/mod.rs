@@ -15,6 +15,7 @@
 //! | `GET snapshot` | directory and Exchange as JSON, object by object, to compare before and after |
 //! | `POST clock {"advance_seconds": N}` | moves the tenant's clock forward; answers the new time |
 //! | `POST users {"user", "sign_in"}` | how a person's sign-in ends: `allowed`, `disabled` (50057), or `mfa` (50076 where no second factor can be asked for) |
+//! | `POST mailboxes {"user", "kind"}` | what an address is: `user`, `shared`, `room`, `equipment`, `linked`, `others`, `group`, `unlicensed` or `inactive` |
 //! | `GET policy`, `POST policy {…}` | what the tenant allows applications: see [`Policy`] |
 //! | `POST exchange` | runs a script of Exchange Online PowerShell: see [`exchange::run`] |
 //! | `POST approve {"user_code", "user", "password"}` | approves a device code; `"decline": true` refuses it |
@@ -70,6 +71,7 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
         (&Method::GET, ["snapshot"]) => snapshot::answer(tenant).await,
         (&Method::POST, ["exchange"]) => exchange::run(tenant, call).await,
         (&Method::POST, ["users"]) => sign_in(tenant, call).await,
+        (&Method::POST, ["mailboxes"]) => mail::kind::change(tenant, call).await,
         (&Method::GET, ["policy"]) => Ok(json_answer(200, &json!(*tenant.policy()))),
         (&Method::POST, ["policy"]) => policy::change(tenant, call),
         (&Method::POST, ["approve"]) | (&Method::GET | &Method::POST, ["device"]) => {
