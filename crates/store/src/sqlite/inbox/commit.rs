@@ -84,7 +84,7 @@ impl SqliteStore {
         }
         let (message, arrival, kind) = match find_same(&mut *db, new).await? {
             Some(message) => (message, Arrival::Delivered, EventKind::InboxDelivered),
-            None => (self.write_message(&mut *db, new).await?, Arrival::Stored, EventKind::InboxStored),
+            None => (self.write_message(&mut *db, mailbox, new).await?, Arrival::Stored, EventKind::InboxStored),
         };
         sqlx::query("INSERT INTO provider_messages (mailbox, provider_id, message) VALUES (?, ?, ?)")
             .bind(key(mailbox.as_uuid()))
@@ -106,12 +106,18 @@ impl SqliteStore {
         Ok(arrival)
     }
 
-    async fn write_message(&self, db: &mut SqliteConnection, new: &NewInboxMessage) -> Result<Known, Fault> {
+    async fn write_message(
+        &self,
+        db: &mut SqliteConnection,
+        mailbox: MailboxId,
+        new: &NewInboxMessage,
+    ) -> Result<Known, Fault> {
         let id: InboxMessageId = self.env.new_id();
         let sequence = sqlx::query(
             "INSERT INTO inbox (id, state, message_id, content, placeholder, raw_sha256, raw_size, received_at, stored_at,
-                                thread)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?1)",
+                                thread, is_old)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?1,
+                 (SELECT CASE WHEN begun_at > ?8 THEN 1 ELSE 0 END FROM mailboxes WHERE id = ?10))",
         )
         .bind(key(id.as_uuid()))
         .bind(InboxState::Stored.as_str())
@@ -122,6 +128,7 @@ impl SqliteStore {
         .bind(number(new.raw.size))
         .bind(micros(new.received_at))
         .bind(micros(self.env.now()))
+        .bind(key(mailbox.as_uuid()))
         .execute(db)
         .await?
         .last_insert_rowid();

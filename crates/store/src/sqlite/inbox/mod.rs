@@ -55,6 +55,7 @@ fn message(row: &SqliteRow) -> Result<InboxMessage, Fault> {
         mailboxes: cells.id_list("mailboxes")?,
         state: cells.word("state")?,
         reason: cells.opt_text("reason")?,
+        is_old: cells.int("is_old")? == 1,
         summary: cells.opt_json::<Summary>("summary")?.unwrap_or_default(),
         size: cells.count("raw_size")?,
         received_at: cells.time("received_at")?,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use postroom_model::event::{EventKind, Subject};
-use postroom_model::mailbox::{Availability, Mailbox, MailboxSettings, MailboxState};
-use postroom_model::{EmailAddress, MailboxId, SecretString};
+use postroom_model::mailbox::{AfterProcessing, Availability, Mailbox, MailboxSettings, MailboxState};
+use postroom_model::{EmailAddress, MailboxId, SecretString, Timestamp};
 use sqlx::SqliteConnection;
 
 use super::{find, subject};
@@ -104,11 +104,38 @@ async fn forget_other_account(
     Ok(())
 }
 
+/// Another answer to how much old mail is taken begins anew: what is known is not fetched again, and a reading in
+/// progress must not commit a cursor that was made for the old answer. What was still to be done with mail at the
+/// provider is dropped where it is to be left alone from now on.
+async fn begin_anew(
+    db: &mut SqliteConnection,
+    id: MailboxId,
+    settings: &MailboxSettings,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE mailboxes SET cursor = NULL, lease_owner = NULL, lease_until = NULL WHERE id = $1 AND old_mail <> $2",
+    )
+    .bind(key(id.as_uuid()))
+    .bind(String::from(settings.old_mail))
+    .execute(&mut *db)
+    .await?;
+    if settings.after_processing == AfterProcessing::Leave {
+        sqlx::query(
+            "UPDATE provider_messages SET settle_at = NULL WHERE mailbox = $1 AND settle_at IS NOT NULL",
+        )
+        .bind(key(id.as_uuid()))
+        .execute(db)
+        .await?;
+    }
+    Ok(())
+}
+
 /// The id under which a mailbox is saved: that of a removed one when its account is added again.
 async fn id_to_save(
     db: &mut SqliteConnection,
     save: &SaveMailbox,
     address: &EmailAddress,
+    now: Timestamp,
 ) -> Result<MailboxId, Fault> {
     let own: Option<bool> = sqlx::query_scalar("SELECT removed_at IS NULL FROM mailboxes WHERE id = ?")
         .bind(key(save.id.as_uuid()))
@@ -134,14 +161,21 @@ async fn id_to_save(
     }
     let id: MailboxId = Cells::new("mailboxes", &removed).id("id")?;
     sqlx::query(
-        "UPDATE mailboxes SET removed_at = NULL, state = ?, last_error = NULL, failures = 0, validation = NULL
-         WHERE id = ?",
+        "UPDATE mailboxes SET removed_at = NULL, state = $1, last_error = NULL, failures = 0, validation = NULL,
+             begun_at = $2
+         WHERE id = $3",
     )
     .bind(MailboxState::New.as_str())
+    .bind(micros(begun(now)))
     .bind(key(id.as_uuid()))
     .execute(db)
     .await?;
     Ok(id)
+}
+
+/// When a mailbox that is added now begins. Providers tell whole seconds: what came within this one is not old.
+fn begun(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 fn place(row: &[u8]) -> Place<'_> {
@@ -163,9 +197,10 @@ impl SqliteStore {
             let subject = format!("connection {}", save.connection);
             StoreError::Untouched { operation: OPERATION, subject }
         })?;
-        let id = id_to_save(&mut transaction, save, &address).await?;
+        let id = id_to_save(&mut transaction, save, &address, self.env.now()).await?;
         refuse_other_account(&mut transaction, save, &address).await?;
         forget_other_account(&mut transaction, save, &address).await?;
+        begin_anew(&mut transaction, id, settings).await?;
         let sealed = match &save.password {
             Some(password) => {
                 // The key file may have been made anew since this process opened the folder.
@@ -177,12 +212,12 @@ impl SqliteStore {
         let polled = settings.polling_interval.resolve(connection.settings.polling_interval).is_some();
         sqlx::query(
             "INSERT INTO mailboxes (id, connection, address, address_key, user_name, polling_interval,
-                                    available_to_all, state, next_due_at, password)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                                    available_to_all, state, next_due_at, password, old_mail, after_processing, begun_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (id) DO UPDATE SET
                  connection = ?2, address = ?3, address_key = ?4, user_name = ?5, polling_interval = ?6,
                  available_to_all = ?7, next_due_at = ?9, password = coalesce(?10, password),
-                 revision = revision + 1",
+                 old_mail = ?11, after_processing = ?12, revision = revision + 1",
         )
         .bind(key(id.as_uuid()))
         .bind(key(save.connection.as_uuid()))
@@ -194,6 +229,9 @@ impl SqliteStore {
         .bind(MailboxState::New.as_str())
         .bind(polled.then(|| micros(self.env.now())))
         .bind(sealed)
+        .bind(String::from(settings.old_mail))
+        .bind(settings.after_processing.to_string())
+        .bind(micros(begun(self.env.now())))
         .execute(&mut *transaction)
         .await
         .map_err(|error| Fault::or_taken(error, || format!("the mailbox {address}")))?;
