@@ -20,6 +20,7 @@ mod autodiscover;
 mod call;
 mod download;
 mod mail;
+mod settle;
 mod stream;
 
 use std::fmt;
@@ -32,7 +33,7 @@ use url::Url;
 
 pub use autodiscover::{Autodiscover, AutodiscoverError};
 pub use download::MimeDownload;
-pub use mail::{Draft, Inbox, SyncPage};
+pub use mail::{Draft, Inbox, Survey, SyncPage};
 pub use stream::{EventStream, Told};
 
 use crate::wire::FolderRef;

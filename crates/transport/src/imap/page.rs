@@ -15,11 +15,11 @@ use super::cursor::{Cursor, Incarnation};
 use super::meter::Bounds;
 use super::session::{Opened, Session};
 use super::words::Trouble;
-use super::{OnPage, State};
+use super::{OnPage, State, settle};
 use crate::{Changes, RemoteMessage};
 
 /// Messages per page: few enough that a page is stored in one short transaction.
-const PAGE_SIZE: usize = 50;
+pub(super) const PAGE_SIZE: usize = 50;
 /// Removals told at once. They are a convenience; a server that tells of more is not believed.
 const MAX_REMOVED: usize = 10_000;
 /// What is asked about each message.
@@ -39,11 +39,18 @@ pub(super) struct Backlog {
 
 /// What a server tells about one message.
 #[derive(Debug, Default)]
-struct Told {
-    message_id: Option<String>,
-    received_at: Option<Timestamp>,
+pub(super) struct Told {
+    pub(super) message_id: Option<String>,
+    pub(super) received_at: Option<Timestamp>,
     size: u64,
-    draft: bool,
+    pub(super) draft: bool,
+}
+
+impl Backlog {
+    /// How many messages were not told yet.
+    pub(super) fn waiting(&self) -> u64 {
+        self.uids.len() as u64
+    }
 }
 
 /// One page of what is new since `cursor`.
@@ -52,6 +59,7 @@ pub(super) async fn changes(
     state: &mut State,
     folder: &str,
     cursor: Option<&str>,
+    begin_at: Option<Timestamp>,
     env: &Env,
 ) -> Result<Changes, Trouble> {
     let known: Option<Cursor> = cursor.and_then(|text| text.parse().ok());
@@ -73,7 +81,7 @@ pub(super) async fn changes(
             if !resync {
                 removed = gone(start.incarnation, &opened.vanished, start.uid);
             }
-            (start, list(session, start).await?, opened.next.unwrap_or_default())
+            (start, list(session, start, begin_at).await?, opened.next.unwrap_or_default())
         }
     };
     let incarnation = start.incarnation;
@@ -130,9 +138,17 @@ fn gone(incarnation: Incarnation, vanished: &[RangeInclusive<u32>], last: u32) -
     within.take(MAX_REMOVED).map(|uid| incarnation.id(uid)).collect()
 }
 
-/// The messages behind `start`, oldest first.
-async fn list(session: &mut Session, start: Cursor) -> Result<Backlog, Trouble> {
+/// The messages behind `start`, oldest first; at the very beginning only what was received from `begin_at` on.
+async fn list(
+    session: &mut Session,
+    start: Cursor,
+    begin_at: Option<Timestamp>,
+) -> Result<Backlog, Trouble> {
     let mut uids = Vec::new();
+    if let Some(instant) = begin_at.filter(|_| start.uid == 0 && session.exists > 0) {
+        let uids = settle::since(session, instant).await?;
+        return Ok(Backlog { incarnation: start.incarnation, after: start.uid, uids: uids.into() });
+    }
     // `n:*` names the last message even when its UID is below n, so what comes is looked at again.
     if session.exists > 0
         && let Some(first) = start.uid.checked_add(1)
@@ -153,7 +169,7 @@ pub(super) async fn newest(session: &mut Session) -> Result<Option<Timestamp>, T
 }
 
 /// What the server tells about these messages; those that are gone meanwhile are left out.
-async fn describe(session: &mut Session, uids: &[u32]) -> Result<BTreeMap<u32, Told>, Trouble> {
+pub(super) async fn describe(session: &mut Session, uids: &[u32]) -> Result<BTreeMap<u32, Told>, Trouble> {
     let mut told = BTreeMap::new();
     if uids.is_empty() {
         return Ok(told);
