@@ -10,6 +10,8 @@
 //! | [`outbox::retry`] | when to try again: a pure function |
 //! | [`collector`] | the worker that reads mailboxes: raw MIME and cursor committed together |
 //! | [`collector::pace`] | when to read and to listen again: pure functions |
+//! | [`collector::progress`] | how far a large backlog has come |
+//! | `collector::settling` | the worker that marks or moves processed mail at its provider |
 //! | `collector::listening` | the worker that lets providers tell of news |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
 //! | [`watch`] | the workers that see in time: credentials that end, mailboxes that must be refused, subscriptions |
@@ -36,7 +38,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use postroom_model::connection::Connection;
 use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::mailbox::Mailbox;
 use postroom_model::{Env, MailboxId, Timestamp};
 use postroom_store::{NodeId, Store, StoreError};
 use postroom_transport::{CredentialOffice, Transports};
@@ -106,6 +110,7 @@ pub(crate) struct Nudges {
     pub(crate) collector: Notify,
     pub(crate) listening: Notify,
     pub(crate) router: Notify,
+    pub(crate) settling: Notify,
     pub(crate) credentials: Notify,
     pub(crate) scope: Notify,
     pub(crate) subscriptions: Notify,
@@ -191,6 +196,12 @@ impl Engine {
             let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
             async move { worker::keep("router", idle, stop.clone(), || router::run(&engine, &stop)).await }
         });
+        workers.spawn({
+            let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
+            async move {
+                worker::keep("settling", idle, stop.clone(), || collector::settling::run(&engine, &stop)).await
+            }
+        });
         self.spawn_watches(&mut workers, &stop);
         while workers.join_next().await.is_some() {}
     }
@@ -252,6 +263,18 @@ impl Engine {
         collector::validate(self, mailbox, actor).await
     }
 
+    /// How much mail waits in a mailbox of this connection, saved or not, that was received before now.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's.
+    pub async fn old_mail(
+        &self,
+        connection: &Connection,
+        mailbox: &Mailbox,
+    ) -> Result<postroom_transport::Survey, Failure> {
+        collector::old_mail(self, connection, mailbox).await
+    }
+
     /// Reads a mailbox as soon as a hand is free: its provider says that there is something new. What is not polled
     /// stays unread ([`postroom_store::MailboxStore::wake_mailbox`]).
     ///
@@ -269,6 +292,7 @@ impl Engine {
         self.nudges.collector.notify_waiters();
         self.nudges.listening.notify_waiters();
         self.nudges.router.notify_waiters();
+        self.nudges.settling.notify_waiters();
         self.nudges.credentials.notify_waiters();
         self.nudges.scope.notify_waiters();
         self.nudges.subscriptions.notify_waiters();

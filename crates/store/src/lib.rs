@@ -51,7 +51,8 @@ pub use credentials::{CredentialStore, NewCredential};
 pub use error::StoreError;
 pub use events::{EventFilter, EventStore, StoredEvent};
 pub use inbox::{
-    CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, Refetch, StoredMessage,
+    CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, Refetch, Settling,
+    StoredMessage,
 };
 pub use journals::JournalStore;
 pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, PolledMailbox, SaveMailbox};

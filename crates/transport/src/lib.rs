@@ -185,6 +185,12 @@ pub trait Source: Send + Sync {
     /// the beginning need not name it. It may all the same.
     fn begin_at(&mut self, _: Timestamp) {}
 
+    /// Whether the pages come in the order of arrival. Where they do not, many are gathered before the first message is
+    /// fetched, so that the oldest comes first.
+    fn in_order(&self) -> bool {
+        false
+    }
+
     /// How many messages are known to wait behind the last page of [`Source::changes`]; none where nobody can tell.
     async fn waiting(&self) -> Option<u64> {
         None

@@ -2,13 +2,19 @@
 //!
 //! # What one reading does
 //!
-//! 1. Ask the provider what changed since the cursor, one page at a time.
+//! 1. Ask the provider what changed since the cursor, page by page; where pages do not come in the order of arrival,
+//!    several at once (`ahead`), so that a backlog after an outage is taken oldest first. Old mail that is not wanted
+//!    ([`postroom_model::mailbox::OldMail`]) is passed over.
 //! 2. Fetch what the store does not hold yet, oldest first, straight to the disk; small messages are stored several at a
 //!    time while the next ones are fetched.
-//! 3. When all of the page is stored and synced, commit its messages and its cursor in one transaction, and wake the router.
+//! 3. When all of a batch is stored and synced, commit its messages in one transaction, with the last batch also the
+//!    cursor, and wake the router.
 //! 4. End the reading: when it is due next, and what is to be told.
 //!
-//! A failure before step 3 loses nothing: the cursor has not moved, and stored content is found again by its name.
+//! A failure before step 3 loses nothing: the cursor has not moved, and stored content is found again by its name. How
+//! far a large backlog has come is kept beside it ([`progress`]).
+//!
+//! After it was processed, a message is marked or moved at the provider where the mailbox wants that (`settling`).
 //!
 //! # A message that cannot be fetched
 //!
@@ -38,19 +44,24 @@
 //! for it (`listening`) or by a notification from outside. That makes the next reading early and nothing else: what is
 //! new is found by reading, and a wake that is lost costs one polling interval.
 
+mod ahead;
 pub(crate) mod listening;
 pub mod pace;
 pub(crate) mod placeholder;
+pub mod progress;
 mod reading;
+pub(crate) mod settling;
 mod storing;
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::mailbox::Validation;
+use postroom_model::connection::Connection;
+use postroom_model::mailbox::{Mailbox, Validation};
 use postroom_model::{MailboxId, Timestamp};
 use postroom_store::{ClaimedMailbox, StoreError};
+use postroom_transport::Survey;
 use tokio::sync::Notify;
 
 use crate::outbox::words;
@@ -148,6 +159,17 @@ pub(crate) async fn validate(
     let validation = Validation { at: engine.env.now(), ok, words };
     engine.store.save_validation(mailbox, &validation, actor).await?;
     Ok(validation)
+}
+
+/// How much mail waits in a mailbox, saved or not, that was received before now: what a person wants to know before
+/// choosing how much of it is taken.
+pub(crate) async fn old_mail(
+    engine: &Engine,
+    connection: &Connection,
+    mailbox: &Mailbox,
+) -> Result<Survey, Failure> {
+    let source = engine.transports.source(connection, mailbox).await?;
+    bounded("count the old mail", source.survey(engine.env.now())).await
 }
 
 /// A call to the provider, or a failure when there is no answer in time.

@@ -358,6 +358,10 @@ impl Source for ImapSource {
         self.begin_at = Some(instant);
     }
 
+    fn in_order(&self) -> bool {
+        true
+    }
+
     async fn waiting(&self) -> Option<u64> {
         Some(self.state.lock().await.backlog.as_ref().map_or(0, Backlog::waiting))
     }

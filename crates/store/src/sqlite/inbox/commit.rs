@@ -8,6 +8,7 @@ use postroom_model::inbox::InboxState;
 use postroom_model::{InboxMessageId, MailboxId};
 use sqlx::SqliteConnection;
 
+use super::settle;
 use crate::sqlite::SqliteStore;
 use crate::sqlite::events::append;
 use crate::sqlite::fault::{Fault, still_held};
@@ -101,6 +102,7 @@ impl SqliteStore {
         .bind(message.sequence)
         .execute(&mut *db)
         .await?;
+        settle::make_due(&mut *db, message.sequence, Some(mailbox), self.env.now()).await?;
         let event = self.event(Subject::InboxMessage(message.id), kind);
         append(db, &event.words(format!("mailbox {mailbox}"))).await?;
         Ok(arrival)
@@ -250,7 +252,7 @@ impl SqliteStore {
     ) -> Result<(), Fault> {
         // Of what was never collected, or left before, there is nothing to tell.
         let removed = sqlx::query(
-            "UPDATE provider_messages SET removed_at = ? WHERE mailbox = ? AND provider_id = ? AND removed_at IS NULL
+            "UPDATE provider_messages SET removed_at = ?, settle_at = NULL WHERE mailbox = ? AND provider_id = ? AND removed_at IS NULL
              RETURNING (SELECT id FROM inbox WHERE sequence = message) AS id",
         )
         .bind(micros(self.env.now()))

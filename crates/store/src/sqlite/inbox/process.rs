@@ -7,7 +7,7 @@ use postroom_model::{InboxMessageId, MailboxId};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use super::{TO_REFETCH, UNPROCESSED, threads};
+use super::{TO_REFETCH, UNPROCESSED, settle, threads};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::broken::{of_the_row, readable};
 use crate::sqlite::events::append;
@@ -73,6 +73,7 @@ impl SqliteStore {
             Processed::Read { summary, text } => {
                 write_summary(&mut transaction, sequence, summary, text).await?;
                 threads::join(&mut transaction, sequence, summary).await?;
+                settle::make_due(&mut transaction, sequence, None, self.env.now()).await?;
                 self.event(Subject::InboxMessage(id), EventKind::InboxProcessed)
             }
             Processed::Check => {
