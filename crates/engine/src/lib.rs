@@ -35,6 +35,7 @@ pub mod watch;
 mod worker;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -103,7 +104,7 @@ impl EngineSettings {
     }
 }
 
-/// What wakes the workers of one engine.
+/// What wakes and stops the workers of one engine.
 #[derive(Debug, Default)]
 pub(crate) struct Nudges {
     pub(crate) outbox: Notify,
@@ -114,6 +115,15 @@ pub(crate) struct Nudges {
     pub(crate) credentials: Notify,
     pub(crate) scope: Notify,
     pub(crate) subscriptions: Notify,
+    pub(crate) alarms: Notify,
+    /// Whether the disk has no room left, as the watch over it saw last.
+    pub(crate) full: AtomicBool,
+}
+
+impl Nudges {
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
 }
 
 /// What all workers share.
@@ -203,6 +213,7 @@ impl Engine {
             }
         });
         self.spawn_watches(&mut workers, &stop);
+        self.spawn_alarms(&mut workers, &stop);
         while workers.join_next().await.is_some() {}
     }
 
@@ -233,6 +244,36 @@ impl Engine {
                 worker::keep("subscriptions", engine.idle(), stop.clone(), watch).await;
             }
         });
+    }
+
+    fn spawn_alarms(&self, workers: &mut JoinSet<()>, stop: &CancellationToken) {
+        macro_rules! alarm {
+            ($($name:ident),*) => {$(
+                workers.spawn({
+                    let (engine, stop) = (self.clone(), stop.clone());
+                    async move {
+                        let (nudge, look) = (&engine.nudges.alarms, || watch::$name::look(&engine));
+                        let watch = || watch::run(&engine, &stop, nudge, look);
+                        worker::keep(stringify!($name), engine.idle(), stop.clone(), watch).await;
+                    }
+                });
+            )*};
+        }
+        alarm!(down, silence, reconciliation, disk, clock);
+    }
+
+    /// Compares provider and store for one mailbox now, fetches what is missing, and processes it. None when it is being
+    /// read at this moment.
+    ///
+    /// # Errors
+    /// The provider's refusal, or the store's failure as a failure of our own.
+    pub async fn reconcile(
+        &self,
+        mailbox: MailboxId,
+    ) -> Result<Option<watch::reconciliation::Report>, Failure> {
+        let report = collector::reconcile(self, mailbox, None).await?;
+        router::process_all(self).await.map_err(|error| own_failure("process what was collected", &error))?;
+        Ok(report)
     }
 
     /// Runs the outbox worker alone until `stop` is cancelled: what `postroom send` does without a server.
@@ -296,6 +337,7 @@ impl Engine {
         self.nudges.credentials.notify_waiters();
         self.nudges.scope.notify_waiters();
         self.nudges.subscriptions.notify_waiters();
+        self.nudges.alarms.notify_waiters();
     }
 
     fn idle(&self) -> Duration {

@@ -55,7 +55,7 @@ pub use inbox::{
     StoredMessage,
 };
 pub use journals::JournalStore;
-pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, PolledMailbox, SaveMailbox};
+pub use mailboxes::{ClaimedMailbox, FailingMailbox, MailboxStore, PollFinish, PolledMailbox, SaveMailbox};
 pub use outbox::{
     Acceptance, ClaimedMessage, FinishAttempt, FollowUp, NewOutboxMessage, OutboxFilter, OutboxStore,
 };

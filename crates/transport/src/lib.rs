@@ -382,6 +382,19 @@ pub trait Transports: Send + Sync {
         false
     }
 
+    /// Whether [`Transports::time`] has somebody to ask; asks nobody itself.
+    fn tells_time(&self, _: &ConnectionSettings) -> bool {
+        false
+    }
+
+    /// What time it is at the provider, to the second; none when it does not say.
+    ///
+    /// # Errors
+    /// The network's.
+    async fn time(&self, _: &Connection) -> Result<Option<Timestamp>, Failure> {
+        Ok(None)
+    }
+
     /// What subscribes to this mailbox of this connection; none where that is not offered.
     ///
     /// # Errors

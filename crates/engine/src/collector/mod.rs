@@ -65,6 +65,7 @@ use postroom_transport::Survey;
 use tokio::sync::Notify;
 
 use crate::outbox::words;
+use crate::watch::reconciliation::{self, Report};
 use crate::worker::Desk;
 use crate::{Engine, PROVIDER_LIMIT, own_failure};
 
@@ -98,6 +99,10 @@ impl Desk for Collector {
     }
 
     async fn claim(&self, free: u32) -> Result<Vec<ClaimedMailbox>, StoreError> {
+        // Without room nothing is fetched: it waits at the provider.
+        if self.0.nudges.is_full() {
+            return Ok(Vec::new());
+        }
         let until = self.0.after(lease(&self.0));
         self.0.store.claim_mailboxes(&self.0.node, until, free).await
     }
@@ -137,6 +142,40 @@ pub(crate) async fn collect_now(engine: &Engine, mailbox: MailboxId) -> Result<u
         "the mailbox is being read at this moment; what it brings will appear by itself",
         Decision::Retry { after: None },
     ))
+}
+
+/// Reads one mailbox, compares provider and store over the days that are set, fetches what is missing, and remembers
+/// what was found. With `due` it does nothing where that was done since.
+pub(crate) async fn reconcile(
+    engine: &Engine,
+    mailbox: MailboxId,
+    due: Option<Timestamp>,
+) -> Result<Option<Report>, Failure> {
+    let own = |error: StoreError| own_failure("compare with the provider", &error);
+    let until = engine.after(lease(engine));
+    let Some(claimed) = engine.store.claim_mailbox(mailbox, &engine.node, until).await.map_err(own)? else {
+        return Ok(None); // it is being read: the next look finds it
+    };
+    let name = reconciliation::journal(mailbox);
+    let known = engine.store.journal(&name).await.map_err(own)?;
+    let known: Option<Report> = known.and_then(|known| serde_json::from_str(&known).ok());
+    if let (Some(due), Some(known)) = (due, &known)
+        && known.at >= due
+    {
+        // Another was faster between the look and the claim: the claim ends with an ordinary reading.
+        reading::read(engine, claimed).await?;
+        return Ok(None);
+    }
+    let days = i64::from(engine.settings.watch.reconcile_days.max(1));
+    let now = engine.env.now();
+    let since = now.saturating_sub(SignedDuration::from_hours(24 * days)).unwrap_or(Timestamp::UNIX_EPOCH);
+    let report = reading::reconcile(engine, claimed, since).await?;
+    if report.missing > 0 {
+        tracing::warn!(%mailbox, missing = report.missing, fetched = report.fetched, "mail was missing");
+    }
+    let content = serde_json::to_string(&report).unwrap_or_default();
+    engine.store.save_journal(&name, Some(&content)).await.map_err(own)?;
+    Ok(Some(report))
 }
 
 /// Opens the mailbox, reads one header, remembers the result.

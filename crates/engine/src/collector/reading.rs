@@ -16,6 +16,7 @@ use super::progress::Progress;
 use super::storing::{Arriving, Fetched, Shelf};
 use super::{bounded, pace, placeholder};
 use crate::outbox::words;
+use crate::watch::reconciliation::{MARGIN, Report};
 use crate::worker::chain;
 use crate::{Engine, own_failure};
 
@@ -28,6 +29,8 @@ const PATIENCE: u32 = 5;
 const PATIENCE_WITH_THE_NETWORK: u32 = 10;
 /// Messages that are fetched and committed at once, few enough for one short transaction.
 const BATCH: usize = 50;
+/// Ids that are compared at once.
+const COMPARED: usize = 500;
 /// Most messages fetched once more in one reading.
 const FETCHED_AGAIN: u32 = 50;
 /// Statuses about rights and load, which may concern fetching and leave the probe alone: an application that may
@@ -39,12 +42,7 @@ pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32
     let mut reading = Reading::new(engine, &claimed);
     let ended = match AssertUnwindSafe(reading.pages()).catch_unwind().await {
         Ok(ended) => ended,
-        Err(_) => Err(Stopped::from(Failure::new(
-            "read the mailbox",
-            Origin::Ourselves,
-            "a fault of Postroom ended the reading",
-            Decision::Retry { after: None },
-        ))),
+        Err(_) => Err(Stopped::from(fault())),
     };
     let Reading { stored, events, .. } = reading;
     if stored > 0 {
@@ -70,6 +68,39 @@ pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32
             Err(own_failure("read the mailbox", &error))
         }
     }
+}
+
+/// Reads a claimed mailbox, compares what the provider has received since `since` with what is stored, fetches what is
+/// missing, and ends the claim.
+pub(super) async fn reconcile(
+    engine: &Engine,
+    claimed: ClaimedMailbox,
+    since: Timestamp,
+) -> Result<Report, Failure> {
+    let mut reading = Reading::new(engine, &claimed);
+    let compared = match AssertUnwindSafe(reading.compare_all(since)).catch_unwind().await {
+        Ok(compared) => compared,
+        Err(_) => Err(Stopped::from(fault())),
+    };
+    let events = std::mem::take(&mut reading.events);
+    match compared {
+        Ok(report) => {
+            let mut end = succeeded(engine, &claimed, false, events);
+            end.events.push(event(engine, &claimed, EventKind::MailboxReconciled).words(report.words()));
+            finish(engine, &claimed, end).await;
+            Ok(report)
+        }
+        Err(Stopped::Failed(failure)) => {
+            finish(engine, &claimed, failed(engine, &claimed, &failure, events)).await;
+            Err(*failure)
+        }
+        Err(Stopped::LeaseLost(error)) => Err(own_failure("compare with the provider", &error)),
+    }
+}
+
+fn fault() -> Failure {
+    let words = "a fault of Postroom ended the reading";
+    Failure::new("read the mailbox", Origin::Ourselves, words, Decision::Retry { after: None })
 }
 
 /// Why a reading ended early.
@@ -134,14 +165,22 @@ impl<'a> Reading<'a> {
 
     /// Page after page. Gives whether more waits, because the reading gave way.
     async fn pages(&mut self) -> Result<bool, Stopped> {
-        let engine = self.engine;
         let source = self.source().await?;
-        let gives_way_at = engine.after(super::lease(engine) / 2);
         let mut cursor = self.claimed.cursor.clone();
+        self.pages_of(&*source, &mut cursor).await
+    }
+
+    async fn pages_of(
+        &mut self,
+        source: &dyn Source,
+        cursor: &mut Option<String>,
+    ) -> Result<bool, Stopped> {
+        let engine = self.engine;
+        let gives_way_at = engine.after(super::lease(engine) / 2);
         self.again = self.to_fetch_again().await?;
         loop {
-            let (ahead, next, more) = self.gather(&*source, cursor.clone()).await?;
-            let came = self.take(&*source, ahead, &mut cursor, next, more, gives_way_at).await?;
+            let (ahead, next, more) = self.gather(source, cursor.clone()).await?;
+            let came = self.take(source, ahead, cursor, next, more, gives_way_at).await?;
             if !came {
                 return Ok(true);
             }
@@ -152,6 +191,37 @@ impl<'a> Reading<'a> {
                 return Ok(true);
             }
         }
+    }
+
+    /// Reads, lists what the provider received since `since`, and fetches what is missing. The cursor stays where
+    /// reading left it.
+    async fn compare_all(&mut self, since: Timestamp) -> Result<Report, Stopped> {
+        let source = self.source().await?;
+        let mut cursor = self.claimed.cursor.clone();
+        self.pages_of(&*source, &mut cursor).await?;
+        let now = self.engine.env.now();
+        let until = now.saturating_sub(MARGIN).unwrap_or(now);
+        let floor = self.claimed.mailbox.floor().unwrap_or(since).max(since);
+        let mut listed = bounded("list what was received", source.received_since(floor)).await?;
+        listed.retain(|message| message.received_at >= floor && message.received_at < until);
+        let mut report =
+            Report { at: now, since: floor, at_provider: listed.len() as u64, ..Report::default() };
+        let mut ahead = Ahead::default();
+        for some in listed.chunks(COMPARED) {
+            self.compare(&mut ahead, some.to_vec()).await?;
+        }
+        let (mut fresh, _, _) = ahead.into_parts();
+        report.missing = fresh.len() as u64;
+        let name = |message: &RemoteMessage| message.message_id.clone().unwrap_or(message.provider_id.clone());
+        let named = fresh.iter().take(Report::LISTED).map(|message| (message.received_at, name(message)));
+        report.listed = named.collect();
+        while !fresh.is_empty() {
+            let rest = fresh.split_off(BATCH.min(fresh.len()));
+            let fresh_now = std::mem::replace(&mut fresh, rest);
+            let batch = Batch { fresh: fresh_now, cursor: cursor.clone(), ..Batch::default() };
+            report.fetched += self.batch(&*source, cursor.clone(), batch).await?;
+        }
+        Ok(report)
     }
 
     /// The source, told from when on it matters.

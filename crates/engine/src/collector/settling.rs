@@ -86,10 +86,12 @@ fn until(due: Option<Timestamp>, engine: &Engine) -> Duration {
 /// Settles all that is due now. Gives when the next is.
 async fn settle_until(engine: &Engine, stop: &CancellationToken) -> Result<Option<Timestamp>, StoreError> {
     while !stop.is_cancelled() {
-        let claimed = engine.store.claim_settling(engine.after(CLAIM), BATCH).await?;
-        if claimed.is_empty() {
-            break;
+        // Asked first, because reading waits for nobody and writing does.
+        let due = engine.store.next_settling().await?;
+        if due.is_none_or(|due| due > engine.env.now()) {
+            return Ok(due);
         }
+        let claimed = engine.store.claim_settling(engine.after(CLAIM), BATCH).await?;
         let mut by_mailbox: BTreeMap<MailboxId, Vec<Settling>> = BTreeMap::new();
         for settling in claimed {
             by_mailbox.entry(settling.mailbox).or_default().push(settling);
@@ -102,7 +104,7 @@ async fn settle_until(engine: &Engine, stop: &CancellationToken) -> Result<Optio
             })
             .await;
     }
-    engine.store.next_settling().await
+    Ok(None)
 }
 
 /// The messages of one mailbox, one after the other. The first refusal ends it: the others would meet the same.
