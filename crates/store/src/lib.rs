@@ -19,11 +19,11 @@
 //! | [`blobs`] | raw messages by content |
 //! | [`connections`], [`credentials`], [`journals`], [`mailboxes`], [`people`], [`outbox`], [`inbox`], [`events`] | one trait each, with its parameters |
 //! | [`seal`] | the key file and the sealing of secrets (AES-256-GCM-SIV) |
-//! | [`sqlite`] | the traits on SQLite |
+//! | [`sql`] | the traits on SQLite and PostgreSQL |
 //!
 //! # How to add a method
 //!
-//! Declare it in the trait with its errors, implement it in the file of the same name under `sqlite/`, and add a
+//! Declare it in the trait with its errors, implement it in the file of the same name under `sql/`, and add a
 //! test to `tests/it/` that goes through `dyn Store`: a method without one does not exist. A new table: a new file
 //! under `migrations/sqlite/`, never an edit of an old one.
 
@@ -38,7 +38,7 @@ pub mod mailboxes;
 pub mod outbox;
 pub mod people;
 pub mod seal;
-pub mod sqlite;
+pub mod sql;
 
 use std::fmt;
 
@@ -61,7 +61,7 @@ pub use outbox::{
 };
 pub use people::{NewUser, PeopleStore, Session};
 pub use seal::{KeyFile, Sealer};
-pub use sqlite::{SqliteOptions, SqliteStore};
+pub use sql::{PostgresOptions, SqlStore, SqliteOptions};
 
 /// Everything that is kept. Held as `Arc<dyn Store>`; no logic crate knows which engine is behind it.
 pub trait Store:

@@ -10,6 +10,8 @@ mod bench;
 mod collecting;
 mod inbox;
 mod outbox;
+#[path = "../servers/postgres.rs"]
+mod server;
 mod settings;
 mod sqlite_folder;
 mod switching;
@@ -23,6 +25,29 @@ macro_rules! on_every_engine {
                 async fn $name() {
                     crate::$subject::$name(crate::bench::sqlite).await;
                 })*
+            })*
+        }
+
+        /// A cluster for each part of the suite, and a database for each test: starting one for each test would take
+        /// longer than the tests.
+        mod postgres {
+            $(#[tokio::test]
+            #[ignore = "needs PostgreSQL"]
+            async fn $subject() {
+                let server = std::sync::Arc::new(crate::server::Postgres::start());
+                let mut failed = Vec::new();
+                $(
+                    let own = server.clone();
+                    let test = async move {
+                        crate::$subject::$name(async || crate::bench::postgres(&own).await).await;
+                    };
+                    let alone = tokio::task::LocalSet::new();
+                    let test = alone.spawn_local(test);
+                    if alone.run_until(test).await.is_err() {
+                        failed.push(stringify!($name));
+                    }
+                )*
+                assert!(failed.is_empty(), "failed: {failed:?}\n{}", server.log());
             })*
         }
     };
