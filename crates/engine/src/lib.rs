@@ -11,6 +11,7 @@
 //! | [`collector`] | the worker that reads mailboxes: raw MIME and cursor committed together |
 //! | [`collector::pace`] | when to read and to listen again: pure functions |
 //! | [`collector::progress`] | how far a large backlog has come |
+//! | [`collector::standing`] | what is known of a mailbox beside its state |
 //! | `collector::settling` | the worker that marks or moves processed mail at its provider |
 //! | `collector::listening` | the worker that lets providers tell of news |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
@@ -34,6 +35,7 @@ pub mod router;
 pub mod watch;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -302,6 +304,14 @@ impl Engine {
         actor: &str,
     ) -> Result<postroom_model::mailbox::Validation, StoreError> {
         collector::validate(self, mailbox, actor).await
+    }
+
+    /// What is known of mailboxes beside their state: backlogs, processed mail that cannot be marked, comparisons.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn standings(&self) -> Result<BTreeMap<MailboxId, collector::standing::Standing>, StoreError> {
+        collector::standing::standings(self.store.as_ref(), self.env.now()).await
     }
 
     /// How much mail waits in a mailbox of this connection, saved or not, that was received before now.

@@ -51,6 +51,7 @@ pub(crate) mod placeholder;
 pub mod progress;
 mod reading;
 pub(crate) mod settling;
+pub mod standing;
 mod storing;
 
 use std::time::Duration;

@@ -98,7 +98,7 @@ impl House {
     pub(crate) fn engine_with(&self, change: impl FnOnce(&mut EngineSettings)) -> Engine {
         let mut settings = EngineSettings { idle_poll_ms: 60_000, ..EngineSettings::default() };
         change(&mut settings);
-        let door = Arc::new(Door(self.provider.clone()));
+        let door = Arc::new(Door(self.provider.clone(), self.env.clone()));
         Engine::new(self.store.clone(), door, self.env.clone(), settings)
     }
 
