@@ -211,7 +211,8 @@ impl Engine {
         workers.spawn({
             let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
             async move {
-                worker::keep("settling", idle, stop.clone(), || collector::settling::run(&engine, &stop)).await
+                worker::keep("settling", idle, stop.clone(), || collector::settling::run(&engine, &stop))
+                    .await
             }
         });
         self.spawn_watches(&mut workers, &stop);

@@ -312,6 +312,25 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
+    /// A mailbox as it would be, before it is saved: to be looked into.
+    pub fn unsaved(id: MailboxId, connection: ConnectionId, address: EmailAddress, now: Timestamp) -> Self {
+        Self {
+            id,
+            connection,
+            settings: MailboxSettings::new(address.as_str(), []),
+            address,
+            has_password: false,
+            begun_at: now,
+            state: MailboxState::New,
+            last_error: None,
+            failures: 0,
+            last_success_at: None,
+            next_due_at: None,
+            validation: None,
+            removed_at: None,
+        }
+    }
+
     /// Mail received before this instant is passed over; none when nothing is.
     pub fn floor(&self) -> Option<Timestamp> {
         self.settings.old_mail.floor(self.begun_at)

@@ -178,6 +178,22 @@ pub struct Survey {
     pub oldest: Option<Timestamp>,
 }
 
+impl Survey {
+    /// `1204 messages wait; the oldest was received on 2019-03-04`.
+    pub fn words(&self) -> String {
+        match (self.count, self.oldest) {
+            (0, _) => "no message waits".to_owned(),
+            (1, Some(oldest)) => {
+                format!("1 message waits; it was received on {}", oldest.strftime("%Y-%m-%d"))
+            }
+            (count, Some(oldest)) => {
+                format!("{count} messages wait; the oldest was received on {}", oldest.strftime("%Y-%m-%d"))
+            }
+            (count, None) => format!("{count} messages wait"),
+        }
+    }
+}
+
 /// Reads one mailbox. Nothing it does changes the mailbox, but [`Source::settle`].
 #[async_trait]
 pub trait Source: Send + Sync {

@@ -57,8 +57,8 @@ mod storing;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::connection::Connection;
+use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::{Mailbox, Validation};
 use postroom_model::{MailboxId, Timestamp};
 use postroom_store::{ClaimedMailbox, StoreError};

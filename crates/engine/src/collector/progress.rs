@@ -86,7 +86,9 @@ impl Progress {
         let told = match self.told {
             Some(told) => told,
             // An earlier reading may have told of it and given way.
-            None if waiting < WORTH_TELLING => store.journal(&journal(mailbox)).await.is_ok_and(|known| known.is_some()),
+            None if waiting < WORTH_TELLING => {
+                store.journal(&journal(mailbox)).await.is_ok_and(|known| known.is_some())
+            }
             None => true,
         };
         self.told = Some(told);
@@ -94,7 +96,8 @@ impl Progress {
             return;
         }
         let seconds = self.begun.elapsed().as_secs_f64();
-        let per_minute = (self.collected > 0 && seconds > 0.0).then(|| self.collected as f64 * 60.0 / seconds);
+        let per_minute =
+            (self.collected > 0 && seconds > 0.0).then(|| self.collected as f64 * 60.0 / seconds);
         let backlog = Backlog { at: now, waiting, per_minute };
         let content = if waiting == 0 { None } else { serde_json::to_string(&backlog).ok() };
         match store.save_journal(&journal(mailbox), content.as_deref()).await {

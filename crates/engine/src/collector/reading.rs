@@ -4,9 +4,9 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use jiff::SignedDuration;
+use postroom_model::Timestamp;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::Timestamp;
 use postroom_model::mailbox::MailboxState;
 use postroom_store::{ClaimedMailbox, CollectedBatch, PollFinish, Refetch, StoreError};
 use postroom_transport::{RemoteMessage, Source};
@@ -170,11 +170,7 @@ impl<'a> Reading<'a> {
         self.pages_of(&*source, &mut cursor).await
     }
 
-    async fn pages_of(
-        &mut self,
-        source: &dyn Source,
-        cursor: &mut Option<String>,
-    ) -> Result<bool, Stopped> {
+    async fn pages_of(&mut self, source: &dyn Source, cursor: &mut Option<String>) -> Result<bool, Stopped> {
         let engine = self.engine;
         let gives_way_at = engine.after(super::lease(engine) / 2);
         self.again = self.to_fetch_again().await?;
@@ -212,7 +208,8 @@ impl<'a> Reading<'a> {
         }
         let (mut fresh, _, _) = ahead.into_parts();
         report.missing = fresh.len() as u64;
-        let name = |message: &RemoteMessage| message.message_id.clone().unwrap_or(message.provider_id.clone());
+        let name =
+            |message: &RemoteMessage| message.message_id.clone().unwrap_or(message.provider_id.clone());
         let named = fresh.iter().take(Report::LISTED).map(|message| (message.received_at, name(message)));
         report.listed = named.collect();
         while !fresh.is_empty() {
@@ -274,7 +271,11 @@ impl<'a> Reading<'a> {
         let (mut fresh, present, removed) = ahead.into_parts();
         while fresh.len() > BATCH {
             let rest = fresh.split_off(BATCH);
-            let batch = Batch { fresh: std::mem::replace(&mut fresh, rest), cursor: cursor.clone(), ..Batch::default() };
+            let batch = Batch {
+                fresh: std::mem::replace(&mut fresh, rest),
+                cursor: cursor.clone(),
+                ..Batch::default()
+            };
             let collected = self.batch(source, cursor.clone(), batch).await?;
             self.note_progress(source, collected, fresh.len(), more).await;
             if self.engine.env.now() >= gives_way_at {

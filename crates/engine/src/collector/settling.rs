@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::bounded;
+use crate::Engine;
 use crate::outbox::words;
 use crate::worker::chain;
-use crate::Engine;
 
 /// Messages claimed at a time.
 const BATCH: u32 = 100;
@@ -132,7 +132,8 @@ async fn settle_mailbox(
             AfterProcessing::Move(_) => (true, EventKind::InboxMoved),
             AfterProcessing::Leave | AfterProcessing::MarkRead => (false, EventKind::InboxMarkedRead),
         };
-        let event = Event::new(engine.env.new_id(), engine.env.now(), Subject::InboxMessage(one.message), kind);
+        let event =
+            Event::new(engine.env.new_id(), engine.env.now(), Subject::InboxMessage(one.message), kind);
         engine.store.finish_settling(one, moved, event.words(format!("mailbox {mailbox}"))).await?;
     }
     works_again(engine, mailbox).await

@@ -93,12 +93,8 @@ async fn tell_up(engine: &Engine, healed: &[MailboxId]) -> Result<(), StoreError
         // Of a mailbox that was removed there is nothing to tell.
         let (Some(since), Some(mailbox)) = (since, engine.store.mailbox(*id).await?) else { continue };
         let words = format!("{} can be read again; it could not since {since}", mailbox.address);
-        let event = Event::new(
-            engine.env.new_id(),
-            engine.env.now(),
-            Subject::Mailbox(*id),
-            EventKind::MailboxUp,
-        );
+        let event =
+            Event::new(engine.env.new_id(), engine.env.now(), Subject::Mailbox(*id), EventKind::MailboxUp);
         engine.store.append_events(vec![event.words(&words)]).await?;
         lines.entry(mailbox.connection).or_default().push(words);
     }

@@ -71,12 +71,13 @@ impl MailNotifier {
     fn draft(&self, notice: &Notice) -> Draft {
         let Notice { connection_name, words, .. } = notice;
         let first = words.split(". ").next().unwrap_or_default();
-        let subject: String =
-            match notice.connection {
-                Some(_) => format!("Postroom: {connection_name}: {first}"),
-                None => format!("{connection_name}: {first}"),
-            }
-            .chars().take(MAX_SUBJECT).collect();
+        let subject: String = match notice.connection {
+            Some(_) => format!("Postroom: {connection_name}: {first}"),
+            None => format!("{connection_name}: {first}"),
+        }
+        .chars()
+        .take(MAX_SUBJECT)
+        .collect();
         let body = words.replace(". Next step: ", ".\n\nNext step: ");
         let about = if notice.connection.is_some() { "Connection " } else { "" };
         let text = format!(

@@ -39,9 +39,11 @@ pub struct Silence {
 /// messages by hour since 1970; `now` is the hour that has not ended yet. A mailbox without mail in three of four weeks at
 /// the same weekday and hour is never missed then, so nights, weekends and young mailboxes are not.
 pub fn silence(arrivals: &BTreeMap<i64, u32>, now: i64, least: u32) -> Option<Silence> {
-    let last = arrivals.iter().rev().find(|(hour, count)| **count > 0 && **hour <= now).map(|(hour, _)| *hour)?;
+    let last =
+        arrivals.iter().rev().find(|(hour, count)| **count > 0 && **hour <= now).map(|(hour, _)| *hour)?;
     let usual = |hour: i64| {
-        let before = (1..=WEEKS).filter(|week| arrivals.get(&(hour - week * WEEK)).is_some_and(|count| *count > 0));
+        let before =
+            (1..=WEEKS).filter(|week| arrivals.get(&(hour - week * WEEK)).is_some_and(|count| *count > 0));
         before.count() >= USUAL
     };
     let from = (last + 1).max(now - WEEKS * WEEK);

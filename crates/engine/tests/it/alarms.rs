@@ -63,7 +63,8 @@ async fn told(house: &House, subject: Subject, kind: &str, times: usize) -> Stri
         .until(&format!("{times} x {kind}"), async || {
             let filter = EventFilter { subject: Some(subject), after: 0 };
             let events = house.store.events(&filter, 500).await.unwrap();
-            let mut found: Vec<_> = events.into_iter().filter(|stored| stored.event.kind.as_str() == kind).collect();
+            let mut found: Vec<_> =
+                events.into_iter().filter(|stored| stored.event.kind.as_str() == kind).collect();
             if found.len() == times {
                 return Ok(found.pop().and_then(|stored| stored.event.words).unwrap_or_default());
             }
@@ -94,7 +95,10 @@ async fn a_mailbox_that_fails_for_a_while_is_one_alert_by_another_connection_and
             if mails.len() == 2 { Ok(mails) } else { Err(format!("{mails:?}")) }
         })
         .await;
-    assert!(mails[0].0.contains("cannot be read since") && mails[1].0.contains("can be read again"), "{mails:?}");
+    assert!(
+        mails[0].0.contains("cannot be read since") && mails[1].0.contains("can be read again"),
+        "{mails:?}"
+    );
     assert!(mails.iter().all(|(_, connection)| *connection == other), "never by the one in trouble");
     running.stop().await;
 }
@@ -144,11 +148,16 @@ async fn what_reading_did_not_find_is_found_at_night_fetched_and_counted() {
     let mailbox = house.mailbox(ORDERS).await;
     read_once(&house, mailbox).await;
     assert_eq!(house.inbox(InboxState::Processed).await.len(), 2);
-    let running = house.run_engine(engine(&house, WatchSettings { silence_hours: 0, ..WatchSettings::default() }));
+    let running =
+        house.run_engine(engine(&house, WatchSettings { silence_hours: 0, ..WatchSettings::default() }));
     // It is 10:00; at 02:00 the next night it is due.
     house.pass(&running, 17 * 3_600);
     let words = told(&house, Subject::Mailbox(mailbox), "mailbox.reconciled", 1).await;
-    assert!(words.starts_with("3 messages since ") && words.ends_with("1 was missing and 1 fetched: <lost@fabrikam.example>"), "{words}");
+    assert!(
+        words.starts_with("3 messages since ")
+            && words.ends_with("1 was missing and 1 fetched: <lost@fabrikam.example>"),
+        "{words}"
+    );
     house.inbox_holds(InboxState::Processed, 3).await;
     house.pass(&running, 24 * 3_600);
     let words = told(&house, Subject::Mailbox(mailbox), "mailbox.reconciled", 2).await;
@@ -191,11 +200,12 @@ async fn a_clock_that_is_more_than_two_minutes_off_is_told_once_and_once_when_it
     house.provider.state().ahead = Some(119);
     let running = house.run_engine(engine(&house, WatchSettings::default()));
     let connection = Subject::Connection(house.connection);
-    house.until("asked", async || {
-        let known = house.store.journal(&format!("clock/{}", house.connection)).await.unwrap();
-        if known.is_some() { Ok(()) } else { Err("not yet") }
-    })
-    .await;
+    house
+        .until("asked", async || {
+            let known = house.store.journal(&format!("clock/{}", house.connection)).await.unwrap();
+            if known.is_some() { Ok(()) } else { Err("not yet") }
+        })
+        .await;
     told(&house, connection, "clock.wrong", 0).await;
     house.provider.state().ahead = Some(121);
     house.pass(&running, 3_601);

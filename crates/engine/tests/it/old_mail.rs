@@ -21,7 +21,8 @@ async fn save(house: &House, id: MailboxId, old_mail: &str, after: &str) {
         ..MailboxSettings::new(ORDERS, [MailType::CustomerOrder])
     };
     assert!(!settings.validate().blocks());
-    let save = SaveMailbox { id, connection: house.connection, settings, password: None, actor: "cli".into() };
+    let save =
+        SaveMailbox { id, connection: house.connection, settings, password: None, actor: "cli".into() };
     house.store.save_mailbox(save).await.unwrap();
     house.provider.folder(ORDERS, |_| {});
 }
@@ -137,17 +138,22 @@ async fn processed_mail_is_marked_or_moved_once_and_mail_in_quarantine_is_not() 
         house
             .until("told", async || {
                 let told = house.timeline(Subject::InboxMessage(id)).await;
-                if told == ["inbox.stored", "inbox.processed", event] { Ok(()) } else { Err(format!("{told:?}")) }
+                if told == ["inbox.stored", "inbox.processed", event] {
+                    Ok(())
+                } else {
+                    Err(format!("{told:?}"))
+                }
             })
             .await;
         // That it left the inbox by our own hand is no removal.
         house.provider.folder(ORDERS, |folder| folder.removed.push("a".into()));
         house.pass(&running, 3_700);
-        house.until("read again", async || {
-            let known = house.mailbox_now(mailbox).await.last_success_at;
-            if known.is_some_and(|at| at >= days_ago(&house, 0)) { Ok(()) } else { Err("not yet") }
-        })
-        .await;
+        house
+            .until("read again", async || {
+                let known = house.mailbox_now(mailbox).await.last_success_at;
+                if known.is_some_and(|at| at >= days_ago(&house, 0)) { Ok(()) } else { Err("not yet") }
+            })
+            .await;
         running.stop().await;
         assert_eq!(settled(&house, 1).await.len(), 1);
         if event == "inbox.moved" {
@@ -203,6 +209,14 @@ async fn a_refused_mark_is_a_warning_at_the_mailbox_and_the_mail_stays() {
             if told == expected { Ok(()) } else { Err(format!("{told:?}")) }
         })
         .await;
-    assert!(house.engine().standings().await.unwrap().remove(&mailbox).is_none_or(|known| known.unsettled.is_none()));
+    assert!(
+        house
+            .engine()
+            .standings()
+            .await
+            .unwrap()
+            .remove(&mailbox)
+            .is_none_or(|known| known.unsettled.is_none())
+    );
     running.stop().await;
 }

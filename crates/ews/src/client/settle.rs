@@ -8,10 +8,10 @@ use super::call::garbage;
 use super::mail::{Survey, answer_to};
 use crate::error::EwsError;
 use crate::wire::{
-    BasePoint, BaseShape, Comparison, ConflictResolution, CreateFolder, FieldOrder, FindFolder, FindItem, Folder,
-    FolderId, FolderKind, FolderProperties, FolderRef, FolderShape, ItemChange, ItemId, ItemShape, Message,
-    MessageDisposition, MoveItem, Order, PageView, Path, Request, Restriction, SetField, Traversal, Update,
-    UpdateItem,
+    BasePoint, BaseShape, Comparison, ConflictResolution, CreateFolder, FieldOrder, FindFolder, FindItem,
+    Folder, FolderId, FolderKind, FolderProperties, FolderRef, FolderShape, ItemChange, ItemId, ItemShape,
+    Message, MessageDisposition, MoveItem, Order, PageView, Path, Request, Restriction, SetField, Traversal,
+    Update, UpdateItem,
 };
 
 /// Items per page of a list with a restriction; Exchange gives no more.
@@ -40,8 +40,7 @@ impl EwsClient {
             parents: vec![self.folder("inbox", mailbox)],
             query: None,
         });
-        let page =
-            self.find(&self.call_for(format!("count inbox of {mailbox}"), mailbox, &request)).await?;
+        let page = self.find(&self.call_for(format!("count inbox of {mailbox}"), mailbox, &request)).await?;
         let oldest = page.items.first().and_then(|item| item.message.received);
         Ok(Survey { count: page.total.unwrap_or_default(), oldest })
     }

@@ -19,7 +19,8 @@ use super::rows::{Cells, key, micros, time, to_json};
 use super::visible::{for_viewer, mailbox_is_visible};
 use super::{SqlStore, connections};
 use crate::{
-    ClaimedMailbox, FailingMailbox, Lease, MailboxStore, NodeId, PollFinish, PolledMailbox, SaveMailbox, StoreError,
+    ClaimedMailbox, FailingMailbox, Lease, MailboxStore, NodeId, PollFinish, PolledMailbox, SaveMailbox,
+    StoreError,
 };
 
 /// Mailboxes with their types and availability beside them.

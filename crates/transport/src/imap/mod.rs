@@ -416,7 +416,8 @@ impl Source for ImapSource {
         loop {
             let (mut session, used) =
                 state.session(&self.access).await.map_err(|trouble| *trouble.failure)?;
-            let page = page::changes(&mut session, &mut state, &self.folder, cursor, self.begin_at, &self.env).await;
+            let page =
+                page::changes(&mut session, &mut state, &self.folder, cursor, self.begin_at, &self.env).await;
             let again = self.settle_session(&mut state, session, used, page.as_ref().err());
             match page {
                 Ok(changes) => return Ok(changes),

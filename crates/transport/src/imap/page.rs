@@ -139,11 +139,7 @@ fn gone(incarnation: Incarnation, vanished: &[RangeInclusive<u32>], last: u32) -
 }
 
 /// The messages behind `start`, oldest first; at the very beginning only what was received from `begin_at` on.
-async fn list(
-    session: &mut Session,
-    start: Cursor,
-    begin_at: Option<Timestamp>,
-) -> Result<Backlog, Trouble> {
+async fn list(session: &mut Session, start: Cursor, begin_at: Option<Timestamp>) -> Result<Backlog, Trouble> {
     let mut uids = Vec::new();
     if let Some(instant) = begin_at.filter(|_| start.uid == 0 && session.exists > 0) {
         let uids = settle::since(session, instant).await?;

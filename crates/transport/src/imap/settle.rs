@@ -48,7 +48,8 @@ pub(super) async fn survey(session: &mut Session, name: &str, before: Timestamp)
     let uids = search(session, &format!("UNDRAFT BEFORE {}", day(until))).await?;
     // UIDs rise with arrival, so the oldest is among the first unless somebody copied mail in.
     let first = &uids[..uids.len().min(PAGE_SIZE)];
-    let oldest = page::describe(session, first).await?.into_values().filter_map(|told| told.received_at).min();
+    let oldest =
+        page::describe(session, first).await?.into_values().filter_map(|told| told.received_at).min();
     Ok(Survey { count: uids.len() as u64, oldest })
 }
 
@@ -81,7 +82,11 @@ fn remote(incarnation: Incarnation, uid: u32, told: Told) -> Option<RemoteMessag
 }
 
 /// Opens the folder for changes; false when it is another incarnation than the one that is meant.
-pub(super) async fn open(session: &mut Session, name: &str, incarnation: Incarnation) -> Result<bool, Trouble> {
+pub(super) async fn open(
+    session: &mut Session,
+    name: &str,
+    incarnation: Incarnation,
+) -> Result<bool, Trouble> {
     if session.validity == Some(incarnation.validity) {
         return Ok(true);
     }

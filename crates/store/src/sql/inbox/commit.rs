@@ -83,7 +83,9 @@ impl SqlStore {
         }
         let (message, arrival, kind) = match find_same(&mut *db, new).await? {
             Some(message) => (message, Arrival::Delivered, EventKind::InboxDelivered),
-            None => (self.write_message(&mut *db, mailbox, new).await?, Arrival::Stored, EventKind::InboxStored),
+            None => {
+                (self.write_message(&mut *db, mailbox, new).await?, Arrival::Stored, EventKind::InboxStored)
+            }
         };
         query("INSERT INTO provider_messages (mailbox, provider_id, message) VALUES ($1, $2, $3)")
             .bind(key(mailbox.as_uuid()))

@@ -23,8 +23,8 @@ use super::db::{Row, query_scalar};
 use super::fault::Fault;
 use super::rows::{Cells, key, text_list, time};
 use crate::{
-    BlobStore, CollectedBatch, CommitReport, InboxFilter, InboxStore, Page, Processed, Refetch, Settling, StoreError,
-    StoredMessage,
+    BlobStore, CollectedBatch, CommitReport, InboxFilter, InboxStore, Page, Processed, Refetch, Settling,
+    StoreError, StoredMessage,
 };
 
 /// Every column of a message `m` for a viewer, its visible mailboxes beside them.

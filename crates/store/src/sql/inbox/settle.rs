@@ -13,8 +13,7 @@ use crate::sql::rows::{Cells, key, micros};
 /// Microseconds of an hour.
 const HOUR: i64 = 3_600_000_000;
 
-pub(super) const NEXT: &str =
-    "SELECT min(settle_at) FROM provider_messages WHERE settle_at IS NOT NULL";
+pub(super) const NEXT: &str = "SELECT min(settle_at) FROM provider_messages WHERE settle_at IS NOT NULL";
 
 /// A message that is processed by now is due wherever its mailbox wants that, in this mailbox or in all.
 pub(super) async fn make_due(
@@ -38,11 +37,7 @@ pub(super) async fn make_due(
 }
 
 impl SqlStore {
-    pub(super) async fn lease_settling(
-        &self,
-        until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Settling>, Fault> {
+    pub(super) async fn lease_settling(&self, until: Timestamp, limit: u32) -> Result<Vec<Settling>, Fault> {
         let mut transaction = self.begin().await?;
         let rows = query(
             "UPDATE provider_messages SET settle_at = $1
@@ -91,11 +86,7 @@ impl SqlStore {
         transaction.commit().await
     }
 
-    pub(super) async fn write_settle_later(
-        &self,
-        settling: &[Settling],
-        at: Timestamp,
-    ) -> Result<(), Fault> {
+    pub(super) async fn write_settle_later(&self, settling: &[Settling], at: Timestamp) -> Result<(), Fault> {
         let mut transaction = self.begin().await?;
         for one in settling {
             query(

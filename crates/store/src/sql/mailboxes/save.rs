@@ -104,12 +104,10 @@ async fn begin_anew(db: &mut Db, id: MailboxId, settings: &MailboxSettings) -> R
     .execute(&mut *db)
     .await?;
     if settings.after_processing == AfterProcessing::Leave {
-        query(
-            "UPDATE provider_messages SET settle_at = NULL WHERE mailbox = $1 AND settle_at IS NOT NULL",
-        )
-        .bind(key(id.as_uuid()))
-        .execute(db)
-        .await?;
+        query("UPDATE provider_messages SET settle_at = NULL WHERE mailbox = $1 AND settle_at IS NOT NULL")
+            .bind(key(id.as_uuid()))
+            .execute(db)
+            .await?;
     }
     Ok(())
 }
