@@ -125,6 +125,19 @@ fn lease(engine: &Engine) -> SignedDuration {
 
 /// Reads one mailbox whether it is due or not. Waits a little when another reading holds it.
 pub(crate) async fn collect_now(engine: &Engine, mailbox: MailboxId) -> Result<u32, Failure> {
+    match claim(engine, mailbox).await? {
+        Some(claimed) => reading::read(engine, claimed).await,
+        None => Err(Failure::new(
+            "claim the mailbox",
+            Origin::Ourselves,
+            "the mailbox is being read at this moment; what it brings will appear by itself",
+            Decision::Retry { after: None },
+        )),
+    }
+}
+
+/// Claims one mailbox; none when another reading holds it for longer than is waited for.
+async fn claim(engine: &Engine, mailbox: MailboxId) -> Result<Option<ClaimedMailbox>, Failure> {
     for _ in 0..CLAIM_TRIES {
         let until = engine.after(lease(engine));
         let claimed = engine
@@ -132,17 +145,12 @@ pub(crate) async fn collect_now(engine: &Engine, mailbox: MailboxId) -> Result<u
             .claim_mailbox(mailbox, &engine.node, until)
             .await
             .map_err(|error| own_failure("claim the mailbox", &error))?;
-        if let Some(claimed) = claimed {
-            return reading::read(engine, claimed).await;
+        if claimed.is_some() {
+            return Ok(claimed);
         }
         tokio::time::sleep(CLAIM_PAUSE).await;
     }
-    Err(Failure::new(
-        "claim the mailbox",
-        Origin::Ourselves,
-        "the mailbox is being read at this moment; what it brings will appear by itself",
-        Decision::Retry { after: None },
-    ))
+    Ok(None)
 }
 
 /// Reads one mailbox, compares provider and store over the days that are set, fetches what is missing, and remembers
@@ -153,10 +161,8 @@ pub(crate) async fn reconcile(
     due: Option<Timestamp>,
 ) -> Result<Option<Report>, Failure> {
     let own = |error: StoreError| own_failure("compare with the provider", &error);
-    let until = engine.after(lease(engine));
-    let Some(claimed) = engine.store.claim_mailbox(mailbox, &engine.node, until).await.map_err(own)? else {
-        return Ok(None); // it is being read: the next look finds it
-    };
+    // Being read for longer: the next look finds it.
+    let Some(claimed) = claim(engine, mailbox).await? else { return Ok(None) };
     let name = reconciliation::journal(mailbox);
     let known = engine.store.journal(&name).await.map_err(own)?;
     let known: Option<Report> = known.and_then(|known| serde_json::from_str(&known).ok());

@@ -69,7 +69,7 @@ async fn look_at(engine: &Engine, connection: &Connection, looked: Looked) -> Re
         }
     }
     let name = journal(connection.id);
-    let content = write_journal(&name, &Looked { at: engine.env.now(), wrong })?;
+    let content = write_journal(&name, &Looked { at: before, wrong })?;
     engine.store.save_journal(&name, Some(&content)).await
 }
 

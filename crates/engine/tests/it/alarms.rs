@@ -86,21 +86,27 @@ async fn a_mailbox_that_fails_for_a_while_is_one_alert_by_another_connection_and
     house.pass(&running, 16 * 60);
     let words = told(&house, Subject::Mailbox(mailbox), "mailbox.down", 1).await;
     assert!(words.contains("503 Server busy"), "{words}");
+    mailed(&house, 1).await;
     house.provider.folder(ORDERS, |folder| folder.closed = None);
     house.pass(&running, 3_600);
     told(&house, Subject::Mailbox(mailbox), "mailbox.up", 1).await;
-    let mails = house
-        .until("two mails", async || {
-            let mails = mails(&house).await;
-            if mails.len() == 2 { Ok(mails) } else { Err(format!("{mails:?}")) }
-        })
-        .await;
+    let mails = mailed(&house, 2).await;
     assert!(
         mails[0].0.contains("cannot be read since") && mails[1].0.contains("can be read again"),
         "{mails:?}"
     );
     assert!(mails.iter().all(|(_, connection)| *connection == other), "never by the one in trouble");
     running.stop().await;
+}
+
+/// Waits until there are so many notices by mail.
+async fn mailed(house: &House, count: usize) -> Vec<(String, ConnectionId)> {
+    house
+        .until(&format!("{count} mails"), async || {
+            let mails = mails(house).await;
+            if mails.len() == count { Ok(mails) } else { Err(format!("{mails:?}")) }
+        })
+        .await
 }
 
 /// Lets the mailbox be read once, so that it counts as running.
