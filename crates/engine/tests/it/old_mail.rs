@@ -99,7 +99,7 @@ async fn a_backlog_is_taken_oldest_first_although_it_is_named_newest_first() {
     let engine = house.engine();
     engine.collect_now(mailbox).await.unwrap_err();
     let standing = engine.standings().await.unwrap().remove(&mailbox).unwrap();
-    assert_eq!(standing.backlog.unwrap().waiting, 100, "after the first batch");
+    assert_eq!(standing.backlog.unwrap().waiting, 50, "two batches of three were committed");
     house.provider.folder(ORDERS, |folder| folder.broken.clear());
     assert_eq!(engine.collect_now(mailbox).await.unwrap(), 50);
     let fetched: Vec<String> = {
