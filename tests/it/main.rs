@@ -11,6 +11,7 @@
 //! | `credential` | credentials staged, tested, switched and renewed; mailboxes that must be refused |
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
 //! | `msal` | Microsoft's own libraries, unchanged |
+//! | `collecting` | old mail, processed mail, and the comparison with the provider by command line and API |
 //! | `postgres` | an installation moved to PostgreSQL, and two nodes on it |
 //! | `secrets` | what a run leaves behind holds none of the secrets that went in |
 //! | `secrets_setup` | the same for a set-up and for renewals, with every secret that was on the wire |
@@ -31,6 +32,7 @@ mod alerts;
 mod bad_input;
 mod check;
 mod closed;
+mod collecting;
 mod crash;
 mod credential;
 mod fall_back;

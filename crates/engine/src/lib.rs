@@ -10,6 +10,9 @@
 //! | [`outbox::retry`] | when to try again: a pure function |
 //! | [`collector`] | the worker that reads mailboxes: raw MIME and cursor committed together |
 //! | [`collector::pace`] | when to read and to listen again: pure functions |
+//! | [`collector::progress`] | how far a large backlog has come |
+//! | [`collector::standing`] | what is known of a mailbox beside its state |
+//! | `collector::settling` | the worker that marks or moves processed mail at its provider |
 //! | `collector::listening` | the worker that lets providers tell of news |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
 //! | [`watch`] | the workers that see in time: credentials that end, mailboxes that must be refused, subscriptions |
@@ -32,11 +35,15 @@ pub mod router;
 pub mod watch;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use postroom_model::connection::Connection;
 use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::mailbox::Mailbox;
 use postroom_model::{Env, MailboxId, Timestamp};
 use postroom_store::{NodeId, Store, StoreError};
 use postroom_transport::{CredentialOffice, Transports};
@@ -107,18 +114,28 @@ impl EngineSettings {
     }
 }
 
-/// What wakes the workers of one engine.
+/// What wakes and stops the workers of one engine.
 #[derive(Debug, Default)]
 pub(crate) struct Nudges {
     pub(crate) outbox: Notify,
     pub(crate) collector: Notify,
     pub(crate) listening: Notify,
     pub(crate) router: Notify,
+    pub(crate) settling: Notify,
     pub(crate) credentials: Notify,
     pub(crate) scope: Notify,
     pub(crate) subscriptions: Notify,
     /// Held by whoever finds out whether a renewed credential is refused.
     pub(crate) falling_back: tokio::sync::Mutex<()>,
+    pub(crate) alarms: Notify,
+    /// Whether the disk has no room left, as the watch over it saw last.
+    pub(crate) full: AtomicBool,
+}
+
+impl Nudges {
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
 }
 
 /// What all workers share.
@@ -203,7 +220,15 @@ impl Engine {
             let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
             async move { worker::keep("router", idle, stop.clone(), || router::run(&engine, &stop)).await }
         });
+        workers.spawn({
+            let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
+            async move {
+                worker::keep("settling", idle, stop.clone(), || collector::settling::run(&engine, &stop))
+                    .await
+            }
+        });
         self.spawn_watches(&mut workers, &stop);
+        self.spawn_alarms(&mut workers, &stop);
         while workers.join_next().await.is_some() {}
     }
 
@@ -236,6 +261,36 @@ impl Engine {
         });
     }
 
+    fn spawn_alarms(&self, workers: &mut JoinSet<()>, stop: &CancellationToken) {
+        macro_rules! alarm {
+            ($($name:ident),*) => {$(
+                workers.spawn({
+                    let (engine, stop) = (self.clone(), stop.clone());
+                    async move {
+                        let (nudge, look) = (&engine.nudges.alarms, || watch::$name::look(&engine));
+                        let watch = || watch::run(&engine, &stop, nudge, look);
+                        worker::keep(stringify!($name), engine.idle(), stop.clone(), watch).await;
+                    }
+                });
+            )*};
+        }
+        alarm!(down, silence, reconciliation, disk, clock);
+    }
+
+    /// Compares provider and store for one mailbox now, fetches what is missing, and processes it. None when it is being
+    /// read at this moment.
+    ///
+    /// # Errors
+    /// The provider's refusal, or the store's failure as a failure of our own.
+    pub async fn reconcile(
+        &self,
+        mailbox: MailboxId,
+    ) -> Result<Option<watch::reconciliation::Report>, Failure> {
+        let report = collector::reconcile(self, mailbox, None).await?;
+        router::process_all(self).await.map_err(|error| own_failure("process what was collected", &error))?;
+        Ok(report)
+    }
+
     /// Runs the outbox worker alone until `stop` is cancelled: what `postroom send` does without a server.
     pub async fn run_outbox(&self, stop: CancellationToken) {
         let desk = outbox::Outbox(self.clone());
@@ -264,6 +319,26 @@ impl Engine {
         collector::validate(self, mailbox, actor).await
     }
 
+    /// What is known of mailboxes beside their state: backlogs, processed mail that cannot be marked, comparisons.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn standings(&self) -> Result<BTreeMap<MailboxId, collector::standing::Standing>, StoreError> {
+        collector::standing::standings(self.store.as_ref(), self.env.now()).await
+    }
+
+    /// How much mail waits in a mailbox of this connection, saved or not, that was received before now.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's.
+    pub async fn old_mail(
+        &self,
+        connection: &Connection,
+        mailbox: &Mailbox,
+    ) -> Result<postroom_transport::Survey, Failure> {
+        collector::old_mail(self, connection, mailbox).await
+    }
+
     /// Reads a mailbox as soon as a hand is free: its provider says that there is something new. What is not polled
     /// stays unread ([`postroom_store::MailboxStore::wake_mailbox`]).
     ///
@@ -281,9 +356,11 @@ impl Engine {
         self.nudges.collector.notify_waiters();
         self.nudges.listening.notify_waiters();
         self.nudges.router.notify_waiters();
+        self.nudges.settling.notify_waiters();
         self.nudges.credentials.notify_waiters();
         self.nudges.scope.notify_waiters();
         self.nudges.subscriptions.notify_waiters();
+        self.nudges.alarms.notify_waiters();
     }
 
     fn idle(&self) -> Duration {

@@ -259,6 +259,9 @@ pub struct Collection<T> {
     /// Address of the next round of a delta query, opaque; only on the last page of a round.
     #[serde(rename = "@odata.deltaLink", default, skip_serializing_if = "Option::is_none")]
     pub delta_link: Option<String>,
+    /// How many items there are on all pages; where `$count=true` asked for it.
+    #[serde(rename = "@odata.count", default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 /// One entry of a delta query (<https://learn.microsoft.com/graph/delta-query-messages>). After a change sometimes

@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) engine: Engine,
     pub(crate) credentials: Credentials,
     pub(crate) alerts: Alerts,
+    pub(crate) watch: Watch,
 }
 
 impl Default for Config {
@@ -46,6 +47,7 @@ impl Default for Config {
             engine: Engine::default(),
             credentials: Credentials::default(),
             alerts: Alerts::default(),
+            watch: Watch::default(),
         }
     }
 }
@@ -186,6 +188,34 @@ pub(crate) struct Alerts {
     pub(crate) connection: Option<String>,
 }
 
+/// What is watched although nobody asks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Watch {
+    pub(crate) failing_minutes: u32,
+    pub(crate) silence_hours: u32,
+    pub(crate) reconcile_hour: u32,
+    pub(crate) reconcile_days: u32,
+    pub(crate) clock: bool,
+    pub(crate) disk_warn_mb: u64,
+    pub(crate) disk_refuse_mb: u64,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        let defaults = WatchSettings::default();
+        Self {
+            failing_minutes: defaults.failing_minutes,
+            silence_hours: defaults.silence_hours,
+            reconcile_hour: defaults.reconcile_hour,
+            reconcile_days: defaults.reconcile_days,
+            clock: defaults.clock,
+            disk_warn_mb: defaults.disk_warn_bytes / 1_000_000,
+            disk_refuse_mb: defaults.disk_refuse_bytes / 1_000_000,
+        }
+    }
+}
+
 /// Why the configuration is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
@@ -282,6 +312,13 @@ impl Config {
                 "CREDENTIALS_SCOPE_MINUTES" => {
                     self.credentials.scope_minutes = parse(&value).map_err(fail)?
                 }
+                "WATCH_FAILING_MINUTES" => self.watch.failing_minutes = parse(&value).map_err(fail)?,
+                "WATCH_SILENCE_HOURS" => self.watch.silence_hours = parse(&value).map_err(fail)?,
+                "WATCH_RECONCILE_HOUR" => self.watch.reconcile_hour = parse(&value).map_err(fail)?,
+                "WATCH_RECONCILE_DAYS" => self.watch.reconcile_days = parse(&value).map_err(fail)?,
+                "WATCH_CLOCK" => self.watch.clock = parse(&value).map_err(fail)?,
+                "WATCH_DISK_WARN_MB" => self.watch.disk_warn_mb = parse(&value).map_err(fail)?,
+                "WATCH_DISK_REFUSE_MB" => self.watch.disk_refuse_mb = parse(&value).map_err(fail)?,
                 "ALERTS_MAIL_TO" => self.alerts.mail_to = Some(parse(&value).map_err(fail)?),
                 "ALERTS_MAIL_FROM" => self.alerts.mail_from = Some(parse(&value).map_err(fail)?),
                 "ALERTS_CONNECTION" => self.alerts.connection = Some(value),
@@ -319,6 +356,12 @@ impl Config {
             ("engine", "retry_longest_seconds", u64::from(self.engine.retry_longest_seconds), 1, 86_400),
             ("credentials", "renew_days_before", u64::from(self.credentials.renew_days_before), 1, 365),
             ("credentials", "scope_minutes", u64::from(self.credentials.scope_minutes), 1, 10_080),
+            ("watch", "failing_minutes", u64::from(self.watch.failing_minutes), 1, 10_080),
+            ("watch", "silence_hours", u64::from(self.watch.silence_hours), 0, 168),
+            ("watch", "reconcile_hour", u64::from(self.watch.reconcile_hour), 0, 23),
+            ("watch", "reconcile_days", u64::from(self.watch.reconcile_days), 0, 90),
+            ("watch", "disk_warn_mb", self.watch.disk_warn_mb, 0, 1_000_000_000),
+            ("watch", "disk_refuse_mb", self.watch.disk_refuse_mb, 0, 1_000_000_000),
         ];
         for (section, key, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
@@ -386,6 +429,14 @@ impl Config {
                 renew_days_before: self.credentials.renew_days_before,
                 scope_minutes: self.credentials.scope_minutes,
                 public_url: self.public_url.clone(),
+                failing_minutes: self.watch.failing_minutes,
+                silence_hours: self.watch.silence_hours,
+                reconcile_hour: self.watch.reconcile_hour,
+                reconcile_days: self.watch.reconcile_days,
+                clock: self.watch.clock,
+                data_folder: Some(self.data_dir.clone()),
+                disk_warn_bytes: self.watch.disk_warn_mb * 1_000_000,
+                disk_refuse_bytes: self.watch.disk_refuse_mb * 1_000_000,
             },
             ..EngineSettings::default()
         }

@@ -75,7 +75,7 @@ async fn journey(which: Which, when: When, patience: Duration) -> Arc<Faulty> {
     house.mailbox(ORDERS).await;
     let store = Arc::new(Faulty::failing(house.store.clone(), which, when));
     let settings = EngineSettings { idle_poll_ms: 20, read_whole_bytes: 10_000, ..EngineSettings::default() };
-    let door = Arc::new(Door(house.provider.clone()));
+    let door = Arc::new(Door(house.provider.clone(), house.env.clone()));
     let engine = Engine::new(store.clone(), door, house.env.clone(), settings);
     let one = hand_in(&engine, ORDERS).await;
     let two = hand_in(&engine, "quotes@contoso.example").await;
@@ -152,7 +152,7 @@ async fn a_disk_that_is_full_while_a_message_comes_is_not_the_messages_fault() {
     house.provider.deliver(ORDERS, "a", &[raw("a"), vec![b'x'; 300_000]].concat());
     let mailbox = house.mailbox(ORDERS).await;
     let store = Arc::new(Faulty::new(house.store.clone(), "blob_write", When::Before, 1));
-    let door = Arc::new(Door(house.provider.clone()));
+    let door = Arc::new(Door(house.provider.clone(), house.env.clone()));
     let engine = Engine::new(store, door, house.env.clone(), EngineSettings::default());
     let failure = engine.collect_now(mailbox).await.unwrap_err();
     assert!(failure.words.contains("no space is left"), "{failure}");

@@ -239,6 +239,7 @@ pass_on! {
         fn finish_poll(finish: PollFinish) -> ();
         fn polled_mailboxes() -> Vec<PolledMailbox>;
         fn wake_mailbox(id: MailboxId) -> ();
+        fn failing_mailboxes() -> Vec<FailingMailbox>;
         fn next_mailbox_due() -> Option<Timestamp>;
     }
     OutboxStore {
@@ -262,6 +263,11 @@ pass_on! {
         fn commit_batch(batch: CollectedBatch) -> CommitReport;
         fn unprocessed(limit: u32) -> Vec<StoredMessage>;
         fn finish_processing(id: InboxMessageId, processed: Processed) -> ();
+        fn claim_settling(until: Timestamp, limit: u32) -> Vec<Settling>;
+        fn finish_settling(settled: &Settling, moved: bool, event: Event) -> ();
+        fn defer_settling(settling: &[Settling], at: Timestamp) -> ();
+        fn next_settling() -> Option<Timestamp>;
+        fn arrivals(mailbox: MailboxId, since: Timestamp) -> Vec<(i64, u32)>;
         fn reprocess(viewer: &Viewer, id: InboxMessageId, actor: &str) -> ();
         fn inbox(viewer: &Viewer, filter: &InboxFilter, page: Page) -> Vec<InboxMessage>;
         fn inbox_count(viewer: &Viewer, filter: &InboxFilter) -> u64;

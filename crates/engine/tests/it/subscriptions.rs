@@ -122,7 +122,7 @@ impl Transports for Office {
 
 impl Office {
     fn of(house: &House) -> Self {
-        Self { book: Arc::default(), door: Arc::new(Door(house.provider.clone())) }
+        Self { book: Arc::default(), door: Arc::new(Door(house.provider.clone(), house.env.clone())) }
     }
 
     fn run(&self, house: &House, public_url: Option<&str>) -> Running {

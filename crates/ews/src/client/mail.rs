@@ -34,6 +34,15 @@ pub struct Inbox {
     pub newest: Option<Timestamp>,
 }
 
+/// What is in a folder up to a certain time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Survey {
+    /// So many items.
+    pub count: u32,
+    /// When the oldest of them was received.
+    pub oldest: Option<Timestamp>,
+}
+
 /// One page of changes of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncPage {
@@ -300,7 +309,7 @@ impl EwsClient {
         Ok(page.items.into_iter().filter_map(|item| item.message.id).map(|id| id.id).collect())
     }
 
-    async fn find(&self, call: &Call<'_>) -> Result<ItemPage, EwsError> {
+    pub(super) async fn find(&self, call: &Call<'_>) -> Result<ItemPage, EwsError> {
         let told: Answered = self.ask(call).await?;
         let request_id = told.request_id.clone();
         let found = self.only(call, answer_to!(FindItem, told, call)?, request_id.as_deref())?;

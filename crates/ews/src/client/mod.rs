@@ -21,6 +21,7 @@ mod call;
 mod download;
 mod mail;
 mod outside;
+mod settle;
 mod stream;
 
 use std::fmt;
@@ -33,7 +34,7 @@ use url::Url;
 
 pub use autodiscover::{Autodiscover, AutodiscoverError};
 pub use download::MimeDownload;
-pub use mail::{Draft, Inbox, SyncPage};
+pub use mail::{Draft, Inbox, Survey, SyncPage};
 pub use stream::{EventStream, Told};
 
 use crate::wire::FolderRef;

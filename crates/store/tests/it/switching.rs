@@ -58,7 +58,7 @@ pub(crate) async fn what_was_collected_is_recognised_by_its_new_id_and_makes_no_
     let batch = CollectedBatch {
         mailbox,
         lease: claimed.lease.clone(),
-        cursor: "later".into(),
+        cursor: Some("later".into()),
         messages: vec![],
         present: vec![],
         removed: vec!["ews 1".into(), "graph 1".into()],
@@ -136,7 +136,7 @@ pub(crate) async fn there_and_back_the_first_ids_are_in_use_again(make: impl Asy
     let batch = CollectedBatch {
         mailbox,
         lease: claimed.lease.clone(),
-        cursor: "back".into(),
+        cursor: Some("back".into()),
         messages: vec![bench.mail("ews 1", "one").await],
         present: vec!["ews 2".into()],
         removed: vec![],
@@ -175,7 +175,7 @@ pub(crate) async fn a_reading_by_the_former_interface_commits_nothing(make: impl
     let batch = CollectedBatch {
         mailbox,
         lease: claimed.lease.clone(),
-        cursor: "of the former interface".into(),
+        cursor: Some("of the former interface".into()),
         messages: vec![bench.mail("ews 1", "one").await],
         present: vec![],
         removed: vec![],

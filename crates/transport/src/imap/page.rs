@@ -15,7 +15,7 @@ use super::cursor::{Cursor, Incarnation};
 use super::meter::Bounds;
 use super::session::{Opened, Session};
 use super::words::Trouble;
-use super::{OnPage, State};
+use super::{OnPage, State, settle};
 use crate::{Changes, RemoteMessage};
 
 /// Bytes per page, but for one message that alone is larger. What is fetched and cannot be committed, because the line
@@ -67,15 +67,20 @@ impl Backlog {
     fn is_empty(&self) -> bool {
         self.uids.is_empty() && self.ahead.is_empty()
     }
+
+    /// How many messages were not told yet.
+    pub(super) fn waiting(&self) -> u64 {
+        (self.uids.len() + self.ahead.len()) as u64
+    }
 }
 
 /// What a server tells about one message.
 #[derive(Debug, Default)]
-struct Told {
-    message_id: Option<String>,
-    received_at: Option<Timestamp>,
+pub(super) struct Told {
+    pub(super) message_id: Option<String>,
+    pub(super) received_at: Option<Timestamp>,
     size: u64,
-    draft: bool,
+    pub(super) draft: bool,
 }
 
 /// One page of what is new since `cursor`.
@@ -84,6 +89,7 @@ pub(super) async fn changes(
     state: &mut State,
     folder: &str,
     cursor: Option<&str>,
+    begin_at: Option<Timestamp>,
     env: &Env,
 ) -> Result<Changes, Trouble> {
     let known: Option<Cursor> = cursor.and_then(|text| text.parse().ok());
@@ -105,7 +111,7 @@ pub(super) async fn changes(
             if !resync {
                 removed = gone(start.incarnation, &opened.vanished, start.uid);
             }
-            (start, list(session, start).await?)
+            (start, list(session, start, begin_at).await?)
         }
     };
     let incarnation = start.incarnation;
@@ -168,9 +174,14 @@ fn gone(incarnation: Incarnation, vanished: &[RangeInclusive<u32>], last: u32) -
     within.take(MAX_REMOVED).map(|uid| incarnation.id(uid)).collect()
 }
 
-/// The messages behind `start`, oldest first.
-async fn list(session: &mut Session, start: Cursor) -> Result<Backlog, Trouble> {
+/// The messages behind `start`, oldest first; at the very beginning only what was received from `begin_at` on.
+async fn list(session: &mut Session, start: Cursor, begin_at: Option<Timestamp>) -> Result<Backlog, Trouble> {
     let mut uids = Vec::new();
+    if let Some(instant) = begin_at.filter(|_| start.uid == 0 && session.exists > 0) {
+        let uids = settle::since(session, instant).await?;
+        let ahead = VecDeque::new();
+        return Ok(Backlog { incarnation: start.incarnation, after: start.uid, uids: uids.into(), ahead });
+    }
     // `n:*` names the last message even when its UID is below n, so what comes is looked at again.
     if session.exists > 0
         && let Some(first) = start.uid.checked_add(1)
@@ -192,7 +203,7 @@ pub(super) async fn newest(session: &mut Session) -> Result<Option<Timestamp>, T
 }
 
 /// What the server tells about these messages; those that are gone meanwhile are left out.
-async fn describe(session: &mut Session, uids: &[u32]) -> Result<BTreeMap<u32, Told>, Trouble> {
+pub(super) async fn describe(session: &mut Session, uids: &[u32]) -> Result<BTreeMap<u32, Told>, Trouble> {
     let mut told = BTreeMap::new();
     if uids.is_empty() {
         return Ok(told);

@@ -266,7 +266,15 @@ impl Session {
     pub(super) async fn examine(&mut self, name: &str, since: Option<(u32, u64)>) -> Result<Opened, Trouble> {
         let since = since.filter(|(_, modseq)| self.qresync && *modseq > 0);
         let since = since.map(|(validity, modseq)| format!(" (QRESYNC ({validity} {modseq}))"));
-        let command = format!("EXAMINE {}{}", folder::quoted(name), since.unwrap_or_default());
+        self.opened(&format!("EXAMINE {}{}", folder::quoted(name), since.unwrap_or_default())).await
+    }
+
+    /// Opens a folder so that marks can be set in it.
+    pub(super) async fn select(&mut self, name: &str) -> Result<Opened, Trouble> {
+        self.opened(&format!("SELECT {}", folder::quoted(name))).await
+    }
+
+    async fn opened(&mut self, command: &str) -> Result<Opened, Trouble> {
         let mut opened = Opened::default();
         let mut told = |response: &Response<'_>| match response {
             Response::MailboxData(MailboxDatum::Exists(exists)) => opened.exists = *exists,
@@ -280,7 +288,7 @@ impl Session {
             _ => {}
         };
         self.validity = None;
-        self.command(&command, Bounds::LIST, &mut told).await?;
+        self.command(command, Bounds::LIST, &mut told).await?;
         (self.validity, self.exists) = (opened.validity, opened.exists);
         Ok(opened)
     }

@@ -5,7 +5,8 @@
 //! | messages come in the order of arrival, and what comes later comes once | `order` |
 //! | each message once, byte for byte, and what left is told | `exactly_once` |
 //! | a cut at any boundary, inside answers and requests, loses and doubles nothing | `cuts` |
-//! | nothing that it does changes a mailbox: no flag, no date, no change key | `untouched` |
+//! | mail is counted and listed by date; a message is marked or moved when that is asked for, twice as once | `settling` |
+//! | nothing that it does by itself changes a mailbox: no flag, no date, no change key | `untouched` |
 //! | a large message comes in small pieces, and its limit is obeyed | `large_message` |
 //! | odd bytes, charsets and line ends come through | `odd_bytes` |
 //! | a backlog of 1,000 messages, oldest first, within the limits of the service | `backlog` |
@@ -158,7 +159,7 @@ pub(crate) trait SenderWorld: Send + Sync {
 macro_rules! on_every_source {
     ($($(#[$attribute:meta])* $name:ident: $world:ty,)*) => {
         $(on_every_source!(@ $name, $world, [$(#[$attribute])*], order exactly_once cuts untouched large_message
-            odd_bytes backlog appears_later permission pause);)*
+            odd_bytes backlog appears_later permission pause settling);)*
     };
     (@ $name:ident, $world:ty, $attributes:tt, $($scenario:ident)*) => {
         mod $name {
