@@ -215,15 +215,19 @@ async fn a_message_of_30_mb_is_written_in_pieces_and_the_limit_is_obeyed_before(
     server.deliver(FROM, "INBOX", &mail(1));
     server.deliver(FROM, "INBOX", &large);
     let source = source(&server, TlsMode::Implicit, PASSWORD);
+    // So large a message has a page of its own.
     let page = source.changes(None).await.unwrap();
+    let of_the_large = source.changes(Some(&page.cursor)).await.unwrap();
+    assert_eq!((page.messages.len(), of_the_large.messages.len(), of_the_large.more), (1, 1, false));
+    let large_id = &of_the_large.messages[0].provider_id;
     let mut expected = Meter::default();
     expected.write(Bytes::from(large)).await.unwrap();
     let mut sink = Meter::default();
-    let size = source.fetch(&page.messages[1].provider_id, LIMIT, &mut sink).await.unwrap();
+    let size = source.fetch(large_id, LIMIT, &mut sink).await.unwrap();
     assert_eq!((size, sink.sum, sink.mixed), (Some(expected.sum), expected.sum, expected.mixed));
     assert!(sink.largest <= 1024 * 1024);
     let mut sink = Meter::default();
-    let failure = source.fetch(&page.messages[1].provider_id, 29_000_000, &mut sink).await.unwrap_err();
+    let failure = source.fetch(large_id, 29_000_000, &mut sink).await.unwrap_err();
     assert_eq!((failure.origin, sink.sum), (Origin::Ourselves, 0));
     assert!(failure.words.contains("at most 29000000"));
     // The session goes on.
