@@ -7,6 +7,7 @@
 //! call is known by is random, and only its digest is kept. It begins with the mailbox's id, so a call costs one look into
 //! one journal for each mailbox it names, however many there are.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
@@ -329,10 +330,10 @@ impl Engine {
                 strange += 1;
                 continue;
             };
-            if !known.contains_key(&mailbox) {
-                known.insert(mailbox, load(self, mailbox).await?);
-            }
-            let Some(kept) = known.get_mut(&mailbox) else { continue };
+            let kept = match known.entry(mailbox) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(load(self, mailbox).await?),
+            };
             // Both are digests of one length, and compared in constant time.
             if verify_slices_are_equal(&digest_of(&entry.state), &kept.state).is_err() {
                 strange += 1;

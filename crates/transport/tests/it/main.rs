@@ -8,6 +8,7 @@ mod certificate;
 mod dovecot;
 mod ews;
 mod ews_sandbox;
+mod ews_schema;
 mod graph_sandbox;
 mod imap;
 mod imap_content;
@@ -25,6 +26,8 @@ mod source;
 mod stub;
 mod tenant;
 mod wire;
+#[path = "../../../ews/tests/it/xmllint.rs"]
+mod xmllint;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
