@@ -39,7 +39,8 @@ async fn old_mail_is_counted_before_it_is_chosen_and_processed_mail_is_marked_at
     let mailbox = &settled["mailboxes"][0];
     assert_eq!((&mailbox["address"], &mailbox["after_processing"]), (&ORDERS.into(), &"mark-read".into()));
     assert_eq!((&mailbox["old_mail"], &mailbox["backlog"]), (&"all".into(), &Value::Null));
-    let inbox: Value = serde_json::from_str(&world.ok(&["inbox", "list", "--json"]).await).unwrap();
+    let inbox: Value =
+        serde_json::from_str(&world.ok(&["inbox", "--user", "admin", "--json"]).await).unwrap();
     let is_old: Vec<_> = inbox.as_array().unwrap().iter().map(|one| one["is_old"].clone()).collect();
     assert_eq!(is_old.len(), 3, "{inbox}");
     let compared = world.ok(&["mailbox", "reconcile", ORDERS]).await;

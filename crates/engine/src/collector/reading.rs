@@ -568,7 +568,12 @@ fn failed(
 
 /// Ends the reading. When the store cannot, the lease ends by itself and the mailbox is read again: nothing is lost.
 async fn finish(engine: &Engine, claimed: &ClaimedMailbox, finish: PollFinish) {
-    if let Err(error) = engine.store.finish_poll(finish).await {
+    let changed = !finish.events.is_empty();
+    let finished = engine.store.finish_poll(finish).await;
+    if changed {
+        engine.nudges.alarms.notify_waiters();
+    }
+    if let Err(error) = finished {
         tracing::warn!(
             mailbox = %claimed.mailbox.id,
             error = chain(&error),

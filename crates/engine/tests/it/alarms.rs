@@ -168,8 +168,13 @@ async fn what_reading_did_not_find_is_found_at_night_fetched_and_counted() {
     house.pass(&running, 24 * 3_600);
     let words = told(&house, Subject::Mailbox(mailbox), "mailbox.reconciled", 2).await;
     assert!(words.ends_with("none is missing"), "{words}");
-    let standing = running.engine.standings().await.unwrap().remove(&mailbox).unwrap();
-    assert_eq!(standing.reconciliation.map(|report| (report.at_provider, report.missing)), Some((3, 0)));
+    house
+        .until("the report", async || {
+            let standing = running.engine.standings().await.unwrap().remove(&mailbox).unwrap_or_default();
+            let counts = standing.reconciliation.map(|report| (report.at_provider, report.missing));
+            if counts == Some((3, 0)) { Ok(()) } else { Err(format!("{counts:?}")) }
+        })
+        .await;
     running.stop().await;
 }
 

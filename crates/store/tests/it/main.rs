@@ -79,6 +79,7 @@ on_every_engine! {
     collecting {
         cursor_and_messages_are_committed_together
         a_lost_lease_commits_nothing
+        what_is_processed_is_settled_once_and_old_mail_is_marked
         a_known_provider_id_is_dropped
         the_same_mail_in_another_mailbox_is_one_message
         mail_without_message_id_is_compared_by_content
