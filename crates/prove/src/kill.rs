@@ -184,6 +184,8 @@ async fn prepare(
     let mailboxes: Vec<String> = senders.iter().take(3).cloned().collect();
     for mailbox in &mailboxes {
         run(&["mailbox", "add", mailbox, "--type", "customer-order", "--polling-interval", "0.01"]).await?;
+        // A first good reading: from then on trouble is measured.
+        run(&["inbox", "collect", mailbox]).await?;
     }
     Ok(Load {
         http,

@@ -39,7 +39,11 @@ fn store() -> Result<()> {
         crate::cargo(
             "the store",
             &arguments,
-            &[("POSTROOM_PROVE_CASES", "200"), ("POSTROOM_PROVE_CLOCK_STEPS", "2")],
+            &[
+                ("POSTROOM_PROVE_CASES", "200"),
+                ("POSTROOM_PROVE_CLOCK_STEPS", "2"),
+                ("POSTROOM_PROVE_EVERY_WAY", "1"),
+            ],
         )?;
     }
     Ok(())

@@ -34,15 +34,15 @@ const COMPARED: usize = 500;
 /// Most messages fetched once more in one reading.
 const FETCHED_AGAIN: u32 = 50;
 /// Statuses about rights and load, which may concern fetching and leave the probe alone: an application that may
-/// read headers only, for instance, or a service that comes back between the two.
-const NEVER_A_MESSAGES_OWN: [u16; 4] = [401, 403, 429, 503];
+/// read headers only, for instance.
+const NEVER_A_MESSAGES_OWN: [u16; 3] = [401, 403, 429];
 
-/// How long a mailbox has not been read to its end.
+/// How long a mailbox has not been read to its end, for whatever reason.
 #[derive(Debug, Clone, Copy)]
 struct Trouble {
     /// Failed readings in a row.
     failures: u32,
-    /// Time since the last good one.
+    /// Time since the last good one; without end when there was none.
     lasting: SignedDuration,
 }
 
@@ -598,7 +598,6 @@ mod tests {
             (provider, retry, Some(500), Some(5)),
             (network, retry, None, Some(10)),
             (provider, retry, Some(429), None),
-            (provider, retry, Some(503), None),
             (provider, Decision::Hold, Some(403), None),
             (provider, Decision::Fail, Some(403), None),
             (provider, Decision::Hold, Some(401), None),

