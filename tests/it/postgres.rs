@@ -24,7 +24,7 @@ async fn ok(mut command: Command) -> String {
 #[tokio::test]
 #[ignore = "needs PostgreSQL"]
 async fn an_installation_is_moved_and_two_nodes_go_on_with_it() {
-    let (server, world) = (Postgres::start(), World::new().await);
+    let (server, world) = (Postgres::start().await, World::new().await);
     let url = server.database();
     world.connect().await;
     world.ok(&["mailbox", "add", "orders@contoso.example", "--type", "customer-order"]).await;

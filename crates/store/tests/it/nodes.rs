@@ -23,7 +23,7 @@ struct House {
 
 impl House {
     async fn open() -> Self {
-        let (server, folder) = (Postgres::start(), tempfile::tempdir().unwrap());
+        let (server, folder) = (Postgres::start().await, tempfile::tempdir().unwrap());
         let (env, clock) = Env::for_test(1);
         let url = server.database();
         // At once: one of them makes the tables, the other waits for it.
@@ -203,7 +203,7 @@ async fn a_newer_database_another_key_and_a_server_that_does_not_sync_are_refuse
     let newer = open(house.folder.path()).await.unwrap_err();
     assert!(matches!(newer, StoreError::NewerVersion { found: 99_990_101, .. }), "{newer:?}");
     assert!(!format!("{newer}").contains("data folder"), "{newer}");
-    let careless = Postgres::with(&["fsync=off"]);
+    let careless = Postgres::with(&["fsync=off"]).await;
     let options = on_postgres(&careless.database(), house.folder.path(), &house.env);
     let refused = SqlStore::open_postgres(options).await.unwrap_err();
     assert!(matches!(&refused, StoreError::Refused { what, .. } if what.contains("fsync")), "{refused:?}");
