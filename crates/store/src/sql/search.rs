@@ -59,7 +59,8 @@ pub(super) fn condition(pool: &Pool) -> &'static str {
     match pool {
         Pool::Sqlite(_) => "m.sequence IN (SELECT rowid FROM inbox_search WHERE inbox_search MATCH $7)",
         Pool::Postgres(_) => {
-            "m.sequence IN (SELECT message FROM inbox_search WHERE words @@ search_query($7))"
+            // As a list, because PostgreSQL would rather look at every message until it has a page full.
+            "m.sequence = ANY (ARRAY(SELECT message FROM inbox_search WHERE words @@ search_query($7)))"
         }
     }
 }

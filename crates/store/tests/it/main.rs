@@ -38,7 +38,7 @@ macro_rules! on_every_engine {
             $(#[tokio::test]
             #[ignore = "needs PostgreSQL"]
             async fn $subject() {
-                let server = std::sync::Arc::new(crate::server::Postgres::start());
+                let server = std::sync::Arc::new(crate::server::Postgres::start().await);
                 let mut failed = Vec::new();
                 $(
                     let own = server.clone();

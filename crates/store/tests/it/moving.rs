@@ -13,7 +13,7 @@ use crate::settings::with_secret;
 #[tokio::test]
 #[ignore = "needs PostgreSQL"]
 async fn a_whole_installation_is_moved_compared_and_goes_on() {
-    let (server, folder) = (Postgres::start(), tempfile::tempdir().unwrap());
+    let (server, folder) = (Postgres::start().await, tempfile::tempdir().unwrap());
     let (env, clock) = Env::for_test(1);
     let source = SqlStore::open(options(folder.path(), &env)).await.unwrap();
     let again = SqlStore::open(options(folder.path(), &env)).await.unwrap();

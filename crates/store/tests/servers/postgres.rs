@@ -25,12 +25,12 @@ pub struct Postgres {
 
 impl Postgres {
     /// Makes a cluster and starts its server, with settings as after an installation.
-    pub fn start() -> Self {
-        Self::with(&[])
+    pub async fn start() -> Self {
+        Self::with(&[]).await
     }
 
     /// Starts a server with more settings, `name=value`.
-    pub fn with(settings: &[&str]) -> Self {
+    pub async fn with(settings: &[&str]) -> Self {
         // In memory where there is such a folder: what is tested is what is said to the server, not its disk.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         if is_root() {
@@ -59,18 +59,18 @@ impl Postgres {
             .spawn()
             .unwrap();
         let mut server = Self { folder, child, made: AtomicU32::new(0) };
-        server.until_it_answers();
+        server.until_it_answers().await;
         server
     }
 
-    fn until_it_answers(&mut self) {
+    async fn until_it_answers(&mut self) {
         for _ in 0..600 {
             let ready = command("pg_isready").arg("-q").arg("-h").arg(self.folder.path()).status().unwrap();
             if ready.success() {
                 return;
             }
             assert!(self.child.try_wait().unwrap().is_none(), "PostgreSQL ended: {}", self.log());
-            std::thread::sleep(Duration::from_millis(50));
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("PostgreSQL does not answer: {}", self.log());
     }

@@ -28,11 +28,14 @@ const BEGIN_OPENING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL loc
     SELECT pg_advisory_xact_lock(5795978189422423917)";
 
 /// Every connection: a commit that was answered is on disk, a setting that asks for more than that is left as it is;
-/// and a node that is frozen inside a transaction holds up the others for ten seconds and no longer.
+/// and a node that is frozen inside a transaction holds up the others for ten seconds and no longer. Statements are short,
+/// and are planned for their values: a plan for any instant would not see that little is due, and compiling or sharing
+/// one out to other processes would take a hundred times as long as running it.
 const SESSION: &str = "SELECT set_config('synchronous_commit', 'on', false) \
     WHERE current_setting('synchronous_commit') = 'off'; \
     SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '10s'; \
-    SET client_min_messages = warning";
+    SET client_min_messages = warning; SET plan_cache_mode = force_custom_plan; SET jit = off; \
+    SET max_parallel_workers_per_gather = 0";
 
 impl SqlStore {
     /// Opens the database, which has to be there; its tables are made when it is new. Several nodes may have it open at
