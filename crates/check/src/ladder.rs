@@ -33,6 +33,8 @@ pub(crate) struct Ladder<'a> {
     env: &'a Env,
     /// Masked in every text.
     secrets: Vec<&'a SecretString>,
+    /// The connection's name as one word of a command line: it stands in every command that is advised.
+    connection: String,
     progress: &'a mut (dyn FnMut(&Rung) + Send),
     rungs: Vec<Rung>,
 }
@@ -42,9 +44,10 @@ impl<'a> Ladder<'a> {
     pub(crate) fn new(
         env: &'a Env,
         secrets: Vec<&'a SecretString>,
+        connection: String,
         progress: &'a mut (dyn FnMut(&Rung) + Send),
     ) -> Self {
-        Self { env, secrets, progress, rungs: Vec::new() }
+        Self { env, secrets, connection, progress, rungs: Vec::new() }
     }
 
     /// Runs `probe` when all rungs of `needs` stand, and gives what it found for later rungs. A probe is a future,
@@ -65,6 +68,8 @@ impl<'a> Ladder<'a> {
         };
         let took = self.env.now().duration_since(begun).as_millis();
         let masked = |text: String| mask::secrets(&text, &self.secrets);
+        let named =
+            |text: String| text.replace("--connection NAME", &format!("--connection {}", self.connection));
         let rung = Rung {
             name: step.name.into_owned(),
             title: step.title.into_owned(),
@@ -73,7 +78,7 @@ impl<'a> Ladder<'a> {
             did: masked(finding.did),
             got: masked(finding.got),
             cause: finding.cause.map(masked),
-            next_step: finding.next_step.map(masked),
+            next_step: finding.next_step.map(named).map(masked),
         };
         (self.progress)(&rung);
         self.rungs.push(rung);
@@ -153,7 +158,7 @@ mod tests {
         let (env, _) = Env::for_test(1);
         let mut progress = Vec::new();
         let mut tell = |rung: &Rung| progress.push(rung.name.clone());
-        let mut ladder = Ladder::new(&env, Vec::new(), &mut tell);
+        let mut ladder = Ladder::new(&env, Vec::new(), String::new(), &mut tell);
         assert_eq!(ladder.climb(A, &[], verdict(Verdict::Fail)).await, Some(7));
         assert_eq!(ladder.climb(B, &[A], never()).await, None);
         assert_eq!(ladder.climb(C, &[], verdict(Verdict::Warn)).await, Some(7));
@@ -169,7 +174,7 @@ mod tests {
     async fn what_is_skipped_or_waited_for_carries_nothing() {
         let (env, _) = Env::for_test(1);
         let mut tell = |_: &Rung| ();
-        let mut ladder = Ladder::new(&env, Vec::new(), &mut tell);
+        let mut ladder = Ladder::new(&env, Vec::new(), String::new(), &mut tell);
         ladder.climb(A, &[], verdict(Verdict::Waiting)).await;
         ladder.climb(B, &[A], never()).await;
         ladder.climb(C, &[B], never()).await;

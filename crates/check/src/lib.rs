@@ -53,7 +53,7 @@ pub async fn run(request: &CheckRequest, env: &Env, progress: &mut (dyn FnMut(&R
         request.incoming.iter().flat_map(|other| [other.secret.as_ref(), other.account.password.as_ref()]);
     let masked = request.secret.as_ref().filter(|_| !place);
     let masked = masked.into_iter().chain(own).chain(other.flatten()).collect();
-    let mut ladder = Ladder::new(env, masked, progress);
+    let mut ladder = Ladder::new(env, masked, rungs::quoted(request), progress);
     let asked = Asked { request, env, service: Service::of(&request.settings) };
     let known = Box::pin(asked.sign_in(&mut ladder)).await;
     let seen = Box::pin(asked.mailboxes(&mut ladder, &known)).await.or(known.seen.clone());

@@ -25,7 +25,7 @@ pub(crate) fn none_named(request: &CheckRequest, granted: Option<&Vec<String>>) 
     let got = match wide.as_slice() {
         [] => "No mailbox is named that must stay closed.".to_owned(),
         wide => format!(
-            "No mailbox is named that must stay closed. {} in the token stands for every mailbox of the tenant, \
+            "No mailbox is named that must stay closed. In the token: {}, for every mailbox of the tenant, \
              unless a policy in Exchange cuts it.",
             wide.join(" and ")
         ),

@@ -93,7 +93,8 @@ fn recognised<'a>(case: &Case, report: &'a Report, request: &CheckRequest) -> Re
         }
         Expected::Words(words) => said.contains(words),
     };
-    let helped = rung.next_step.as_deref().is_some_and(|step| !step.is_empty());
+    let helped =
+        rung.next_step.as_deref().is_some_and(|step| !step.is_empty() && !step.contains("--connection NAME"));
     if named && helped {
         return Ok(rung);
     }

@@ -7,18 +7,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use postroom_entra::TokenClient;
 use postroom_entra::http::{HttpSettings, ProxySettings, client};
-use postroom_model::Env;
 use postroom_model::connection::{
     AuthenticationFlow, Cloud, ConnectionKind, ConnectionSettings, Endpoints, TlsMode,
 };
 use postroom_model::credential::CredentialKind;
 use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::{Clock, Env, Timestamp};
 use postroom_transport::imap::{ImapSource, Limits};
 use postroom_transport::{Account, Changes, MessageSink, Source, Wire, Woken};
 use serde_json::json;
 
 use crate::servers::{Dovecot, PASSWORD};
 use crate::stub::{Reply, Stub};
+use crate::tenant::Tenant;
 use crate::{FROM, Vault, address};
 
 const LIMIT: u64 = 150_000_000;
@@ -124,6 +125,46 @@ async fn one_token_of_an_application_opens_any_mailbox_and_a_refused_one_is_fetc
             assert_eq!(sentence, format!("Inbox of {at} opened: 0 messages, 0 unread."));
         }
         assert_eq!(entra.seen().len(), 2);
+    }
+}
+
+/// The time of this machine: Dovecot looks at the life of a token.
+struct Wall;
+
+impl Clock for Wall {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Dovecot"]
+async fn dovecot_takes_the_tokens_of_a_tenant_by_its_published_keys_and_no_others() {
+    let env = Env::new(Arc::new(Wall), Arc::new(postroom_model::env::SeededRandom::new(5)));
+    let (ours, other) = (env.clone(), env.clone());
+    let tenant = Tenant::with(move |options| options.env = ours).await;
+    let stranger = Tenant::with(move |options| options.env = other).await;
+    let keys = tenant.published_keys().await;
+    let server = Dovecot::of_tenant(&tenant.application_id(), &keys).await;
+    for (from, taken) in [(&tenant, true), (&stranger, false)] {
+        let mut settings = settings(&server, TlsMode::Starttls);
+        settings.flow = AuthenticationFlow::ClientSecret;
+        settings.tenant_id = "contoso.example".into();
+        settings.application_id = from.application_id();
+        settings.cloud = from.as_cloud();
+        let account = Account::of(address(FROM));
+        let source = ImapSource::new(&wire(&server), &settings, Some(from.secret()), &account).unwrap();
+        match source.probe().await {
+            Ok(sentence) => {
+                assert!(taken, "a stranger's token: {sentence}");
+                assert_eq!(sentence, format!("Inbox of {FROM} opened: 0 messages, 0 unread."));
+            }
+            Err(failure) => {
+                assert!(!taken, "{failure:?} {}", server.log());
+                assert_eq!(failure.origin, Origin::Provider, "{failure:?}");
+            }
+        }
     }
 }
 

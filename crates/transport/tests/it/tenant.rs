@@ -106,6 +106,26 @@ impl Tenant {
         self.settings.application_id = application["appId"].as_str().unwrap().to_owned();
     }
 
+    /// The set of keys that its tokens are signed by, as anybody can fetch it.
+    pub(crate) async fn published_keys(&self) -> Value {
+        let url = format!("{}/contoso.example/discovery/v2.0/keys", self.sandbox.ready().authority);
+        self.http.get(url).send().await.unwrap().json().await.unwrap()
+    }
+
+    pub(crate) fn application_id(&self) -> String {
+        self.settings.application_id.clone()
+    }
+
+    pub(crate) fn secret(&self) -> SecretString {
+        self.secret.clone().into()
+    }
+
+    /// Its addresses.
+    pub(crate) fn as_cloud(&self) -> Cloud {
+        let base: url::Url = self.sandbox.ready().graph.parse().unwrap();
+        Cloud::Custom(Endpoints { authority: base.clone(), graph: base.clone(), exchange: Some(base) })
+    }
+
     /// A tenant whose application comes by EWS. It is not on the list of those that are let in.
     pub(crate) async fn by_ews() -> Self {
         let mut tenant = Self::new().await;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{CertificateParams, KeyPair};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The password of every account.
@@ -51,6 +51,16 @@ impl Dovecot {
 
     /// Starts a server with more lines in its configuration.
     pub async fn with(more: &str) -> Self {
+        Self::made(more, APPLICATION, None).await
+    }
+
+    /// Starts a server that takes the tokens of this application which are signed by a key of this set (RFC 7517), as a
+    /// tenant publishes it.
+    pub async fn of_tenant(application: &str, keys: &Value) -> Self {
+        Self::made("", application, Some(keys)).await
+    }
+
+    async fn made(more: &str, application: &str, published: Option<&Value>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         // The server's own users look into it when it runs as root.
@@ -64,13 +74,18 @@ impl Dovecot {
         let keys = path.join("keys/default/ES256");
         fs::create_dir_all(&keys).unwrap();
         fs::write(keys.join(KEY_ID), token_key.public_key_pem()).unwrap();
+        for key in published.and_then(|set| set["keys"].as_array()).into_iter().flatten() {
+            let keys = path.join("keys/default/RS256");
+            fs::create_dir_all(&keys).unwrap();
+            fs::write(keys.join(key["kid"].as_str().unwrap()), rsa_public_key(key)).unwrap();
+        }
         fs::create_dir(path.join("mail")).unwrap();
         let owner = (id("-u") == "0").then_some(MAIL_OWNER);
         if owner.is_some() {
             chown(path.join("mail"), owner, owner).unwrap();
         }
         let (port, tls_port) = (free_port(), free_port());
-        fs::write(path.join("oauth2.conf"), oauth2(path)).unwrap();
+        fs::write(path.join("oauth2.conf"), oauth2(path, application)).unwrap();
         fs::write(path.join("shut-out"), "").unwrap();
         let settings = configuration(path, port, tls_port, owner, more);
         fs::write(path.join("dovecot.conf"), settings).unwrap();
@@ -316,15 +331,41 @@ service anvil {{
     )
 }
 
-fn oauth2(path: &Path) -> String {
+fn oauth2(path: &Path, application: &str) -> String {
     format!(
         "introspection_mode = local
 local_validation_key_dict = fs:posix:prefix={}/keys/
 username_attribute = appid
-username_format = {APPLICATION}
+username_format = {application}
 ",
         path.display()
     )
+}
+
+/// An RSA key of a set as PEM: SubjectPublicKeyInfo (RFC 3279 section 2.3.1).
+fn rsa_public_key(key: &Value) -> String {
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    let der = |tag: u8, content: &[u8]| {
+        let length = content.len();
+        let mut out = match length {
+            0..128 => vec![tag, length as u8],
+            128..256 => vec![tag, 0x81, length as u8],
+            _ => vec![tag, 0x82, (length >> 8) as u8, length as u8],
+        };
+        out.extend_from_slice(content);
+        out
+    };
+    // The number is positive: a zero stands before a first bit that is set.
+    let number = |name: &str| {
+        let bytes = URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
+        der(0x02, &[&[0][usize::from(bytes[0] < 0x80)..], &bytes].concat())
+    };
+    let numbers = der(0x30, &[number("n"), number("e")].concat());
+    // The object identifier rsaEncryption, and NULL.
+    let algorithm = der(0x30, &[0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 0x05, 0]);
+    let info = der(0x30, &[algorithm, der(0x03, &[&[0], &numbers[..]].concat())].concat());
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(info))
 }
 
 fn id(what: &str) -> String {
