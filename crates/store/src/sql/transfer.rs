@@ -7,7 +7,7 @@ mod search;
 mod tables;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use sqlx::{AssertSqlSafe, SqlitePool};
+use sqlx::AssertSqlSafe;
 
 use super::blobs::hexadecimal;
 use super::db::{Cell as _, Db, Pool, Query, Row, Transaction, query, query_scalar};
