@@ -10,7 +10,13 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Calls `look` until it gives something. `what` names the fact in the failure.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl FnMut() -> F) -> T {
+    within(PATIENCE, what, look).await
+}
+
+/// The same for what takes longer by its nature.
+pub(crate) async fn within<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
     what: &str,
     mut look: impl FnMut() -> F,
 ) -> T {
@@ -19,7 +25,7 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
         if let Some(found) = look().await {
             return found;
         }
-        assert!(begin.elapsed() < PATIENCE, "waited {PATIENCE:?} for: {what}");
+        assert!(begin.elapsed() < patience, "waited {patience:?} for: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -232,6 +232,10 @@ impl Intake {
     async fn accept(&self, ready: Ready, submitter: Submitter) -> Result<Acceptance, IntakeError> {
         check_size(ready.raw.len() as u64, ready.connection.settings.max_size_bytes())?;
         check_weight(&ready.raw, &ready.connection)?;
+        if self.nudges.is_full() {
+            let path = std::path::PathBuf::from("the data folder");
+            return Err(StoreError::Full { operation: "accept a message", path }.into());
+        }
         let raw = self.store.put_blob(ready.raw).await?;
         let message = NewOutboxMessage {
             id: self.env.new_id(),

@@ -84,7 +84,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let env = system::env();
     // Commands that need no data folder.
     match arguments.command {
-        Command::Sandbox(sandbox) => return commands::sandbox::run(sandbox, arguments.data, env).await,
+        Command::Sandbox(sandbox) => {
+            start_log(arguments.log.as_deref().unwrap_or("warn"), LogFormat::Text)?;
+            return commands::sandbox::run(sandbox, arguments.data, env).await;
+        }
         Command::Demo(demo) => return commands::demo::run(demo, arguments.data, env).await,
         Command::Config(config) => return commands::config::run(&config, arguments.config.as_deref()),
         _ => {}

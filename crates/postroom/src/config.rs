@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) engine: Engine,
     pub(crate) credentials: Credentials,
     pub(crate) alerts: Alerts,
+    pub(crate) watch: Watch,
 }
 
 impl Default for Config {
@@ -46,6 +47,7 @@ impl Default for Config {
             engine: Engine::default(),
             credentials: Credentials::default(),
             alerts: Alerts::default(),
+            watch: Watch::default(),
         }
     }
 }
@@ -132,14 +134,19 @@ impl Default for Limits {
     }
 }
 
+/// Bytes of a megabyte of memory.
+const MIB: u64 = 1_048_576;
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Engine {
     pub(crate) send_parallel: u32,
+    pub(crate) send_memory_mb: u32,
     pub(crate) collect_parallel: u32,
     pub(crate) idle_poll_ms: u64,
     pub(crate) lease_seconds: u32,
     pub(crate) retry_window_hours: u32,
+    pub(crate) retry_longest_seconds: u32,
 }
 
 impl Default for Engine {
@@ -147,10 +154,12 @@ impl Default for Engine {
         let defaults = EngineSettings::default();
         Self {
             send_parallel: defaults.send_parallel,
+            send_memory_mb: u32::try_from(defaults.send_memory_bytes / MIB).unwrap_or(u32::MAX),
             collect_parallel: defaults.collect_parallel,
             idle_poll_ms: defaults.idle_poll_ms,
             lease_seconds: defaults.lease_seconds,
             retry_window_hours: defaults.retry_window_hours,
+            retry_longest_seconds: defaults.retry_longest_seconds,
         }
     }
 }
@@ -177,6 +186,34 @@ pub(crate) struct Alerts {
     pub(crate) mail_to: Option<EmailAddress>,
     pub(crate) mail_from: Option<EmailAddress>,
     pub(crate) connection: Option<String>,
+}
+
+/// What is watched although nobody asks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Watch {
+    pub(crate) failing_minutes: u32,
+    pub(crate) silence_hours: u32,
+    pub(crate) reconcile_hour: u32,
+    pub(crate) reconcile_days: u32,
+    pub(crate) clock: bool,
+    pub(crate) disk_warn_mb: u64,
+    pub(crate) disk_refuse_mb: u64,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        let defaults = WatchSettings::default();
+        Self {
+            failing_minutes: defaults.failing_minutes,
+            silence_hours: defaults.silence_hours,
+            reconcile_hour: defaults.reconcile_hour,
+            reconcile_days: defaults.reconcile_days,
+            clock: defaults.clock,
+            disk_warn_mb: defaults.disk_warn_bytes / 1_000_000,
+            disk_refuse_mb: defaults.disk_refuse_bytes / 1_000_000,
+        }
+    }
 }
 
 /// Why the configuration is not accepted.
@@ -258,11 +295,15 @@ impl Config {
                 "LIMITS_MAX_REQUEST_MB" => self.limits.max_request_mb = parse(&value).map_err(fail)?,
                 "LIMITS_MAX_COLLECT_MB" => self.limits.max_collect_mb = parse(&value).map_err(fail)?,
                 "ENGINE_SEND_PARALLEL" => self.engine.send_parallel = parse(&value).map_err(fail)?,
+                "ENGINE_SEND_MEMORY_MB" => self.engine.send_memory_mb = parse(&value).map_err(fail)?,
                 "ENGINE_COLLECT_PARALLEL" => self.engine.collect_parallel = parse(&value).map_err(fail)?,
                 "ENGINE_IDLE_POLL_MS" => self.engine.idle_poll_ms = parse(&value).map_err(fail)?,
                 "ENGINE_LEASE_SECONDS" => self.engine.lease_seconds = parse(&value).map_err(fail)?,
                 "ENGINE_RETRY_WINDOW_HOURS" => {
                     self.engine.retry_window_hours = parse(&value).map_err(fail)?
+                }
+                "ENGINE_RETRY_LONGEST_SECONDS" => {
+                    self.engine.retry_longest_seconds = parse(&value).map_err(fail)?
                 }
                 "CREDENTIALS_RENEW" => self.credentials.renew = parse(&value).map_err(fail)?,
                 "CREDENTIALS_RENEW_DAYS_BEFORE" => {
@@ -271,6 +312,13 @@ impl Config {
                 "CREDENTIALS_SCOPE_MINUTES" => {
                     self.credentials.scope_minutes = parse(&value).map_err(fail)?
                 }
+                "WATCH_FAILING_MINUTES" => self.watch.failing_minutes = parse(&value).map_err(fail)?,
+                "WATCH_SILENCE_HOURS" => self.watch.silence_hours = parse(&value).map_err(fail)?,
+                "WATCH_RECONCILE_HOUR" => self.watch.reconcile_hour = parse(&value).map_err(fail)?,
+                "WATCH_RECONCILE_DAYS" => self.watch.reconcile_days = parse(&value).map_err(fail)?,
+                "WATCH_CLOCK" => self.watch.clock = parse(&value).map_err(fail)?,
+                "WATCH_DISK_WARN_MB" => self.watch.disk_warn_mb = parse(&value).map_err(fail)?,
+                "WATCH_DISK_REFUSE_MB" => self.watch.disk_refuse_mb = parse(&value).map_err(fail)?,
                 "ALERTS_MAIL_TO" => self.alerts.mail_to = Some(parse(&value).map_err(fail)?),
                 "ALERTS_MAIL_FROM" => self.alerts.mail_from = Some(parse(&value).map_err(fail)?),
                 "ALERTS_CONNECTION" => self.alerts.connection = Some(value),
@@ -300,12 +348,20 @@ impl Config {
             ("limits", "max_request_mb", u64::from(self.limits.max_request_mb), 1, 500),
             ("limits", "max_collect_mb", u64::from(self.limits.max_collect_mb), 1, 500),
             ("engine", "send_parallel", u64::from(self.engine.send_parallel), 1, 256),
+            ("engine", "send_memory_mb", u64::from(self.engine.send_memory_mb), 1, 65_536),
             ("engine", "collect_parallel", u64::from(self.engine.collect_parallel), 1, 256),
             ("engine", "idle_poll_ms", self.engine.idle_poll_ms, 50, 600_000),
             ("engine", "lease_seconds", u64::from(self.engine.lease_seconds), 10, 3_600),
             ("engine", "retry_window_hours", u64::from(self.engine.retry_window_hours), 1, 720),
+            ("engine", "retry_longest_seconds", u64::from(self.engine.retry_longest_seconds), 1, 86_400),
             ("credentials", "renew_days_before", u64::from(self.credentials.renew_days_before), 1, 365),
             ("credentials", "scope_minutes", u64::from(self.credentials.scope_minutes), 1, 10_080),
+            ("watch", "failing_minutes", u64::from(self.watch.failing_minutes), 1, 10_080),
+            ("watch", "silence_hours", u64::from(self.watch.silence_hours), 0, 168),
+            ("watch", "reconcile_hour", u64::from(self.watch.reconcile_hour), 0, 23),
+            ("watch", "reconcile_days", u64::from(self.watch.reconcile_days), 0, 90),
+            ("watch", "disk_warn_mb", self.watch.disk_warn_mb, 0, 1_000_000_000),
+            ("watch", "disk_refuse_mb", self.watch.disk_refuse_mb, 0, 1_000_000_000),
         ];
         for (section, key, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
@@ -361,16 +417,26 @@ impl Config {
     pub(crate) fn engine_settings(&self) -> EngineSettings {
         EngineSettings {
             send_parallel: self.engine.send_parallel,
+            send_memory_bytes: u64::from(self.engine.send_memory_mb) * MIB,
             collect_parallel: self.engine.collect_parallel,
             idle_poll_ms: self.engine.idle_poll_ms,
             lease_seconds: self.engine.lease_seconds,
             retry_window_hours: self.engine.retry_window_hours,
+            retry_longest_seconds: self.engine.retry_longest_seconds,
             max_collect_bytes: u64::from(self.limits.max_collect_mb) * 1_000_000,
             watch: WatchSettings {
                 renew: self.credentials.renew,
                 renew_days_before: self.credentials.renew_days_before,
                 scope_minutes: self.credentials.scope_minutes,
                 public_url: self.public_url.clone(),
+                failing_minutes: self.watch.failing_minutes,
+                silence_hours: self.watch.silence_hours,
+                reconcile_hour: self.watch.reconcile_hour,
+                reconcile_days: self.watch.reconcile_days,
+                clock: self.watch.clock,
+                data_folder: Some(self.data_dir.clone()),
+                disk_warn_bytes: self.watch.disk_warn_mb * 1_000_000,
+                disk_refuse_bytes: self.watch.disk_refuse_mb * 1_000_000,
             },
             ..EngineSettings::default()
         }

@@ -53,10 +53,11 @@ pub use credentials::{CredentialStore, NewCredential};
 pub use error::StoreError;
 pub use events::{EventFilter, EventStore, StoredEvent};
 pub use inbox::{
-    CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, Refetch, StoredMessage,
+    CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, Refetch, Settling,
+    StoredMessage,
 };
 pub use journals::JournalStore;
-pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, PolledMailbox, SaveMailbox};
+pub use mailboxes::{ClaimedMailbox, FailingMailbox, MailboxStore, PollFinish, PolledMailbox, SaveMailbox};
 pub use outbox::{
     Acceptance, ClaimedMessage, FinishAttempt, FollowUp, NewOutboxMessage, OutboxFilter, OutboxStore,
 };

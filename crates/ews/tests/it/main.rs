@@ -9,3 +9,4 @@ mod schema;
 #[path = "../../../entra/tests/it/stub.rs"]
 mod stub;
 mod wire;
+mod xmllint;

@@ -217,6 +217,12 @@ async fn a_token_opens_what_its_role_reaches_and_nothing_else() {
 
     // Versions and documents.
     let mut header = RequestHeader::acting_for(Some(ORDERS));
+    // What libraries ask for.
+    for version in ["Exchange2016", "Exchange2010_SP2", "Exchange2007_SP1"] {
+        header.version = Some(SchemaVersion { version: version.to_owned() });
+        let body = ews_body(&ews, write_request(&header, &inbox())).await;
+        assert!(matches!(body, Answer::Response(_)), "{version}: {body:?}");
+    }
     header.version = Some(SchemaVersion { version: "Exchange2029".to_owned() });
     let body = ews_body(&ews, write_request(&header, &inbox())).await;
     let Answer::Fault(fault) = body else { panic!("{body:?}") };

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use postroom_model::connection::ConnectionSettings;
-use postroom_model::event::Subject;
-use postroom_model::inbox::InboxState;
+use postroom_model::event::{Event, EventKind, Subject};
+use postroom_model::inbox::{InboxState, Summary};
 use postroom_model::mailbox::{Availability, MailboxSettings, MailboxState, Validation};
+use postroom_model::people::Viewer;
 use postroom_model::{ConnectionId, MailboxId, SecretString};
 use postroom_store::{
     BlobRef, ClaimedMailbox, CollectedBatch, CommitReport, InboxFilter, NewInboxMessage, Page, PollFinish,
-    SaveConnection, SaveMailbox, StoreError,
+    Processed, SaveConnection, SaveMailbox, StoreError,
 };
 
 use crate::bench::{Bench, digest, in_state};
@@ -18,7 +19,7 @@ fn batch(claimed: &ClaimedMailbox, cursor: &str, messages: Vec<NewInboxMessage>)
     CollectedBatch {
         mailbox: claimed.mailbox.id,
         lease: claimed.lease.clone(),
-        cursor: cursor.into(),
+        cursor: Some(cursor.into()),
         messages,
         present: vec![],
         removed: vec![],
@@ -493,4 +494,73 @@ pub(crate) async fn the_beginning_of_a_content_is_read_without_the_rest(make: im
     let longer = BlobRef { size: 7, ..blob };
     let wrong = bench.store.blob_beginning(&longer, 3).await;
     assert!(matches!(wrong, Err(StoreError::Contradiction { .. })));
+}
+
+pub(crate) async fn what_is_processed_is_settled_once_and_old_mail_is_marked(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let connection = bench.connection().await;
+    let settings = |old_mail: &str, after: &str| MailboxSettings {
+        old_mail: old_mail.parse().unwrap(),
+        after_processing: after.parse().unwrap(),
+        ..Bench::mailbox_settings("orders@contoso.example", Availability::All)
+    };
+    let id = bench.env.new_id();
+    let save = async |settings: MailboxSettings| {
+        let save = SaveMailbox { id, connection, settings, password: None, actor: "cli".into() };
+        bench.store.save_mailbox(save).await.unwrap()
+    };
+    let saved = save(settings("none", "move:Processed")).await;
+    assert_eq!(
+        (saved.settings.clone(), saved.begun_at),
+        (settings("none", "move:Processed"), bench.env.now())
+    );
+    let old = NewInboxMessage { received_at: bench.after(-7_200), ..bench.mail("1", "one").await };
+    bench.collect(id, old).await;
+    bench.collect(id, NewInboxMessage { received_at: bench.env.now(), ..bench.mail("2", "two").await }).await;
+    assert_eq!(bench.store.next_settling().await.unwrap(), None, "nothing is done before it is processed");
+    for stored in bench.store.unprocessed(10).await.unwrap() {
+        let read = Processed::Read { summary: Summary::default(), text: String::new() };
+        bench.store.finish_processing(stored.id, read).await.unwrap();
+    }
+    let viewer = Viewer { user: bench.env.new_id(), groups: vec![], roles: vec![] };
+    let shown = bench.store.inbox(&viewer, &InboxFilter::default(), Page::default()).await.unwrap();
+    assert_eq!(shown.iter().map(|message| message.is_old).collect::<Vec<_>>(), [false, true]);
+    let hours = bench.store.arrivals(id, bench.after(-86_400)).await.unwrap();
+    assert_eq!(hours.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [1, 1]);
+
+    let mut claimed = bench.store.claim_settling(bench.after(60), 10).await.unwrap();
+    claimed.sort_by(|one, other| one.provider_id.cmp(&other.provider_id));
+    assert_eq!(claimed.len(), 2);
+    assert!(bench.store.claim_settling(bench.after(60), 10).await.unwrap().is_empty(), "held");
+    let event = Event::new(
+        bench.env.new_id(),
+        bench.env.now(),
+        Subject::InboxMessage(claimed[0].message),
+        EventKind::InboxMoved,
+    );
+    bench.store.finish_settling(&claimed[0], true, event.clone()).await.unwrap();
+    bench.store.finish_settling(&claimed[0], true, event).await.unwrap();
+    let moved = bench.timeline(Subject::InboxMessage(claimed[0].message)).await;
+    assert_eq!(moved, ["inbox.stored", "inbox.processed", "inbox.moved"], "told once");
+    bench.store.defer_settling(&claimed[1..], bench.after(30)).await.unwrap();
+    assert_eq!(bench.store.next_settling().await.unwrap(), Some(bench.after(30)));
+
+    save(settings("all", "leave")).await;
+    assert_eq!(bench.store.next_settling().await.unwrap(), None, "what is left alone is never due");
+    assert_eq!(bench.claim_mailbox(id).await.cursor, None, "another answer begins anew");
+    assert!(bench.store.failing_mailboxes().await.unwrap().is_empty());
+    bench.pass(60);
+    let claimed = bench.claim_mailbox(id).await;
+    let finish = PollFinish {
+        mailbox: id,
+        lease: claimed.lease,
+        state: MailboxState::Failing,
+        error: Some("503 Server busy".into()),
+        failures: 1,
+        next_due_at: None,
+        events: vec![],
+    };
+    bench.store.finish_poll(finish).await.unwrap();
+    let failing = bench.store.failing_mailboxes().await.unwrap();
+    assert_eq!((failing[0].id, failing[0].error.as_deref()), (id, Some("503 Server busy")));
 }

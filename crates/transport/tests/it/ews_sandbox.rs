@@ -8,7 +8,7 @@ use postroom_transport::{Reconciled, SendOutcome, Woken};
 use serde_json::json;
 
 use crate::tenant::Tenant;
-use crate::{FROM, Notes, job};
+use crate::{FROM, MESSAGE_ID, Notes, job};
 
 const AT: &str = "u1@contoso.example";
 
@@ -84,6 +84,28 @@ async fn an_unknown_outcome_is_found_out_and_nothing_leaves_twice() {
     let outcome = tenant.sender().await.send(&other, &notes).await;
     let SendOutcome::NotSent(failure) = outcome else { panic!("{outcome:?}") };
     assert_eq!(failure.decision(), Decision::Retry { after: Some(jiff::SignedDuration::from_secs(90)) });
+}
+
+#[tokio::test]
+async fn a_noted_draft_that_was_removed_before_it_left_is_known_not_to_have_been_sent() {
+    let tenant = tenant().await;
+    let mut job = job(None);
+    let busy = json!({"path_contains": "Exchange.asmx", "operation": "SendItem", "status": 500,
+        "code": "ErrorServerBusy"});
+    tenant.fault(busy).await;
+    let notes = Notes::default();
+    let outcome = tenant.sender().await.send(&job, &notes).await;
+    assert!(matches!(outcome, SendOutcome::NotSent(_)), "{outcome:?}");
+    job.provider_id = notes.written.lock().unwrap().first().cloned();
+    let graph = tenant.graph();
+    let draft = graph.find_by_internet_message_id(FROM, None, MESSAGE_ID).await.unwrap().remove(0);
+    graph.delete_message(FROM, &draft.id).await.unwrap();
+    let found = tenant.sender().await.reconcile(&job).await;
+    let Reconciled::NotSent { draft: Some(_) } = found else { panic!("in Deleted Items: {found:?}") };
+    graph.move_to(FROM, &draft.id, "recoverableitemsdeletions").await.unwrap();
+    let found = tenant.sender().await.reconcile(&job).await;
+    assert_eq!(found, Reconciled::NotSent { draft: None }, "removed for good, as a draft");
+    assert!(tenant.outside().await.is_empty());
 }
 
 #[tokio::test]

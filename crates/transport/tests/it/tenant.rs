@@ -116,6 +116,18 @@ impl Tenant {
         tenant
     }
 
+    /// Where EWS answers.
+    pub(crate) fn ews_url(&self) -> &str {
+        &self.sandbox.ready().ews
+    }
+
+    /// Has EWS reached at another address.
+    pub(crate) fn reach_ews_at(&mut self, exchange: url::Url) {
+        if let Cloud::Custom(endpoints) = &mut self.settings.cloud {
+            endpoints.exchange = Some(exchange);
+        }
+    }
+
     /// Puts the application on the list of those that EWS lets in.
     pub(crate) async fn allow_ews(&self) {
         let id = &self.settings.application_id;
@@ -165,7 +177,8 @@ impl Tenant {
     /// A client that calls with the application's token.
     pub(crate) fn graph(&self) -> postroom_graph::GraphClient {
         let secret = Some(self.secret.clone().into());
-        self.wire().graph_for(&self.settings, secret).unwrap()
+        let settings = ConnectionSettings { api: ExchangeApi::Graph, ..self.settings.clone() };
+        self.wire().graph_for(&settings, secret).unwrap()
     }
 
     /// A dial of the tenant.
