@@ -7,7 +7,7 @@ mod search;
 mod tables;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use sqlx::{AssertSqlSafe, SqlitePool};
+use sqlx::AssertSqlSafe;
 
 use super::blobs::hexadecimal;
 use super::db::{Cell as _, Db, Pool, Query, Row, Transaction, query, query_scalar};
@@ -97,57 +97,56 @@ impl SqlStore {
     /// arrived is not what was sent. Then nothing is in the target. [`StoreError::Database`], [`StoreError::File`],
     /// [`StoreError::Full`], [`StoreError::Contradiction`] for a raw message that is not what its name says.
     pub async fn copy_to(&self, target: &Self) -> Result<Moved, StoreError> {
-        let (Pool::Sqlite(source), Pool::Postgres(_)) = (&self.writer, &target.writer) else {
+        let (Pool::Sqlite(source), Pool::Postgres(pool)) = (&self.writer, &target.writer) else {
             return Err(StoreError::Refused {
                 what: "a store is moved from a data folder to PostgreSQL".to_owned(),
                 hint: "PostgreSQL's own pg_dump and pg_restore move a store from one server to another",
             });
         };
         let work = async {
+            let tables = tables::in_order(&self.readers).await?;
+            // Before anything is copied, and once more in the transaction.
+            refuse_filled(&mut target.readers.acquire().await?, &tables).await?;
             let raw_messages = self.copy_raw_messages(target).await?;
-            let (tables, searchable) = self.copy_tables(source, target).await?;
-            Ok(Moved { tables, searchable, raw_messages })
+            let mut transaction = Transaction::on_postgres(pool, BEGIN_MOVE).await?;
+            refuse_filled(&mut transaction, &tables).await?;
+            // The check of the key comes with the others; both were made with the same key.
+            query("DELETE FROM house").execute(&mut *transaction).await?;
+            let mut moved = Vec::with_capacity(tables.len());
+            for table in &tables {
+                moved.push(self.move_table(table, &mut transaction).await?);
+            }
+            let searchable = search::copy(source, &mut transaction).await?;
+            // So that the first queries know how many rows there are.
+            query("ANALYZE").execute(&mut *transaction).await?;
+            transaction.commit().await?;
+            Ok(Moved { tables: moved, searchable, raw_messages })
         };
         target.tell(OPERATION, work.await)
     }
 
-    async fn copy_tables(&self, source: &SqlitePool, target: &Self) -> Result<(Vec<MovedTable>, u64), Fault> {
-        let Pool::Postgres(pool) = &target.writer else { return Ok((Vec::new(), 0)) };
-        let mut transaction = Transaction::on_postgres(pool, BEGIN_MOVE).await?;
-        let tables = tables::in_order(&self.readers).await?;
-        refuse_filled(&mut transaction, &tables).await?;
-        // The check of the key comes with the others; both were made with the same key.
-        query("DELETE FROM house").execute(&mut *transaction).await?;
-        let mut moved = Vec::with_capacity(tables.len());
-        for table in &tables {
-            let sent = self.copy_table(table, &mut transaction).await?;
-            let arrived = digest(table, &mut transaction).await?;
-            if sent != arrived {
-                return Err(StoreError::Refused {
-                    what: format!(
-                        "table {}: {} rows were sent and {} arrived, or they are not the same",
-                        table.name, sent.rows, arrived.rows
-                    ),
-                    hint: "nothing was moved; see that no other process works on the data folder",
-                }
-                .into());
-            }
-            if table.has_sequence() {
-                let text = format!(
-                    "SELECT setval(pg_get_serial_sequence('{0}', 'sequence'), coalesce(max(sequence), 0) + 1, false)
-                     FROM {0}",
-                    table.name
-                );
-                // The name is of the catalogue, and plain.
-                query(AssertSqlSafe(text)).fetch_one(&mut *transaction).await?;
-            }
-            moved.push(sent);
+    /// Copies a table, and compares it with what arrived.
+    async fn move_table(&self, table: &Table, target: &mut Db) -> Result<MovedTable, Fault> {
+        let sent = self.copy_table(table, &mut *target).await?;
+        let arrived = digest(table, &mut *target).await?;
+        if sent != arrived {
+            let what = format!(
+                "table {}: {} rows were sent and {} arrived, or they are not the same",
+                table.name, sent.rows, arrived.rows
+            );
+            let hint = "nothing was moved; see that no other process works on the data folder";
+            return Err(StoreError::Refused { what, hint }.into());
         }
-        let searchable = search::copy(source, &mut transaction).await?;
-        // So that the first queries know how many rows there are.
-        query("ANALYZE").execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok((moved, searchable))
+        if table.has_sequence() {
+            // The name is of the catalogue, and plain.
+            let text = format!(
+                "SELECT setval(pg_get_serial_sequence('{0}', 'sequence'), coalesce(max(sequence), 0) + 1, false)
+                 FROM {0}",
+                table.name
+            );
+            query(AssertSqlSafe(text)).fetch_one(target).await?;
+        }
+        Ok(sent)
     }
 
     async fn copy_table(&self, table: &Table, target: &mut Db) -> Result<MovedTable, Fault> {
