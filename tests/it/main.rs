@@ -16,6 +16,7 @@
 //! | `wiretap` | writes down every byte between Postroom and the tenant |
 //! | `check` | the ladder of checks: all rungs well, and each common mistake named |
 //! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
+//! | `signals` | health, drain, back-pressure, figures, traces and the log |
 //! | `handed_over` | a set-up that another administrator runs: not proved until it works, replaced, and its list changed |
 //! | `federated` | another identity provider's token |
 //! | `ways` | the ways in and out by command line: flags, drafts, a connection switched between its interfaces |
@@ -37,6 +38,7 @@ mod msal;
 mod secrets;
 mod secrets_setup;
 mod setup;
+mod signals;
 mod story;
 mod ways;
 mod wiretap;

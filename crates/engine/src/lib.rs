@@ -12,6 +12,8 @@
 //! | [`collector::pace`] | when to read and to listen again: pure functions |
 //! | `collector::listening` | the worker that lets providers tell of news |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
+//! | [`signals`] | figures for Prometheus, steps for traces, signs of life |
+//! | `gate` | back-pressure: refuses a message before anything of it is stored when the store cannot keep up |
 //! | [`watch`] | the workers that see in time: credentials that end, mailboxes that must be refused, subscriptions |
 //! | [`Engine`] | starts the workers, nudges them, and stops them |
 //!
@@ -26,9 +28,11 @@
 //! 4. Test in `tests/it/` that it does its work once with two engines on one store, and that it stops without a lease.
 
 pub mod collector;
+mod gate;
 pub mod intake;
 pub mod outbox;
 pub mod router;
+pub mod signals;
 pub mod watch;
 mod worker;
 
@@ -43,6 +47,8 @@ use postroom_transport::{CredentialOffice, Transports};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+pub use gate::Pressure;
 
 /// Longest call to a provider. Transports have shorter limits of their own; this one keeps a worker from hanging
 /// when one of them fails to.
@@ -72,6 +78,8 @@ pub struct EngineSettings {
     /// Largest message that is read whole to be put into the inbox, in bytes; of a larger one its beginning is read.
     /// Default 8,388,608 (8 MiB).
     pub read_whole_bytes: u64,
+    /// When the store cannot keep up and messages are refused.
+    pub pressure: Pressure,
     /// What the watches may be told.
     pub watch: watch::WatchSettings,
 }
@@ -87,6 +95,7 @@ impl Default for EngineSettings {
             retry_window_hours: 120,
             max_collect_bytes: 157_286_400,
             read_whole_bytes: 8_388_608,
+            pressure: Pressure::default(),
             watch: watch::WatchSettings::default(),
         }
     }
@@ -122,6 +131,8 @@ pub struct Engine {
     node: NodeId,
     settings: EngineSettings,
     nudges: Arc<Nudges>,
+    signals: Arc<signals::Signals>,
+    gate: Arc<gate::Gate>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -140,7 +151,19 @@ impl Engine {
     ) -> Self {
         let node = NodeId::new(env.new_uuid());
         let notifier = Arc::new(watch::LogNotifier);
-        Self { store, transports, office: None, notifier, env, node, settings, nudges: Arc::default() }
+        let gate = Arc::new(gate::Gate::new(settings.pressure));
+        Self {
+            store,
+            transports,
+            office: None,
+            notifier,
+            env,
+            node,
+            settings,
+            nudges: Arc::default(),
+            signals: Arc::default(),
+            gate,
+        }
     }
 
     /// The same, able to try, renew and remove credentials and to try mailboxes. Without an office credentials are
@@ -158,6 +181,17 @@ impl Engine {
         self
     }
 
+    /// The figures, the signs of life and the traces.
+    pub fn signals(&self) -> &Arc<signals::Signals> {
+        &self.signals
+    }
+
+    /// The workers that ought to be at work and gave no sign of life: for longer than three looks at the store and a
+    /// minute.
+    pub fn silent_workers(&self) -> Vec<&'static str> {
+        self.signals.silent_workers(self.idle().saturating_mul(3) + Duration::from_secs(60))
+    }
+
     /// Takes messages in. Cheap; the same store and the same nudge.
     pub fn intake(&self) -> intake::Intake {
         intake::Intake::new(
@@ -165,6 +199,8 @@ impl Engine {
             self.transports.clone(),
             self.env.clone(),
             self.nudges.clone(),
+            self.signals.clone(),
+            self.gate.clone(),
         )
     }
 

@@ -34,6 +34,10 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "LEVEL")]
     log: Option<String>,
 
+    /// How the log is written: text for people, json for programs [default: as configured]
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -94,7 +98,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // The server logs as configured; other commands only warn, because their words are their output.
     let usual =
         if matches!(arguments.command, Command::Serve(_)) { config.log.level.as_str() } else { "warn" };
-    start_log(arguments.log.as_deref().unwrap_or(usual), config.log.format)?;
+    start_log(arguments.log.as_deref().unwrap_or(usual), arguments.log_format.unwrap_or(config.log.format))?;
     let app = App::open(config, env).await?;
     match arguments.command {
         Command::Serve(serve) => commands::serve::run(app, serve).await,

@@ -6,9 +6,9 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use postroom_engine::EngineSettings;
 use postroom_engine::watch::WatchSettings;
 use postroom_engine::watch::mail::MailSettings;
+use postroom_engine::{EngineSettings, Pressure};
 use postroom_model::EmailAddress;
 use serde::Deserialize;
 
@@ -24,6 +24,9 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: Option<String>,
     pub(crate) secure_cookies: bool,
+    pub(crate) stop: Stop,
+    pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
     pub(crate) engine: Engine,
@@ -39,6 +42,9 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8025)),
             public_url: None,
             secure_cookies: false,
+            stop: Stop::default(),
+            metrics: Metrics::default(),
+            traces: Traces::default(),
             log: Log::default(),
             limits: Limits::default(),
             engine: Engine::default(),
@@ -46,6 +52,45 @@ impl Default for Config {
             alerts: Alerts::default(),
         }
     }
+}
+
+/// How a first signal to stop is obeyed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Stop {
+    pub(crate) drain_seconds: u32,
+    pub(crate) finish_seconds: u32,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { drain_seconds: 0, finish_seconds: 60 }
+    }
+}
+
+/// Who may read the figures, and how many mailboxes are told one by one.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Metrics {
+    pub(crate) read: MetricsReader,
+    pub(crate) bearer_file: Option<PathBuf>,
+    pub(crate) mailboxes: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MetricsReader {
+    Off,
+    #[default]
+    Loopback,
+    Bearer,
+}
+
+/// Where traces go; nowhere without an endpoint.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Traces {
+    pub(crate) endpoint: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -61,10 +106,12 @@ impl Default for Log {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
+    /// One line for people
     Text,
+    /// One JSON object on each line
     Json,
 }
 
@@ -73,11 +120,14 @@ pub(crate) enum LogFormat {
 pub(crate) struct Limits {
     pub(crate) max_request_mb: u32,
     pub(crate) max_collect_mb: u32,
+    pub(crate) max_waiting: u32,
+    pub(crate) max_stall_ms: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_request_mb: 50, max_collect_mb: 150 }
+        let Pressure { waiting, stall_ms } = Pressure::default();
+        Self { max_request_mb: 50, max_collect_mb: 150, max_waiting: waiting, max_stall_ms: stall_ms }
     }
 }
 
@@ -193,6 +243,19 @@ impl Config {
                 "LISTEN" => self.listen = parse(&value).map_err(fail)?,
                 "PUBLIC_URL" => self.public_url = Some(value),
                 "SECURE_COOKIES" => self.secure_cookies = parse(&value).map_err(fail)?,
+                "STOP_DRAIN_SECONDS" => self.stop.drain_seconds = parse(&value).map_err(fail)?,
+                "STOP_FINISH_SECONDS" => self.stop.finish_seconds = parse(&value).map_err(fail)?,
+                "METRICS_READ" => {
+                    self.metrics.read = match value.as_str() {
+                        "off" => MetricsReader::Off,
+                        "loopback" => MetricsReader::Loopback,
+                        "bearer" => MetricsReader::Bearer,
+                        _ => return Err(fail(format!("`{value}` is none of off, loopback, bearer"))),
+                    }
+                }
+                "METRICS_BEARER_FILE" => self.metrics.bearer_file = Some(PathBuf::from(value)),
+                "METRICS_MAILBOXES" => self.metrics.mailboxes = parse(&value).map_err(fail)?,
+                "TRACES_ENDPOINT" => self.traces.endpoint = Some(value),
                 "LOG_LEVEL" => self.log.level = value,
                 "LOG_FORMAT" => {
                     self.log.format = match value.as_str() {
@@ -203,6 +266,8 @@ impl Config {
                 }
                 "LIMITS_MAX_REQUEST_MB" => self.limits.max_request_mb = parse(&value).map_err(fail)?,
                 "LIMITS_MAX_COLLECT_MB" => self.limits.max_collect_mb = parse(&value).map_err(fail)?,
+                "LIMITS_MAX_WAITING" => self.limits.max_waiting = parse(&value).map_err(fail)?,
+                "LIMITS_MAX_STALL_MS" => self.limits.max_stall_ms = parse(&value).map_err(fail)?,
                 "ENGINE_SEND_PARALLEL" => self.engine.send_parallel = parse(&value).map_err(fail)?,
                 "ENGINE_COLLECT_PARALLEL" => self.engine.collect_parallel = parse(&value).map_err(fail)?,
                 "ENGINE_IDLE_POLL_MS" => self.engine.idle_poll_ms = parse(&value).map_err(fail)?,
@@ -244,6 +309,11 @@ impl Config {
         let ranges = [
             ("limits", "max_request_mb", u64::from(self.limits.max_request_mb), 1, 500),
             ("limits", "max_collect_mb", u64::from(self.limits.max_collect_mb), 1, 500),
+            ("limits", "max_waiting", u64::from(self.limits.max_waiting), 1, 100_000),
+            ("limits", "max_stall_ms", u64::from(self.limits.max_stall_ms), 100, 600_000),
+            ("stop", "drain_seconds", u64::from(self.stop.drain_seconds), 0, 300),
+            ("stop", "finish_seconds", u64::from(self.stop.finish_seconds), 1, 3_600),
+            ("metrics", "mailboxes", u64::from(self.metrics.mailboxes), 0, 1_000),
             ("engine", "send_parallel", u64::from(self.engine.send_parallel), 1, 256),
             ("engine", "collect_parallel", u64::from(self.engine.collect_parallel), 1, 256),
             ("engine", "idle_poll_ms", self.engine.idle_poll_ms, 50, 600_000),
@@ -264,6 +334,20 @@ impl Config {
         };
         if let Some((key, missing)) = half {
             return Err(wrong("alerts", key, format!("{missing} is missing: a mail needs both")));
+        }
+        if self.metrics.read == MetricsReader::Bearer && self.metrics.bearer_file.is_none() {
+            return Err(wrong(
+                "metrics",
+                "read",
+                "bearer_file is missing: it holds what readers show".to_owned(),
+            ));
+        }
+        if let Some(endpoint) = &self.traces.endpoint
+            && !url::Url::parse(endpoint).is_ok_and(|url| postroom_entra::http::is_private(&url))
+        {
+            let message =
+                format!("`{endpoint}` is neither an https address nor an http address of this machine");
+            return Err(wrong("traces", "endpoint", message));
         }
         if let Some(address) = &self.public_url
             && !is_public_address(address)
@@ -308,6 +392,7 @@ impl Config {
             lease_seconds: self.engine.lease_seconds,
             retry_window_hours: self.engine.retry_window_hours,
             max_collect_bytes: u64::from(self.limits.max_collect_mb) * 1_000_000,
+            pressure: Pressure { waiting: self.limits.max_waiting, stall_ms: self.limits.max_stall_ms },
             watch: WatchSettings {
                 renew: self.credentials.renew,
                 renew_days_before: self.credentials.renew_days_before,

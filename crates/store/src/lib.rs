@@ -17,7 +17,7 @@
 //! |---|---|
 //! | [`error`] | [`StoreError`]: what can go wrong, and which of it is the disk's |
 //! | [`blobs`] | raw messages by content |
-//! | [`connections`], [`credentials`], [`journals`], [`mailboxes`], [`people`], [`outbox`], [`inbox`], [`events`] | one trait each, with its parameters |
+//! | [`connections`], [`credentials`], [`journals`], [`mailboxes`], [`people`], [`outbox`], [`inbox`], [`events`], [`upkeep`] | one trait each, with its parameters |
 //! | [`seal`] | the key file and the sealing of secrets (AES-256-GCM-SIV) |
 //! | [`sqlite`] | the traits on SQLite |
 //!
@@ -39,6 +39,7 @@ pub mod outbox;
 pub mod people;
 pub mod seal;
 pub mod sqlite;
+pub mod upkeep;
 
 use std::fmt;
 
@@ -61,6 +62,7 @@ pub use outbox::{
 pub use people::{NewUser, PeopleStore, Session};
 pub use seal::{KeyFile, Sealer};
 pub use sqlite::{SqliteOptions, SqliteStore};
+pub use upkeep::{EventCounts, Queues, UpkeepStore, Waiting};
 
 /// Everything that is kept. Held as `Arc<dyn Store>`; no logic crate knows which engine is behind it.
 pub trait Store:
@@ -73,6 +75,7 @@ pub trait Store:
     + InboxStore
     + EventStore
     + PeopleStore
+    + UpkeepStore
 {
 }
 
@@ -86,6 +89,7 @@ impl<T> Store for T where
         + InboxStore
         + EventStore
         + PeopleStore
+        + UpkeepStore
 {
 }
 

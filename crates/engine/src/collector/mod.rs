@@ -54,6 +54,7 @@ use postroom_store::{ClaimedMailbox, StoreError};
 use tokio::sync::Notify;
 
 use crate::outbox::words;
+use crate::signals::Signals;
 use crate::worker::Desk;
 use crate::{Engine, PROVIDER_LIMIT, own_failure};
 
@@ -86,9 +87,15 @@ impl Desk for Collector {
         self.0.env.now()
     }
 
+    fn signals(&self) -> &Signals {
+        &self.0.signals
+    }
+
     async fn claim(&self, free: u32) -> Result<Vec<ClaimedMailbox>, StoreError> {
         let until = self.0.after(lease(&self.0));
-        self.0.store.claim_mailboxes(&self.0.node, until, free).await
+        let claimed = self.0.store.claim_mailboxes(&self.0.node, until, free).await?;
+        self.0.signals.leases(Self::NAME, "claimed", claimed.len());
+        Ok(claimed)
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {

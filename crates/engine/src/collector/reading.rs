@@ -32,6 +32,7 @@ const NEVER_A_MESSAGES_OWN: [u16; 3] = [401, 403, 429];
 
 /// Reads a claimed mailbox and ends the claim. Gives the number of messages not known before.
 pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32, Failure> {
+    let begun = engine.env.now();
     let mut reading = Reading { engine, claimed: &claimed, again: Vec::new(), stored: 0, events: Vec::new() };
     let ended = match AssertUnwindSafe(reading.pages()).catch_unwind().await {
         Ok(ended) => ended,
@@ -43,6 +44,12 @@ pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32
         ))),
     };
     let Reading { stored, events, .. } = reading;
+    let outcome = match &ended {
+        Ok(_) => "read",
+        Err(Stopped::Failed(_)) => "failed",
+        Err(Stopped::LeaseLost(_)) => "lost",
+    };
+    engine.signals.fetched(outcome, engine.env.now().duration_since(begun));
     if stored > 0 {
         tracing::info!(mailbox = %claimed.mailbox.id, stored, "collected");
     }
@@ -62,6 +69,7 @@ pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32
             Err(*failure)
         }
         Err(Stopped::LeaseLost(error)) => {
+            engine.signals.leases("collector", "lost", 1);
             tracing::warn!(mailbox = %claimed.mailbox.id, "the lease was lost; whoever took over goes on");
             Err(own_failure("read the mailbox", &error))
         }

@@ -15,5 +15,6 @@ mod outbox;
 mod provider;
 mod recipients;
 mod router;
+mod signals;
 mod subscriptions;
 mod watch;

@@ -30,6 +30,7 @@ mod outbox;
 mod people;
 mod rows;
 mod switch;
+mod upkeep;
 mod visible;
 
 use std::fmt;
@@ -62,6 +63,7 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     blobs: Arc<blobs::BlobFolder>,
+    waiters: upkeep::Waiters,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -73,6 +75,7 @@ impl fmt::Debug for SqliteStore {
 impl SqliteStore {
     /// Begins a write transaction; waits for other writers, of other processes too, up to the busy time-out.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Fault> {
+        let _waiting = self.waiters.enter();
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 

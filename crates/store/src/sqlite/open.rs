@@ -14,6 +14,7 @@ use sqlx::{SqlSafeStr as _, SqlitePool};
 
 use super::blobs::BlobFolder;
 use super::fault::Fault;
+use super::upkeep::Waiters;
 use super::{SqliteOptions, SqliteStore};
 use crate::StoreError;
 use crate::seal::{KeyFile, Place, Sealer};
@@ -47,7 +48,7 @@ impl SqliteStore {
         let now = env.now();
         let blobs = on_disk(folder.clone(), move |folder| BlobFolder::open(folder, now)).await?;
         drop(lock);
-        Ok(Self { folder, env, sealer, writer, readers, blobs: Arc::new(blobs) })
+        Ok(Self { folder, env, sealer, writer, readers, blobs: Arc::new(blobs), waiters: Waiters::default() })
     }
 }
 
