@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Attribute;
 use prost::Message as _;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::harness::{World, confirmation, eventually};
 
@@ -69,24 +70,19 @@ async fn while_another_process_keeps_the_store_locked_messages_are_refused_and_n
             (answer.status().as_u16(), wait, answer.json::<Value>().await.unwrap())
         }
     };
-    let refused = async {
-        eventually("one is refused", async || {
-            let (status, wait, body) = submit(5).await;
-            (status == 503).then_some((wait, body))
-        })
-        .await
-    };
-    let unlock = async {
-        let (wait, body) = refused.await;
-        drop(locker.stdin.take());
-        (wait, body)
-    };
-    let (first, second, third, (wait, body)) = tokio::join!(submit(0), submit(1), submit(2), unlock);
-    assert_eq!((body["error"]["code"].as_str(), wait.as_deref()), (Some("busy"), Some("5")), "{body}");
+    let mut answers = JoinSet::new();
+    for number in 0..6 {
+        answers.spawn(submit(number));
+    }
+    // Those that are inside wait for the lock; so the first answer is that of one that was not let in.
+    let (status, wait, body) = answers.join_next().await.unwrap().unwrap();
+    assert_eq!((status, wait.as_deref()), (503, Some("5")), "{body}");
+    assert_eq!(body["error"]["code"], "busy", "{body}");
+    drop(locker.stdin.take());
     assert!(locker.wait().unwrap().success());
     // Whoever was told yes is there, and nobody else is.
     let mut told: BTreeSet<String> = BTreeSet::new();
-    for (status, _, body) in [first, second, third] {
+    for (status, _, body) in answers.join_all().await {
         match status {
             202 => assert!(told.insert(body["id"].as_str().unwrap().to_owned())),
             503 => {}
@@ -162,6 +158,7 @@ async fn a_collector_receives_one_trace_of_a_message_with_its_id_and_never_an_ad
 
     let bodies = received.lock().unwrap().clone();
     let mut steps = Vec::new();
+    let log = server.process.log();
     for (headers, body) in &bodies {
         assert_eq!(headers["content-type"], "application/x-protobuf");
         for word in ["contoso", "fabrikam", "4711", "Order", "@"] {
@@ -185,10 +182,9 @@ async fn a_collector_receives_one_trace_of_a_message_with_its_id_and_never_an_ad
     steps.sort_by_key(|(end, _)| *end);
     let mut steps: Vec<String> = steps.into_iter().map(|(_, name)| name).collect();
     steps.sort();
-    assert_eq!(steps, ["accept", "claim", "outcome", "send"]);
+    assert_eq!(steps, ["accept", "claim", "outcome", "send"], "{log}");
 
     // The log is one object per line, and the line about this message names its request.
-    let log = server.process.log();
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let accepted = lines.iter().find(|line| {
         line["fields"]["message"] == "accepted" || line["span"]["request_id"] == request_id.as_str()

@@ -70,6 +70,10 @@ enum Command {
     Credential(Box<commands::credential::CredentialArguments>),
     /// Add, list, validate and remove mailboxes
     Mailbox(commands::mailbox::MailboxArguments),
+    /// Back the data folder up while it is in use
+    Backup(commands::backup::BackupArguments),
+    /// Restore a backup into an empty data folder, every hash compared
+    Restore(commands::backup::RestoreArguments),
     /// Check and show the configuration
     Config(commands::config::ConfigArguments),
     /// Run a Microsoft 365 tenant on your own machine
@@ -99,8 +103,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let usual =
         if matches!(arguments.command, Command::Serve(_)) { config.log.level.as_str() } else { "warn" };
     start_log(arguments.log.as_deref().unwrap_or(usual), arguments.log_format.unwrap_or(config.log.format))?;
+    let command = match arguments.command {
+        // These open no store: the one copies it from outside, the other makes it.
+        Command::Backup(backup) => return commands::backup::run(&config, backup, &env).await,
+        Command::Restore(restore) => return commands::backup::restore(&config, restore, &env).await,
+        command => command,
+    };
     let app = App::open(config, env).await?;
-    match arguments.command {
+    match command {
         Command::Serve(serve) => commands::serve::run(app, serve).await,
         Command::Setup(setup) => commands::setup::run(&app, *setup).await,
         Command::Check(check) => commands::check::run(&app, check).await,
@@ -113,7 +123,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Connection(connection) => commands::connection::run(&app, connection).await,
         Command::Credential(credential) => commands::credential::run(&app, *credential).await,
         Command::Mailbox(mailbox) => commands::mailbox::run(&app, mailbox).await,
-        Command::Sandbox(_) | Command::Demo(_) | Command::Config(_) => Ok(ExitCode::SUCCESS),
+        Command::Sandbox(_)
+        | Command::Demo(_)
+        | Command::Config(_)
+        | Command::Backup(_)
+        | Command::Restore(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

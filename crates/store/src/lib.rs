@@ -19,6 +19,7 @@
 //! | [`blobs`] | raw messages by content |
 //! | [`connections`], [`credentials`], [`journals`], [`mailboxes`], [`people`], [`outbox`], [`inbox`], [`events`], [`upkeep`] | one trait each, with its parameters |
 //! | [`seal`] | the key file and the sealing of secrets (AES-256-GCM-SIV) |
+//! | [`backup`] | backup of a running installation, verified restore |
 //! | [`sqlite`] | the traits on SQLite |
 //!
 //! # How to add a method
@@ -27,6 +28,7 @@
 //! test to `tests/it/` that goes through `dyn Store`: a method without one does not exist. A new table: a new file
 //! under `migrations/sqlite/`, never an edit of an old one.
 
+pub mod backup;
 pub mod blobs;
 pub mod connections;
 pub mod credentials;

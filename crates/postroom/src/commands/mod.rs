@@ -1,6 +1,7 @@
 //! One file per command: its arguments and what it does. No logic here.
 
 pub(crate) mod apikey;
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod connection;

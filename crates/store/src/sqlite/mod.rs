@@ -43,6 +43,7 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use crate::StoreError;
 use crate::seal::{KeyFile, Sealer};
 use fault::Fault;
+pub(crate) use open::{make_private_folder, sync_folder};
 
 /// What a store is opened with.
 #[derive(Debug, Clone)]

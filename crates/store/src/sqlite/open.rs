@@ -17,6 +17,7 @@ use super::fault::Fault;
 use super::upkeep::Waiters;
 use super::{SqliteOptions, SqliteStore};
 use crate::StoreError;
+use crate::backup::RESTORING;
 use crate::seal::{KeyFile, Place, Sealer};
 
 /// Every migration: version, name, text. Never edit one that was released; add one.
@@ -71,6 +72,12 @@ fn lock_folder(folder: &Path) -> Result<File, StoreError> {
     if is_new && let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
         sync_folder(above)?;
     }
+    if folder.join(RESTORING).exists() {
+        return Err(StoreError::Refused {
+            what: format!("a restore into {} was not finished", folder.display()),
+            hint: "empty the folder and restore again",
+        });
+    }
     let path = folder.join("postroom.lock");
     let failed = |source| StoreError::of_file("lock", &path, source);
     let file = private_file(&path).map_err(failed)?;
@@ -118,7 +125,7 @@ fn tighten(path: &Path, mode: u32) {
 fn tighten(_: &Path, _: u32) {}
 
 /// Makes `folder` and those above it, for their owner only. A folder that is there keeps its mode.
-pub(super) fn make_private_folder(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn make_private_folder(folder: &Path) -> std::io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -241,7 +248,7 @@ pub(super) async fn compare_key(db: &mut SqliteConnection, sealer: &Sealer) -> R
 }
 
 /// Syncs a folder, so that the names in it survive a power cut.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|source| StoreError::of_file("sync", folder, source))

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may say that something must be there, as tests may")]
 
 mod availability;
+mod backup;
 mod bench;
 mod collecting;
 mod inbox;
