@@ -197,7 +197,7 @@ async fn a_mailbox_that_was_not_asked_is_not_said_to_be_refused() {
     let data = world.path("data");
     let key_file = postroom_store::KeyFile(data.join("postroom.key"));
     let options = postroom_store::SqliteOptions { folder: data, key_file, env: Env::for_test(1).0 };
-    let store = postroom_store::SqliteStore::open(options).await.unwrap();
+    let store = postroom_store::SqlStore::open(options).await.unwrap();
     let claim = format!("turn/scope/{connection}/of-one-that-was-killed");
     store.save_journal(&claim, Some(r#"{"until":"2100-01-01T00:00:00Z"}"#)).await.unwrap();
 

@@ -4,6 +4,7 @@
 //! | module | what it shows |
 //! |---|---|
 //! | `alerts` | warnings by mail arrive, each once |
+//! | `backup` | a backup of a working server, restored elsewhere |
 //! | `closed` | the limit of an application proved by a mailbox that stays closed, and told when it is defeated |
 //! | `harness` | starts and stops the processes; everything waits for facts, on port 0, in folders that vanish |
 //! | `story` | the demonstration, and the same way by command line and API |
@@ -25,6 +26,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
 
 mod alerts;
+mod backup;
 mod bad_input;
 mod check;
 mod closed;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use postroom_model::{Env, ExposeSecret};
-use postroom_store::{ConnectionStore, CredentialStore, KeyFile, SqliteOptions, SqliteStore};
+use postroom_store::{ConnectionStore, CredentialStore, KeyFile, SqlStore, SqliteOptions};
 use serde_json::{Value, json};
 
 use crate::credential::{administrator, credentials, grant, graph, object_id, short_certificate};
@@ -50,7 +50,7 @@ impl<'a> Search<'a> {
     async fn keys(&mut self) {
         let folder = self.world.path("data");
         let key_file = KeyFile(folder.join("postroom.key"));
-        let store = SqliteStore::open(SqliteOptions { folder, key_file, env: Env::for_test(1).0 });
+        let store = SqlStore::open(SqliteOptions { folder, key_file, env: Env::for_test(1).0 });
         let store = store.await.unwrap();
         for connection in store.connections().await.unwrap() {
             for credential in store.credentials(connection.id).await.unwrap() {

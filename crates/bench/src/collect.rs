@@ -16,8 +16,8 @@ use postroom_model::credential::Credential;
 use postroom_model::failure::Failure;
 use postroom_model::mailbox::{MailType, MailboxSettings};
 use postroom_model::{ConnectionId, Env, MailboxId, SecretString};
-use postroom_store::sqlite::SqliteOptions;
-use postroom_store::{KeyFile, SaveConnection, SaveMailbox, SqliteStore, Store};
+use postroom_store::SqliteOptions;
+use postroom_store::{KeyFile, SaveConnection, SaveMailbox, SqlStore, Store};
 use postroom_transport::{Credentials, Wire};
 
 use crate::dovecot::{Dovecot, PASSWORD};
@@ -61,7 +61,7 @@ pub(crate) async fn store(env: &Env, folder: &Path) -> Result<Arc<dyn Store>> {
         key_file: KeyFile(folder.join("postroom.key")),
         env: env.clone(),
     };
-    Ok(Arc::new(SqliteStore::open(options).await?))
+    Ok(Arc::new(SqlStore::open(options).await?))
 }
 
 /// Collects a mailbox into a new data folder.

@@ -12,6 +12,7 @@
 //! | [`collector::pace`] | when to read and to listen again: pure functions |
 //! | `collector::listening` | the worker that lets providers tell of news |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
+//! | [`janitor`] | the worker that clears away what is over |
 //! | [`signals`] | figures for Prometheus, steps for traces, signs of life |
 //! | `gate` | back-pressure: refuses a message before anything of it is stored when the store cannot keep up |
 //! | [`watch`] | the workers that see in time: credentials that end, mailboxes that must be refused, subscriptions |
@@ -30,6 +31,7 @@
 pub mod collector;
 mod gate;
 pub mod intake;
+pub mod janitor;
 pub mod outbox;
 pub mod router;
 pub mod signals;
@@ -42,7 +44,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::{Env, MailboxId, Timestamp};
-use postroom_store::{NodeId, Store, StoreError};
+use postroom_store::{NodeId, Retention, Store, StoreError};
 use postroom_transport::{CredentialOffice, Transports};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -78,6 +80,8 @@ pub struct EngineSettings {
     /// Largest message that is read whole to be put into the inbox, in bytes; of a larger one its beginning is read.
     /// Default 8,388,608 (8 MiB).
     pub read_whole_bytes: u64,
+    /// How long messages are kept. Default: for ever.
+    pub retention: Retention,
     /// When the store cannot keep up and messages are refused.
     pub pressure: Pressure,
     /// What the watches may be told.
@@ -95,6 +99,7 @@ impl Default for EngineSettings {
             retry_window_hours: 120,
             max_collect_bytes: 157_286_400,
             read_whole_bytes: 8_388_608,
+            retention: Retention::default(),
             pressure: Pressure::default(),
             watch: watch::WatchSettings::default(),
         }
@@ -226,6 +231,10 @@ impl Engine {
         workers.spawn({
             let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
             async move { worker::keep("router", idle, stop.clone(), || router::run(&engine, &stop)).await }
+        });
+        workers.spawn({
+            let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
+            async move { worker::keep("janitor", idle, stop.clone(), || janitor::run(&engine, &stop)).await }
         });
         self.spawn_watches(&mut workers, &stop);
         while workers.join_next().await.is_some() {}

@@ -15,8 +15,8 @@ use postroom_model::credential::Credential;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::people::User;
 use postroom_model::{ConnectionId, Env, MailboxId, SecretString};
-use postroom_store::sqlite::SqliteOptions;
-use postroom_store::{KeyFile, SqliteStore, Store};
+use postroom_store::SqliteOptions;
+use postroom_store::{KeyFile, SqlStore, Store};
 use postroom_transport::{Credentials, Wire};
 
 use crate::config::Config;
@@ -39,7 +39,7 @@ impl App {
             env: env.clone(),
         };
         let store: Arc<dyn Store> = Arc::new(
-            SqliteStore::open(options)
+            SqlStore::open(options)
                 .await
                 .with_context(|| format!("open the data folder {}", config.data_dir.display()))?,
         );

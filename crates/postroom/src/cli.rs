@@ -72,6 +72,8 @@ enum Command {
     Mailbox(commands::mailbox::MailboxArguments),
     /// Back the data folder up while it is in use
     Backup(commands::backup::BackupArguments),
+    /// Clear away what is over by the configured retention, or print what would go
+    Janitor(commands::janitor::JanitorArguments),
     /// Restore a backup into an empty data folder, every hash compared
     Restore(commands::backup::RestoreArguments),
     /// Check and show the configuration
@@ -123,6 +125,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Connection(connection) => commands::connection::run(&app, connection).await,
         Command::Credential(credential) => commands::credential::run(&app, *credential).await,
         Command::Mailbox(mailbox) => commands::mailbox::run(&app, mailbox).await,
+        Command::Janitor(janitor) => commands::janitor::run(&app, janitor).await,
         Command::Sandbox(_)
         | Command::Demo(_)
         | Command::Config(_)

@@ -1,7 +1,7 @@
 //! `postroom.toml`, the environment, and what is checked in them. Every key is in [`REFERENCE`], which is also what
 //! `postroom config show` prints; a test holds the two together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,15 @@ use postroom_engine::watch::WatchSettings;
 use postroom_engine::watch::mail::MailSettings;
 use postroom_engine::{EngineSettings, Pressure};
 use postroom_model::EmailAddress;
+use postroom_model::mailbox::MailType;
+use postroom_store::Retention;
 use serde::Deserialize;
 
 /// The file as it is documented: every key with its default.
 pub(crate) const REFERENCE: &str = include_str!("../postroom.toml");
+
+/// A hundred years.
+const MOST_DAYS: u64 = 36_500;
 
 /// What can be configured. Missing keys take their defaults; unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: Option<String>,
     pub(crate) secure_cookies: bool,
+    pub(crate) retention: Kept,
     pub(crate) stop: Stop,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Traces,
@@ -42,6 +48,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8025)),
             public_url: None,
             secure_cookies: false,
+            retention: Kept::default(),
             stop: Stop::default(),
             metrics: Metrics::default(),
             traces: Traces::default(),
@@ -52,6 +59,16 @@ impl Default for Config {
             alerts: Alerts::default(),
         }
     }
+}
+
+/// How many days messages are kept; 0 for ever.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Kept {
+    pub(crate) sent_days: u32,
+    pub(crate) failed_days: u32,
+    pub(crate) received_days: u32,
+    pub(crate) types: BTreeMap<MailType, u32>,
 }
 
 /// How a first signal to stop is obeyed.
@@ -243,6 +260,9 @@ impl Config {
                 "LISTEN" => self.listen = parse(&value).map_err(fail)?,
                 "PUBLIC_URL" => self.public_url = Some(value),
                 "SECURE_COOKIES" => self.secure_cookies = parse(&value).map_err(fail)?,
+                "RETENTION_SENT_DAYS" => self.retention.sent_days = parse(&value).map_err(fail)?,
+                "RETENTION_FAILED_DAYS" => self.retention.failed_days = parse(&value).map_err(fail)?,
+                "RETENTION_RECEIVED_DAYS" => self.retention.received_days = parse(&value).map_err(fail)?,
                 "STOP_DRAIN_SECONDS" => self.stop.drain_seconds = parse(&value).map_err(fail)?,
                 "STOP_FINISH_SECONDS" => self.stop.finish_seconds = parse(&value).map_err(fail)?,
                 "METRICS_READ" => {
@@ -311,6 +331,7 @@ impl Config {
             ("limits", "max_collect_mb", u64::from(self.limits.max_collect_mb), 1, 500),
             ("limits", "max_waiting", u64::from(self.limits.max_waiting), 1, 100_000),
             ("limits", "max_stall_ms", u64::from(self.limits.max_stall_ms), 100, 600_000),
+            ("retention", "received_days", u64::from(self.retention.received_days), 0, MOST_DAYS),
             ("stop", "drain_seconds", u64::from(self.stop.drain_seconds), 0, 300),
             ("stop", "finish_seconds", u64::from(self.stop.finish_seconds), 1, 3_600),
             ("metrics", "mailboxes", u64::from(self.metrics.mailboxes), 0, 1_000),
@@ -334,6 +355,19 @@ impl Config {
         };
         if let Some((key, missing)) = half {
             return Err(wrong("alerts", key, format!("{missing} is missing: a mail needs both")));
+        }
+        for (key, days) in
+            [("sent_days", self.retention.sent_days), ("failed_days", self.retention.failed_days)]
+        {
+            if days != 0 && !(7..=MOST_DAYS).contains(&u64::from(days)) {
+                return Err(wrong("retention", key, format!("{days} is neither 0 nor 7 to {MOST_DAYS}")));
+            }
+        }
+        if let Some((kind, days)) =
+            self.retention.types.iter().find(|(_, days)| u64::from(**days) > MOST_DAYS)
+        {
+            let message = format!("{days} is outside 0 to {MOST_DAYS}");
+            return Err(wrong("retention", kind.as_str(), message));
         }
         if self.metrics.read == MetricsReader::Bearer && self.metrics.bearer_file.is_none() {
             return Err(wrong(
@@ -384,6 +418,17 @@ impl Config {
         Some(MailSettings { to: mail_to?, from: mail_from?, connection })
     }
 
+    /// How long messages are kept.
+    pub(crate) fn retention(&self) -> Retention {
+        let days = |days: u32| (days > 0).then_some(days);
+        Retention {
+            sent_days: days(self.retention.sent_days),
+            failed_days: days(self.retention.failed_days),
+            received_days: days(self.retention.received_days),
+            types: self.retention.types.iter().map(|(kind, kept)| (*kind, days(*kept))).collect(),
+        }
+    }
+
     pub(crate) fn engine_settings(&self) -> EngineSettings {
         EngineSettings {
             send_parallel: self.engine.send_parallel,
@@ -392,6 +437,7 @@ impl Config {
             lease_seconds: self.engine.lease_seconds,
             retry_window_hours: self.engine.retry_window_hours,
             max_collect_bytes: u64::from(self.limits.max_collect_mb) * 1_000_000,
+            retention: self.retention(),
             pressure: Pressure { waiting: self.limits.max_waiting, stall_ms: self.limits.max_stall_ms },
             watch: WatchSettings {
                 renew: self.credentials.renew,

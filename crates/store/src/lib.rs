@@ -20,11 +20,12 @@
 //! | [`connections`], [`credentials`], [`journals`], [`mailboxes`], [`people`], [`outbox`], [`inbox`], [`events`], [`upkeep`] | one trait each, with its parameters |
 //! | [`seal`] | the key file and the sealing of secrets (AES-256-GCM-SIV) |
 //! | [`backup`] | backup of a running installation, verified restore |
-//! | [`sqlite`] | the traits on SQLite |
+//! | [`janitor`] | what is over and may go |
+//! | [`sql`] | the traits on SQLite and PostgreSQL |
 //!
 //! # How to add a method
 //!
-//! Declare it in the trait with its errors, implement it in the file of the same name under `sqlite/`, and add a
+//! Declare it in the trait with its errors, implement it in the file of the same name under `sql/`, and add a
 //! test to `tests/it/` that goes through `dyn Store`: a method without one does not exist. A new table: a new file
 //! under `migrations/sqlite/`, never an edit of an old one.
 
@@ -35,12 +36,13 @@ pub mod credentials;
 pub mod error;
 pub mod events;
 pub mod inbox;
+pub mod janitor;
 pub mod journals;
 pub mod mailboxes;
 pub mod outbox;
 pub mod people;
 pub mod seal;
-pub mod sqlite;
+pub mod sql;
 pub mod upkeep;
 
 use std::fmt;
@@ -56,6 +58,7 @@ pub use events::{EventFilter, EventStore, StoredEvent};
 pub use inbox::{
     CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, Refetch, StoredMessage,
 };
+pub use janitor::{Expired, JanitorStore, Orphans, Retention};
 pub use journals::JournalStore;
 pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, PolledMailbox, SaveMailbox};
 pub use outbox::{
@@ -63,7 +66,7 @@ pub use outbox::{
 };
 pub use people::{NewUser, PeopleStore, Session};
 pub use seal::{KeyFile, Sealer};
-pub use sqlite::{SqliteOptions, SqliteStore};
+pub use sql::{PostgresOptions, SqlStore, SqliteOptions};
 pub use upkeep::{EventCounts, Queues, UpkeepStore, Waiting};
 
 /// Everything that is kept. Held as `Arc<dyn Store>`; no logic crate knows which engine is behind it.
@@ -78,6 +81,7 @@ pub trait Store:
     + EventStore
     + PeopleStore
     + UpkeepStore
+    + JanitorStore
 {
 }
 
@@ -92,6 +96,7 @@ impl<T> Store for T where
         + EventStore
         + PeopleStore
         + UpkeepStore
+        + JanitorStore
 {
 }
 

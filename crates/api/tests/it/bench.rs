@@ -14,7 +14,7 @@ use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::Mailbox;
 use postroom_model::people::ApiKey;
 use postroom_model::{ConnectionId, Env, ExposeSecret};
-use postroom_store::{KeyFile, SaveConnection, SqliteOptions, SqliteStore, Store};
+use postroom_store::{KeyFile, SaveConnection, SqlStore, SqliteOptions, Store};
 use postroom_transport::{Sender, Source, Transports};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -79,7 +79,7 @@ impl Bench {
             key_file: KeyFile(folder.path().join("postroom.key")),
             env: env.clone(),
         };
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options).await.unwrap());
+        let store: Arc<dyn Store> = Arc::new(SqlStore::open(options).await.unwrap());
         let erp = add_key(store.as_ref(), &env, "erp").await;
         let shop = add_key(store.as_ref(), &env, "shop").await;
         let engine = Engine::new(store.clone(), Arc::new(Nowhere), env.clone(), EngineSettings::default());

@@ -268,6 +268,12 @@ pass_on! {
         fn queues() -> Queues;
         fn event_counts(after: Option<i64>) -> EventCounts;
     }
+    JanitorStore {
+        fn upkeep_lock() -> Option<backup::UpkeepLock>;
+        fn expired(kind: janitor::Kind, retention: &Retention, after: Option<janitor::Place>, limit: u32) -> Expired;
+        fn remove_expired(kind: janitor::Kind, ids: &[uuid::Uuid]) -> u64;
+        fn orphans(remove: bool) -> Orphans;
+    }
     EventStore {
         fn append_events(events: Vec<Event>) -> ();
         fn events(filter: &EventFilter, limit: u32) -> Vec<StoredEvent>;

@@ -15,9 +15,9 @@ use postroom_model::mailbox::{MailType, Mailbox, MailboxSettings};
 use postroom_model::outbox::{OutboxMessage, OutboxState};
 use postroom_model::people::Viewer;
 use postroom_model::{ConnectionId, Env, MailboxId, OutboxMessageId};
-use postroom_store::sqlite::SqliteOptions;
+use postroom_store::SqliteOptions;
 use postroom_store::{
-    Acceptance, EventFilter, InboxFilter, KeyFile, Page, SaveConnection, SaveMailbox, SqliteStore, Store,
+    Acceptance, EventFilter, InboxFilter, KeyFile, Page, SaveConnection, SaveMailbox, SqlStore, Store,
     StoredEvent,
 };
 use tokio::task::JoinHandle;
@@ -73,7 +73,7 @@ impl House {
             key_file: KeyFile(folder.path().join("postroom.key")),
             env: env.clone(),
         };
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options).await.unwrap());
+        let store: Arc<dyn Store> = Arc::new(SqlStore::open(options).await.unwrap());
         let connection = env.new_id();
         let mut settings = ConnectionSettings::new(ConnectionKind::ExchangeOnline);
         settings.application_id = "5a1b2c3d-0000-4000-8000-00000000a001".into();

@@ -39,13 +39,14 @@ pub(crate) struct RestoreArguments {
 /// Backs the data folder up, also while a server works on it.
 pub(crate) async fn run(config: &Config, arguments: BackupArguments, env: &Env) -> anyhow::Result<ExitCode> {
     let data = config.data_dir.clone();
-    if !data.join("postroom.db").exists() {
-        let message = format!("there is no database in {}", data.display());
+    let with_database = data.join("postroom.db").exists();
+    if !with_database && !data.join("blobs").exists() {
+        let message = format!("there is nothing to back up in {}", data.display());
         return Err(hinted(message, "name the data folder with --data"));
     }
     let request = BackupRequest {
         data,
-        with_database: true,
+        with_database,
         key_file: arguments.with_key.then(|| config.key_file()),
         to: arguments.to.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -56,6 +57,11 @@ pub(crate) async fn run(config: &Config, arguments: BackupArguments, env: &Env) 
     } else {
         output::data(format!("backed up to {}", arguments.to.display()));
         show(&manifest);
+    }
+    if !with_database {
+        output::talk(
+            "the database is not in it: back up PostgreSQL by pg_dump or point-in-time recovery, and before this",
+        );
     }
     if manifest.with_key {
         output::talk("the key is in it: keep this backup as secret as the key itself");

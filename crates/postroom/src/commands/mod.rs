@@ -9,6 +9,7 @@ pub(crate) mod credential;
 pub(crate) mod demo;
 pub(crate) mod draft;
 pub(crate) mod inbox;
+pub(crate) mod janitor;
 pub(crate) mod mailbox;
 mod message;
 pub(crate) mod outbox;

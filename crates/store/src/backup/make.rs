@@ -15,7 +15,7 @@ use super::{
     CopiedFile, DATABASE, FORM, KEY, LIST, MANIFEST, Manifest, UpkeepLock, database_failed, on_disk,
 };
 use crate::StoreError;
-use crate::sqlite::{make_private_folder, sync_folder};
+use crate::sql::{make_private_folder, sync_folder};
 
 /// The tables whose rows are counted.
 const COUNTED: [&str; 7] = ["connections", "credentials", "mailboxes", "outbox", "inbox", "events", "users"];

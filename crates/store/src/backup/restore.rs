@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::files::{copy, is_empty, is_name};
 use super::{DATABASE, FORM, KEY, LIST, MANIFEST, Manifest, RESTORING, database_failed, make, on_disk};
 use crate::StoreError;
-use crate::sqlite::{make_private_folder, sync_folder};
+use crate::sql::{make_private_folder, sync_folder};
 
 /// A manifest is a page of text.
 const MAX_MANIFEST: u64 = 16 * 1024 * 1024;

@@ -10,15 +10,14 @@ use postroom_model::event::Subject;
 use postroom_model::outbox::{Envelope, OutboxState};
 use postroom_model::{Env, OutboxMessageId};
 use postroom_store::backup::{BackupRequest, Manifest, RestoreRequest, back_up, restore};
-use postroom_store::sqlite::SqliteOptions;
 use postroom_store::{
     Acceptance, BlobStore as _, EventFilter, EventStore as _, KeyFile, NewOutboxMessage, NodeId,
-    OutboxStore as _, SqliteStore, StoreError,
+    OutboxStore as _, SqlStore, SqliteOptions, StoreError,
 };
 
-async fn open(data: &Path, key: &Path, env: &Env) -> Result<SqliteStore, StoreError> {
+async fn open(data: &Path, key: &Path, env: &Env) -> Result<SqlStore, StoreError> {
     let (folder, key_file) = (data.to_owned(), KeyFile(key.to_owned()));
-    SqliteStore::open(SqliteOptions { folder, key_file, env: env.clone() }).await
+    SqlStore::open(SqliteOptions { folder, key_file, env: env.clone() }).await
 }
 
 fn request(data: &Path, to: &Path) -> BackupRequest {
@@ -38,7 +37,7 @@ async fn bring_back(from: &Path, data: &Path, env: &Env, as_it_was: bool) -> Res
 }
 
 /// Accepts a message whose raw content is `content`.
-async fn accept(store: &SqliteStore, env: &Env, content: Bytes) -> OutboxMessageId {
+async fn accept(store: &SqlStore, env: &Env, content: Bytes) -> OutboxMessageId {
     let raw = store.put_blob(content).await.unwrap();
     let message = NewOutboxMessage {
         id: env.new_id(),

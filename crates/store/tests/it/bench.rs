@@ -2,8 +2,10 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::server::Postgres;
 use bytes::Bytes;
 use postroom_model::connection::{ConnectionKind, ConnectionSettings};
 use postroom_model::env::ManualClock;
@@ -12,11 +14,13 @@ use postroom_model::inbox::{InboxState, Summary};
 use postroom_model::mailbox::{Availability, MailType, MailboxSettings, MailboxState};
 use postroom_model::outbox::{Envelope, OutboxState};
 use postroom_model::people::Viewer;
-use postroom_model::{ConnectionId, Env, InboxMessageId, MailboxId, OutboxMessageId, Timestamp};
+use postroom_model::{
+    ConnectionId, Env, InboxMessageId, MailboxId, OutboxMessageId, SecretString, Timestamp,
+};
 use postroom_store::{
     Acceptance, ClaimedMailbox, ClaimedMessage, CollectedBatch, CommitReport, EventFilter, FinishAttempt,
-    InboxFilter, KeyFile, NewInboxMessage, NewOutboxMessage, NodeId, Page, PollFinish, Processed,
-    SaveConnection, SaveMailbox, SqliteOptions, SqliteStore, Store,
+    InboxFilter, KeyFile, NewInboxMessage, NewOutboxMessage, NodeId, Page, PollFinish, PostgresOptions,
+    Processed, SaveConnection, SaveMailbox, SqlStore, SqliteOptions, Store,
 };
 
 /// A store with its clock.
@@ -24,6 +28,8 @@ pub(crate) struct Bench {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) env: Env,
     pub(crate) clock: Arc<ManualClock>,
+    /// The data folder; empty around a store that a test opened itself.
+    pub(crate) data: PathBuf,
     _kept: Box<dyn Any + Send + Sync>,
 }
 
@@ -31,8 +37,29 @@ pub(crate) struct Bench {
 pub(crate) async fn sqlite() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let (env, clock) = Env::for_test(1);
-    let store = SqliteStore::open(options(folder.path(), &env)).await.unwrap();
-    Bench { store: Arc::new(store), env, clock, _kept: Box::new(folder) }
+    let store = SqlStore::open(options(folder.path(), &env)).await.unwrap();
+    let data = folder.path().join("data");
+    Bench { store: Arc::new(store), env, clock, data, _kept: Box::new(folder) }
+}
+
+/// A bench on a new database of this server.
+pub(crate) async fn postgres(server: &Postgres) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let (env, clock) = Env::for_test(1);
+    let store = SqlStore::open_postgres(on_postgres(&server.database(), folder.path(), &env)).await.unwrap();
+    let data = folder.path().join("data");
+    Bench { store: Arc::new(store), env, clock, data, _kept: Box::new(folder) }
+}
+
+/// The options of a store in the database at this address.
+pub(crate) fn on_postgres(url: &str, folder: &std::path::Path, env: &Env) -> PostgresOptions {
+    PostgresOptions {
+        url: SecretString::from(url),
+        connections: 5,
+        folder: folder.join("data"),
+        key_file: KeyFile(folder.join("postroom.key")),
+        env: env.clone(),
+    }
 }
 
 /// The options of a store whose key lies beside its data.
@@ -46,8 +73,8 @@ pub(crate) fn options(folder: &std::path::Path, env: &Env) -> SqliteOptions {
 
 impl Bench {
     /// Around a store that a test opened itself.
-    pub(crate) fn around(store: SqliteStore, env: Env, clock: Arc<ManualClock>) -> Self {
-        Self { store: Arc::new(store), env, clock, _kept: Box::new(()) }
+    pub(crate) fn around(store: SqlStore, env: Env, clock: Arc<ManualClock>) -> Self {
+        Self { store: Arc::new(store), env, clock, data: PathBuf::new(), _kept: Box::new(()) }
     }
 
     pub(crate) fn pass(&self, seconds: i64) {

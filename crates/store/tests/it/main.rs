@@ -10,7 +10,10 @@ mod backup;
 mod bench;
 mod collecting;
 mod inbox;
+mod janitor;
 mod outbox;
+#[path = "../servers/postgres.rs"]
+mod server;
 mod settings;
 mod sqlite_folder;
 mod switching;
@@ -24,6 +27,29 @@ macro_rules! on_every_engine {
                 async fn $name() {
                     crate::$subject::$name(crate::bench::sqlite).await;
                 })*
+            })*
+        }
+
+        /// A cluster for each part of the suite, and a database for each test: starting one for each test would take
+        /// longer than the tests.
+        mod postgres {
+            $(#[tokio::test]
+            #[ignore = "needs PostgreSQL"]
+            async fn $subject() {
+                let server = std::sync::Arc::new(crate::server::Postgres::start());
+                let mut failed = Vec::new();
+                $(
+                    let own = server.clone();
+                    let test = async move {
+                        crate::$subject::$name(async || crate::bench::postgres(&own).await).await;
+                    };
+                    let alone = tokio::task::LocalSet::new();
+                    let test = alone.spawn_local(test);
+                    if alone.run_until(test).await.is_err() {
+                        failed.push(stringify!($name));
+                    }
+                )*
+                assert!(failed.is_empty(), "failed: {failed:?}\n{}", server.log());
             })*
         }
     };
@@ -99,6 +125,12 @@ on_every_engine! {
         a_reading_by_the_former_interface_commits_nothing
         an_open_outcome_forbids_the_switch_and_a_draft_is_forgotten
         only_exchange_online_has_another_interface
+    }
+    janitor {
+        only_what_is_finished_and_old_enough_is_over
+        collected_mail_is_kept_for_its_type_and_what_is_filed_for_ever
+        a_raw_message_goes_when_nothing_names_it_for_a_day
+        the_figures_say_what_waits_and_since_when
     }
     settings {
         secrets_do_not_follow_to_another_server

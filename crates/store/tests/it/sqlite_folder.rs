@@ -11,7 +11,7 @@ use postroom_model::outbox::OutboxState;
 use postroom_model::{ConnectionId, Env, ExposeSecret};
 use postroom_store::{
     Acceptance, BlobStore, ConnectionStore, CredentialStore, InboxFilter, NewOutboxMessage, OutboxFilter,
-    Page, SaveConnection, SqliteStore, StoreError,
+    Page, SaveConnection, SqlStore, StoreError,
 };
 use tempfile::TempDir;
 
@@ -20,8 +20,8 @@ use crate::settings::with_secret;
 
 const SECRET: &str = "Zq8~very.secret-value_0123456789";
 
-async fn open(folder: &TempDir, env: &Env) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(options(folder.path(), env)).await
+async fn open(folder: &TempDir, env: &Env) -> Result<SqlStore, StoreError> {
+    SqlStore::open(options(folder.path(), env)).await
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -228,7 +228,7 @@ async fn several_stores_open_the_same_new_folder_at_once() {
     let environments: Vec<_> = (1..5).map(|seed| Env::for_test(seed).0).collect();
     let opening = environments.iter().map(|env| {
         let options = options(folder.path(), env);
-        tokio::spawn(SqliteStore::open(options))
+        tokio::spawn(SqlStore::open(options))
     });
     let opening: Vec<_> = opening.collect();
     let mut stores = vec![];
@@ -274,7 +274,7 @@ async fn several_stores_open_the_same_new_folder_at_once() {
 async fn child_that_accepts_and_dies() {
     let Ok(folder) = std::env::var("POSTROOM_TEST_FOLDER") else { return };
     let (env, clock) = Env::for_test(99);
-    let store = SqliteStore::open(options(Path::new(&folder), &env)).await.unwrap();
+    let store = SqlStore::open(options(Path::new(&folder), &env)).await.unwrap();
     let bench = Bench::around(store, env, clock);
     let id = bench.accept(bench.env.new_id(), "sales@contoso.example").await;
     assert_eq!(bench.claim().await.len(), 1);
@@ -346,7 +346,7 @@ async fn a_content_that_is_not_finished_leaves_nothing_behind() {
 async fn child_that_dies_while_it_writes() {
     let Ok(folder) = std::env::var("POSTROOM_TEST_FOLDER") else { return };
     let (env, _) = Env::for_test(1);
-    let store = SqliteStore::open(options(Path::new(&folder), &env)).await.unwrap();
+    let store = SqlStore::open(options(Path::new(&folder), &env)).await.unwrap();
     let mut writer = store.write_blob().await.unwrap();
     writer.write(vec![b'x'; 1_000_000].into()).await.unwrap();
     std::process::abort();

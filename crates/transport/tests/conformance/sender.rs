@@ -232,7 +232,10 @@ pub(crate) async fn large_message(world: &impl SenderWorld) {
     let mut too_large = job(world, 1, more, &body.repeat(2));
     let failure = not_sent(once(&*world.sender(), &mut too_large).await);
     assert_eq!(failure.decision(), Decision::Fail, "{failure:?}");
-    assert!(failure.advice.as_deref().is_some_and(|advice| advice.contains("larger")), "{failure:?}");
+    assert!(
+        failure.advice.as_deref().is_some_and(|advice| advice.contains("smaller attachments")),
+        "{failure:?}"
+    );
     let figures = [too_large.raw.len().to_string(), largest.to_string()];
     assert!(!told || figures.iter().all(|figure| failure.words.contains(figure)), "{failure:?}");
     assert_eq!(copies(world, &too_large).await, [0, 0]);

@@ -21,7 +21,7 @@ use postroom_model::{
 };
 use postroom_store::{
     Acceptance, CollectedBatch, FinishAttempt, KeyFile, NewCredential, NewInboxMessage, NewUser, NodeId,
-    PollFinish, Processed, SaveConnection, SaveMailbox, SqliteOptions, SqliteStore, Store,
+    PollFinish, Processed, SaveConnection, SaveMailbox, SqlStore, SqliteOptions, Store,
 };
 use postroom_transport::{Sender, Source, Transports};
 use postroom_web::{Checker, WebState, hash_password};
@@ -112,7 +112,7 @@ impl Sample {
             key_file: KeyFile(folder.path().join("postroom.key")),
             env: env.clone(),
         };
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options).await.unwrap());
+        let store: Arc<dyn Store> = Arc::new(SqlStore::open(options).await.unwrap());
         let engine = Engine::new(store.clone(), Arc::new(Nowhere), env.clone(), EngineSettings::default());
         let state = WebState {
             store: store.clone(),
