@@ -140,7 +140,8 @@ async fn collector() -> (String, Received) {
     (url, received)
 }
 
-#[tokio::test]
+// The collector must answer while the test waits for the process to end.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collector_receives_one_trace_of_a_message_with_its_id_and_never_an_address_or_a_subject() {
     let world = World::new().await;
     world.connect().await;

@@ -40,7 +40,9 @@ impl BlobFolder {
         sync_folder(&folder)?;
         sync_folder(data)?;
         remove_leftovers(&new, env.now());
-        Ok(Self { folder, new, env, synced: Mutex::default() })
+        let blobs = Self { folder, new, env, synced: Mutex::default() };
+        blobs.bring_back()?;
+        Ok(blobs)
     }
 
     fn path(&self, sha256: &str) -> PathBuf {

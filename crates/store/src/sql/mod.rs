@@ -8,6 +8,8 @@
 //! postroom.lock      held while a process opens the folder
 //! blobs/ab/<sha256>  raw messages
 //! blobs/new/         files being written
+//! blobs/doomed/      files that the janitor is about to remove
+//! upkeep.lock        held by the janitor and by a backup
 //! ```
 //!
 //! On PostgreSQL the tables are in a database that several nodes share, and `blobs` in a folder that they share.

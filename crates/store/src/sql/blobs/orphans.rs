@@ -5,7 +5,7 @@
 //! place first and looks at its time then. Whatever the order, one of the two sees the other.
 
 use std::collections::HashSet;
-use std::fs::{self, DirEntry};
+use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -16,6 +16,9 @@ use crate::StoreError;
 use crate::janitor::Orphans;
 use crate::sql::files::{make_private_folder, sync_folder};
 
+/// Where files are while it is decided; on the same file system, so that they can be renamed.
+const DOOMED: &str = "doomed";
+
 impl BlobFolder {
     /// Counts what is older than a day and not in `named`; removes it when `remove` says so.
     pub(in crate::sql) fn orphans(
@@ -23,10 +26,10 @@ impl BlobFolder {
         named: &HashSet<[u8; 32]>,
         remove: bool,
     ) -> Result<Orphans, StoreError> {
-        let doomed = self.folder.join("doomed");
+        let doomed = self.folder.join(DOOMED);
         if remove {
             make_private_folder(&doomed).map_err(|source| StoreError::of_file("make", &doomed, source))?;
-            self.bring_back(&doomed)?;
+            self.bring_back()?;
         }
         let mut orphans = Orphans::default();
         for shelf in entries(&self.folder)? {
@@ -61,12 +64,21 @@ impl BlobFolder {
             return Ok(true);
         }
         fs::rename(doomed, path)?;
+        if let Some(shelf) = path.parent() {
+            // Whoever stored it again may have synced the shelf while the name was not on it.
+            File::open(shelf)?.sync_all()?;
+        }
         Ok(false)
     }
 
-    /// What a killed janitor left between the two steps goes back to its place.
-    fn bring_back(&self, doomed: &Path) -> Result<(), StoreError> {
-        for file in entries(doomed)? {
+    /// What a killed janitor left between the two steps goes back to its place. At the expense of a janitor of another
+    /// process, whose step then fails and harms nothing.
+    pub(super) fn bring_back(&self) -> Result<(), StoreError> {
+        let doomed = self.folder.join(DOOMED);
+        if !doomed.exists() {
+            return Ok(());
+        }
+        for file in entries(&doomed)? {
             let name = file.file_name().into_string().unwrap_or_default();
             if from_hexadecimal(&name).is_some() {
                 let path = self.path(&name);
