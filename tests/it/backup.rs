@@ -17,8 +17,8 @@ async fn a_backup_of_a_working_server_is_restored_elsewhere_and_nothing_is_sent_
             message["message_id"].as_str().unwrap().to_owned(),
         ));
     }
-    let (to, elsewhere) = (world.path("backup"), world.path("elsewhere"));
-    let (to, elsewhere) = (to.to_str().unwrap(), elsewhere.to_str().unwrap());
+    let to = world.path("backup");
+    let to = to.to_str().unwrap();
     let output = world.run(&["backup", to]).await;
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && said.contains("the key is not in it"), "{said}");
@@ -30,19 +30,25 @@ async fn a_backup_of_a_working_server_is_restored_elsewhere_and_nothing_is_sent_
 
     let words = world.fails(1, &["restore", to]).await;
     assert!(words.contains("is not empty"), "the data folder is in use: {words}");
-    let said = world.run(&["--data", elsewhere, "restore", to]).await;
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    let key_file = std::path::Path::new(elsewhere).join("postroom.key");
-    let words = world.fails(1, &["--data", elsewhere, "outbox", "list"]).await;
-    assert!(words.contains("key"), "without its key it is not opened: {words}");
-    std::fs::copy(world.path("data").join("postroom.key"), key_file).unwrap();
-    let mut command = world.command();
-    command.args(["--data", elsewhere]);
-    let server = world.serve_with(command).await;
+    let elsewhere = |arguments: &[&str]| {
+        let output = world.command_on("elsewhere").args(arguments).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, _, said) = elsewhere(&["restore", to]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, _, said) = elsewhere(&["outbox", "list"]);
+    assert!(code == Some(1) && said.contains("key"), "without its key it is not opened: {said}");
+    std::fs::copy(world.path("data").join("postroom.key"), world.path("elsewhere").join("postroom.key"))
+        .unwrap();
+    let server = world.serve_with(world.command_on("elsewhere")).await;
     for (id, message_id) in &accepted {
         server.reaches(&key, id, "sent").await;
         eventually("it left once", async || (world.left(message_id).await == 1).then_some(())).await;
     }
-    let janitor = world.ok(&["--data", elsewhere, "janitor", "--dry-run"]).await;
-    assert_eq!(janitor.trim(), "would remove 0 raw messages that nothing names (0 bytes)");
+    let (_, said, _) = elsewhere(&["janitor", "--dry-run"]);
+    assert_eq!(said.trim(), "would remove 0 raw messages that nothing names (0 bytes)");
 }

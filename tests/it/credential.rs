@@ -1,5 +1,6 @@
 //! Credentials through the real binary: staged, tested, switched, renewed; and mailboxes that must be refused.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use postroom_entra::CertificateCredential;
@@ -8,11 +9,11 @@ use postroom_store::JournalStore;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{World, confirmation, eventually};
+use crate::harness::{World, confirmation, eventually, within};
 
 const CONNECTION: &str = "Contoso 365";
 /// A new credential is tested for a minute before it is put to use.
-const RENEWED_WITHIN: Duration = Duration::from_secs(180);
+pub(crate) const RENEWED_WITHIN: Duration = Duration::from_secs(180);
 
 /// The token of the tenant's administrator.
 pub(crate) async fn administrator(world: &World) -> String {
@@ -303,10 +304,10 @@ async fn a_certificate_renews_itself_before_it_ends_and_no_send_fails() {
         .await;
     let server = world.serve().await;
     let key = world.api_key("erp").await;
-    let mut number = 0;
-    let mut send = async || {
-        number += 1;
-        let (status, message) = server.submit(&key, None, &confirmation(number)).await;
+    let number = Cell::new(0);
+    let send = async || {
+        number.set(number.get() + 1);
+        let (status, message) = server.submit(&key, None, &confirmation(number.get())).await;
         assert_eq!(status, 202, "{message}");
         let id = message["id"].as_str().unwrap();
         let ended = eventually("the message has ended its first attempt", || async {
@@ -318,15 +319,11 @@ async fn a_certificate_renews_itself_before_it_ends_and_no_send_fails() {
     };
     // The server finds by itself when the certificate ends, and that it is time.
     let begun = Instant::now();
-    loop {
+    within(RENEWED_WITHIN, "the certificate is renewed", || async {
         send().await;
-        let now = states(&world).await;
-        if now[0].0 == "current" && now[0].1 == Some(365) {
-            break;
-        }
-        assert!(begun.elapsed() < RENEWED_WITHIN, "{now:?}\n{}", server.process.log());
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
+        (states(&world).await[0] == ("current".to_owned(), Some(365))).then_some(())
+    })
+    .await;
     assert!(
         begun.elapsed() >= Duration::from_secs(55),
         "one test alone put it to use: {:?}",
@@ -373,11 +370,10 @@ async fn a_secret_renews_itself_where_the_application_may_and_its_end_is_not_fel
         .ok(&["connection", "save", "--name", CONNECTION, "--secret-file", file, "--secret-expires", &end])
         .await;
     let server = world.serve().await;
-    let begun = Instant::now();
-    while states(&world).await[0] != ("current".to_owned(), Some(180)) {
-        assert!(begun.elapsed() < RENEWED_WITHIN, "{}", server.process.log());
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
+    within(RENEWED_WITHIN, "the secret is renewed", || async {
+        (states(&world).await[0] == ("current".to_owned(), Some(180))).then_some(())
+    })
+    .await;
     // The tenant's clock passes the end of the old one.
     let clock = format!("{}/_sandbox/clock", world.ready["graph"].as_str().unwrap());
     let moved = world.http.post(clock).json(&json!({"advance_seconds": 21 * 86_400})).send().await.unwrap();

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{World, answer};
-use crate::setup::{Administrator, CONNECTION, import, run_bash, says_ok, snapshot};
+use crate::setup::{Administrator, CONNECTION, import, in_exchange, run_bash, says_ok, snapshot};
 
 /// `setup script` for one mailbox.
 async fn script(world: &World, administrator: &Administrator, more: &[&str]) -> String {
@@ -143,4 +143,39 @@ async fn a_list_that_changed_before_it_was_ever_applied_is_set_right() {
         assert!(list.to_string().contains(SERVICE) && !list.to_string().contains("orders@"), "{list}");
         assert!(!for_mailbox(&world, &administrator, limit, SERVICE).await.1.contains("ManagementScope"));
     }
+}
+
+#[tokio::test]
+async fn the_lines_of_an_access_policy_run_twice_make_one_policy_and_their_undo_removes_that_one_alone() {
+    let world = World::new().await;
+    let administrator = Administrator::of(&world).await;
+    let policy = |app: &str, why: &str| {
+        format!(
+            "New-ApplicationAccessPolicy -AppId {app} -PolicyScopeGroupId Staff -AccessRight RestrictAccess -Description '{why}'"
+        )
+    };
+    let group = "New-DistributionGroup -Name Staff -Type Security -Members sales@contoso.example";
+    in_exchange(&world, &format!("{group}\n{}", policy(&world.application_id, "of another application")))
+        .await;
+    let before = snapshot(&world).await;
+
+    world.fault(json!({"path_contains": "mailFolders", "status": 403, "count": 1})).await;
+    for_mailbox(&world, &administrator, "access-policy", "orders@contoso.example").await;
+    world.no_faults().await;
+    let lines = world.ok(&["setup", "scope-script", "--connection", CONNECTION]).await;
+    let policies = async || snapshot(&world).await["applicationAccessPolicies"].as_array().unwrap().len();
+    for round in 1..=2 {
+        line_by_line(&world, &lines).await;
+        assert_eq!(policies().await, 2, "round {round}");
+    }
+    // Another one of this very application is its administrator's own, and stays.
+    let made = administrator.application(&world, &format!("Postroom {CONNECTION}")).await;
+    in_exchange(&world, &policy(made["appId"].as_str().unwrap(), "by hand")).await;
+    let undo = world.ok(&["setup", "scope-script", "--connection", CONNECTION, "--undo"]).await;
+    in_exchange(&world, &undo).await;
+    assert_eq!(policies().await, 2);
+    let by_hand = "Get-ApplicationAccessPolicy | Where-Object { $_.Description -eq 'by hand' } | Remove-ApplicationAccessPolicy";
+    in_exchange(&world, by_hand).await;
+    world.ok(&[administrator.undo().as_slice(), &["--exchange-done"]].concat()).await;
+    assert_eq!(snapshot(&world).await, before);
 }

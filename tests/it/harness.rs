@@ -10,7 +10,13 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Calls `look` until it gives something. `what` names the fact in the failure.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl FnMut() -> F) -> T {
+    within(PATIENCE, what, look).await
+}
+
+/// The same for what takes longer by its nature.
+pub(crate) async fn within<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
     what: &str,
     mut look: impl FnMut() -> F,
 ) -> T {
@@ -19,7 +25,7 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
         if let Some(found) = look().await {
             return found;
         }
-        assert!(begin.elapsed() < PATIENCE, "waited {PATIENCE:?} for: {what}");
+        assert!(begin.elapsed() < patience, "waited {patience:?} for: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -187,8 +193,13 @@ impl World {
 
     /// `postroom` on this world's data folder.
     pub(crate) fn command(&self) -> Command {
+        self.command_on("data")
+    }
+
+    /// `postroom` on another folder of this world.
+    pub(crate) fn command_on(&self, folder: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
-        command.current_dir(self.folder.path()).arg("--data").arg(self.path("data"));
+        command.current_dir(self.folder.path()).arg("--data").arg(self.path(folder));
         for (name, _) in std::env::vars() {
             if name.starts_with("POSTROOM_") {
                 command.env_remove(name);

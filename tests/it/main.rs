@@ -12,6 +12,8 @@
 //! | `credential` | credentials staged, tested, switched and renewed; mailboxes that must be refused |
 //! | `bad_input` | each wrong input has its answer, and nothing is lost |
 //! | `msal` | Microsoft's own libraries, unchanged |
+//! | `collecting` | old mail, processed mail, and the comparison with the provider by command line and API |
+//! | `postgres` | an installation moved to PostgreSQL, and two nodes on it |
 //! | `secrets` | what a run leaves behind holds none of the secrets that went in |
 //! | `secrets_setup` | the same for a set-up and for renewals, with every secret that was on the wire |
 //! | `wiretap` | writes down every byte between Postroom and the tenant |
@@ -19,7 +21,10 @@
 //! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
 //! | `signals` | health, drain, back-pressure, figures, traces and the log |
 //! | `handed_over` | a set-up that another administrator runs: not proved until it works, replaced, and its list changed |
+//! | `fall_back` | a renewed secret that is revoked at once: the old one is put to use again, and no message fails |
 //! | `federated` | another identity provider's token |
+//! | `migrating` | a connection switched between EWS and Graph in the middle of its work |
+//! | `notified` | the provider calls, and mail is read at once |
 //! | `ways` | the ways in and out by command line: flags, drafts, a connection switched between its interfaces |
 //! | `foreign` | the messages that CPython ships as test data, through the whole way |
 
@@ -30,15 +35,22 @@ mod backup;
 mod bad_input;
 mod check;
 mod closed;
+mod collecting;
 mod crash;
 mod credential;
+mod fall_back;
 mod federated;
 mod foreign;
 mod handed_over;
 mod harness;
+mod migrating;
 mod msal;
+mod notified;
+mod postgres;
 mod secrets;
 mod secrets_setup;
+#[path = "../../crates/store/tests/servers/postgres.rs"]
+mod server;
 mod setup;
 mod signals;
 mod story;

@@ -6,6 +6,7 @@
 mod bans;
 mod paths;
 mod prerequisites;
+mod prove;
 mod tools;
 
 use std::process::{Command, ExitCode, Stdio};
@@ -22,6 +23,9 @@ usage: cargo xtask <command>
           hand mutated input to every parser, or to one, for so long each (default 60); the tests do it for 2 seconds
   bench [collect] [submit] [decode]
           compare Postroom with mbsync and smtp-source on this machine, in a release build, and measure its memory
+  prove [kill [--rounds N] [--seed N] [--nodes N]] [store]
+          prove what docs/reliability.md promises, and print the figures: the product killed at random moments under load;
+          the store against a model, two owners in every order, and every one of its calls failed in turn
   bans    compare what is built with the bans of deny.toml
   paths   every path that the documents name exists
 ";
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["faults"] => faults(),
         ["bench", chosen @ ..] => bench(chosen),
+        ["prove", chosen @ ..] => prove::run(chosen),
         ["fuzz"] => fuzz("60", ""),
         ["fuzz", "--seconds", seconds] => fuzz(seconds, ""),
         ["fuzz", target] => fuzz("60", target),
@@ -107,6 +112,7 @@ fn test() -> Result<()> {
         &[("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links")],
     )?;
     cargo("documentation tests", &["test", "--workspace", "--doc", "--locked"], &[])?;
+    prove::kill_for_test()?;
     // Last, so that the run ends with the runner's own closing lines. Tests marked `ignored` need something
     // foreign that `prerequisites` has just made sure of.
     if runs("cargo", &["nextest", "--version"]) {

@@ -53,6 +53,11 @@ const NEEDS: &[Need] = &[
         packages: &["dovecot-imapd"],
     },
     Need {
+        what: "PostgreSQL, which the store is tested on",
+        probe: &["sh", "-c", "test -x \"$(ls -d /usr/lib/postgresql/*/bin/initdb | tail -n 1)\""],
+        packages: &["postgresql"],
+    },
+    Need {
         what: "unshare and mount, for the test with a full disk",
         probe: &["sh", "-c", "command -v unshare && command -v mount"],
         packages: &["util-linux", "mount"],

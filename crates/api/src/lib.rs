@@ -11,6 +11,7 @@
 //! | `notifications` | `POST /notifications/graph`, which the provider calls |
 //! | `messages` | `POST /messages`, `GET /messages`, `GET /messages/{id}` |
 //! | `drafts` | `POST /drafts` |
+//! | `mailboxes` | `GET /mailboxes` |
 //!
 //! The binary mounts [`router`] at `/api/v1`.
 //!
@@ -20,6 +21,7 @@
 //! |---|---|
 //! | `POST /messages` | 202 `{"id","message_id","state"}`, given only after the message is on disk and synced |
 //! | `GET /messages?state=&limit=&offset=` | 200 `{"messages":[..],"limit","offset"}`, newest first, own messages only |
+//! | `GET /mailboxes` | 200 `{"mailboxes":[..]}`: address, state, next reading, backlog with the minutes it will take, why processed mail is not marked, the last comparison with the provider; nothing of their mail |
 //! | `POST /drafts` | 200 the message as a ready `.eml` draft (`message/rfc822`, `X-Unsent: 1`), to be opened and sent by the user's own mail program; nothing is stored |
 //! | `POST /notifications/graph` | 202; for Microsoft Graph alone, without a key: it only wakes mailboxes |
 //! | `GET /messages/{id}` | 200 the message with its timeline; 404 also for messages another key handed in |
@@ -73,6 +75,7 @@ mod body;
 mod drafts;
 pub mod error;
 pub mod keys;
+mod mailboxes;
 mod messages;
 mod notifications;
 
@@ -107,6 +110,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/messages", post(messages::submit::submit).get(messages::read::list))
         .route("/messages/{id}", get(messages::read::one))
         .route("/drafts", post(drafts::make))
+        .route("/mailboxes", get(mailboxes::list))
         .route("/notifications/graph", post(notifications::graph))
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::wrong_method)

@@ -29,7 +29,7 @@ const MESSAGES: usize = 10_000;
 const SIZE: usize = 20_000;
 const LARGE_SIZE: usize = 100_000_000;
 /// How often each is measured.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// Memory above idle that is promised, in MiB.
 const PROMISED: f64 = 64.0;
 
@@ -165,7 +165,7 @@ pub(crate) async fn figures() -> Result<Vec<Figure>> {
     let (ours, peer) = (measure::median(&ours), measure::median(&peers));
     Ok(vec![
         Figure {
-            what: "fetch 10,000 messages of 20 KB by IMAP, synced and committed (median of 3)",
+            what: "fetch 10,000 messages of 20 KB by IMAP, synced and committed (median of 5)",
             ours: format!("{ours:.2} s"),
             peer: format!("mbsync {peer:.2} s"),
             verdict: measure::ratio(ours, peer),

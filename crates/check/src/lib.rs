@@ -63,7 +63,7 @@ pub async fn run(request: &CheckRequest, env: &Env, progress: &mut (dyn FnMut(&R
     Box::pin(asked.messages(&mut ladder, &known)).await;
     if asked.service.way != Way::Smtp {
         let told = async {
-            let told = rungs::notice::told(request, known.means.as_ref(), seen.as_ref()).await;
+            let told = rungs::notice::told(request, known.means.as_ref(), seen.as_ref(), env).await;
             rungs::notice::probe(request, told).into()
         };
         ladder.climb(rungs::NOTICE, &[], told).await.unwrap_or(());
@@ -142,11 +142,15 @@ impl Asked<'_> {
                     ladder.climb(file_away::step(address), &[read_step(address)], filed).await;
                 }
                 Way::Imap => {
+                    let told = async { rungs::cannot_be_checked(service.way, address).into() };
+                    ladder.climb::<()>(mailbox::step(address), &needs, told).await;
                     let signed = server::sign_in(request, means, Some(address));
                     seen = ladder.climb(server::step(address), &needs, signed).await.or(seen);
                     ladder.climb(read_step(address), &[server::step(address)], read).await;
                 }
                 Way::Ews | Way::Smtp => {
+                    let told = async { rungs::cannot_be_checked(service.way, address).into() };
+                    ladder.climb::<()>(mailbox::step(address), &needs, told).await;
                     ladder.climb(read_step(address), &needs, read).await;
                 }
             }
@@ -312,15 +316,17 @@ mod tests {
             let report = run(&request, &env, &mut |_: &Rung| ()).await;
             report.rungs.into_iter().map(|rung| rung.name).collect::<Vec<_>>().join(" ")
         };
-        let (read, sign_in) = ("read:orders@contoso.example", "sign-in:orders@contoso.example");
+        let read = "mailbox:orders@contoso.example read:orders@contoso.example";
+        let sign_in =
+            "mailbox:orders@contoso.example sign-in:orders@contoso.example read:orders@contoso.example";
         let entra = "shapes clock network:sign-in network:mail tenant token roles credential";
         let own = "shapes clock network:mail credential";
         let sends = "send round-trip reply";
         for (kind, by_token, expected) in [
             (ConnectionKind::ExchangeOnline, true, format!("{entra} {read} refusal {sends} notice")),
             (ConnectionKind::Exchange, false, format!("{own} {read} refusal {sends} notice")),
-            (ConnectionKind::Imap, true, format!("{entra} {sign_in} {read} refusal reply notice")),
-            (ConnectionKind::Imap, false, format!("{own} {sign_in} {read} reply notice")),
+            (ConnectionKind::Imap, true, format!("{entra} {sign_in} refusal reply notice")),
+            (ConnectionKind::Imap, false, format!("{own} {sign_in} reply notice")),
             (ConnectionKind::Smtp, true, format!("{entra} size sign-in refusal {sends}")),
             (ConnectionKind::Smtp, false, format!("{own} size sign-in {sends}")),
         ] {

@@ -4,6 +4,7 @@ use postroom_model::connection::ConnectionSettings;
 use postroom_model::polling::PollingInterval;
 use postroom_model::{EmailAddress, SecretString, Timestamp};
 use postroom_transport::Account;
+use url::Url;
 
 /// How much is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,6 +39,9 @@ pub struct CheckRequest {
     pub next_credential_expires_at: Option<Timestamp>,
     /// How often mailboxes are read; the default takes what the settings say.
     pub polling: PollingInterval,
+    /// Where Microsoft can call when mail is new: the public address of Postroom with the path of notices. Without it no
+    /// subscription is tried.
+    pub notify_at: Option<Url>,
     /// How much is done.
     pub mode: Mode,
 }
@@ -56,6 +60,7 @@ impl CheckRequest {
             credential_expires_at: None,
             next_credential_expires_at: None,
             polling: PollingInterval::Default,
+            notify_at: None,
             mode: Mode::Quick,
         }
     }

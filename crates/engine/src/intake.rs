@@ -249,6 +249,10 @@ impl Intake {
     async fn accept(&self, ready: Ready, submitter: Submitter) -> Result<Acceptance, IntakeError> {
         check_size(ready.raw.len() as u64, ready.connection.settings.max_size_bytes())?;
         check_weight(&ready.raw, &ready.connection)?;
+        if self.nudges.is_full() {
+            let path = std::path::PathBuf::from("the data folder");
+            return Err(StoreError::Full { operation: "accept a message", path }.into());
+        }
         let _pass = self.gate.enter(self.store.waiting_writers()).map_err(|busy| {
             let labels = vec![("reason", busy.as_str().to_owned())];
             self.signals.families.accept_refused.get_or_create(&labels).inc();

@@ -10,6 +10,9 @@
 //! | [`outbox::retry`] | when to try again: a pure function |
 //! | [`collector`] | the worker that reads mailboxes: raw MIME and cursor committed together |
 //! | [`collector::pace`] | when to read and to listen again: pure functions |
+//! | [`collector::progress`] | how far a large backlog has come |
+//! | [`collector::standing`] | what is known of a mailbox beside its state |
+//! | `collector::settling` | the worker that marks or moves processed mail at its provider |
 //! | `collector::listening` | the worker that lets providers tell of news |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
 //! | [`janitor`] | the worker that clears away what is over |
@@ -38,11 +41,15 @@ pub mod signals;
 pub mod watch;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use postroom_model::connection::Connection;
 use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::mailbox::Mailbox;
 use postroom_model::{Env, MailboxId, Timestamp};
 use postroom_store::{NodeId, Retention, Store, StoreError};
 use postroom_transport::{CredentialOffice, Transports};
@@ -64,6 +71,9 @@ const SEND_LIMIT: Duration = Duration::from_secs(1_800);
 pub struct EngineSettings {
     /// Messages sent at the same time over all mailboxes. Default 8.
     pub send_parallel: u32,
+    /// Bytes of raw messages that are in memory to be sent at the same time; a larger message is there alone. A transport
+    /// may hold a message up to three and a half times while it hands it over. Default 134,217,728 (128 MiB).
+    pub send_memory_bytes: u64,
     /// Mailboxes read at the same time. Default 8.
     pub collect_parallel: u32,
     /// Mailboxes that are listened to at the same time, each over a connection of its own that stands open; 0 for none.
@@ -75,6 +85,9 @@ pub struct EngineSettings {
     pub lease_seconds: u32,
     /// How long a message is tried before it fails, in hours. Default 120 (5 days).
     pub retry_window_hours: u32,
+    /// Longest wait between two attempts of a message, in seconds, unless its provider asks for more or a person must set
+    /// something right first. Default 7,200 (2 hours).
+    pub retry_longest_seconds: u32,
     /// Largest message that is collected whole, in bytes. Default 157,286,400 (150 MiB).
     pub max_collect_bytes: u64,
     /// Largest message that is read whole to be put into the inbox, in bytes; of a larger one its beginning is read.
@@ -92,11 +105,13 @@ impl Default for EngineSettings {
     fn default() -> Self {
         Self {
             send_parallel: 8,
+            send_memory_bytes: 134_217_728,
             collect_parallel: 8,
             listen_parallel: 500,
             idle_poll_ms: 1_000,
             lease_seconds: 120,
             retry_window_hours: 120,
+            retry_longest_seconds: 7_200,
             max_collect_bytes: 157_286_400,
             read_whole_bytes: 8_388_608,
             retention: Retention::default(),
@@ -113,16 +128,28 @@ impl EngineSettings {
     }
 }
 
-/// What wakes the workers of one engine.
+/// What wakes and stops the workers of one engine.
 #[derive(Debug, Default)]
 pub(crate) struct Nudges {
     pub(crate) outbox: Notify,
     pub(crate) collector: Notify,
     pub(crate) listening: Notify,
     pub(crate) router: Notify,
+    pub(crate) settling: Notify,
     pub(crate) credentials: Notify,
     pub(crate) scope: Notify,
     pub(crate) subscriptions: Notify,
+    /// Held by whoever finds out whether a renewed credential is refused.
+    pub(crate) falling_back: tokio::sync::Mutex<()>,
+    pub(crate) alarms: Notify,
+    /// Whether the disk has no room left, as the watch over it saw last.
+    pub(crate) full: AtomicBool,
+}
+
+impl Nudges {
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
 }
 
 /// What all workers share.
@@ -138,6 +165,7 @@ pub struct Engine {
     nudges: Arc<Nudges>,
     signals: Arc<signals::Signals>,
     gate: Arc<gate::Gate>,
+    send_memory: outbox::Memory,
 }
 
 impl std::fmt::Debug for Engine {
@@ -156,6 +184,7 @@ impl Engine {
     ) -> Self {
         let node = NodeId::new(env.new_uuid());
         let notifier = Arc::new(watch::LogNotifier);
+        let (nudges, send_memory) = (Arc::default(), outbox::Memory::new(settings.send_memory_bytes));
         let gate = Arc::new(gate::Gate::new(settings.pressure));
         Self {
             store,
@@ -165,9 +194,10 @@ impl Engine {
             env,
             node,
             settings,
-            nudges: Arc::default(),
+            nudges,
             signals: Arc::default(),
             gate,
+            send_memory,
         }
     }
 
@@ -236,7 +266,15 @@ impl Engine {
             let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
             async move { worker::keep("janitor", idle, stop.clone(), || janitor::run(&engine, &stop)).await }
         });
+        workers.spawn({
+            let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
+            async move {
+                worker::keep("settling", idle, stop.clone(), || collector::settling::run(&engine, &stop))
+                    .await
+            }
+        });
         self.spawn_watches(&mut workers, &stop);
+        self.spawn_alarms(&mut workers, &stop);
         while workers.join_next().await.is_some() {}
     }
 
@@ -269,6 +307,36 @@ impl Engine {
         });
     }
 
+    fn spawn_alarms(&self, workers: &mut JoinSet<()>, stop: &CancellationToken) {
+        macro_rules! alarm {
+            ($($name:ident),*) => {$(
+                workers.spawn({
+                    let (engine, stop) = (self.clone(), stop.clone());
+                    async move {
+                        let (nudge, look) = (&engine.nudges.alarms, || watch::$name::look(&engine));
+                        let watch = || watch::run(&engine, &stop, nudge, look);
+                        worker::keep(stringify!($name), engine.idle(), stop.clone(), watch).await;
+                    }
+                });
+            )*};
+        }
+        alarm!(down, silence, reconciliation, disk, clock);
+    }
+
+    /// Compares provider and store for one mailbox now, fetches what is missing, and processes it. None when it is being
+    /// read at this moment.
+    ///
+    /// # Errors
+    /// The provider's refusal, or the store's failure as a failure of our own.
+    pub async fn reconcile(
+        &self,
+        mailbox: MailboxId,
+    ) -> Result<Option<watch::reconciliation::Report>, Failure> {
+        let report = collector::reconcile(self, mailbox, None).await?;
+        router::process_all(self).await.map_err(|error| own_failure("process what was collected", &error))?;
+        Ok(report)
+    }
+
     /// Runs the outbox worker alone until `stop` is cancelled: what `postroom send` does without a server.
     pub async fn run_outbox(&self, stop: CancellationToken) {
         let desk = outbox::Outbox(self.clone());
@@ -297,6 +365,26 @@ impl Engine {
         collector::validate(self, mailbox, actor).await
     }
 
+    /// What is known of mailboxes beside their state: backlogs, processed mail that cannot be marked, comparisons.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn standings(&self) -> Result<BTreeMap<MailboxId, collector::standing::Standing>, StoreError> {
+        collector::standing::standings(self.store.as_ref(), self.env.now()).await
+    }
+
+    /// How much mail waits in a mailbox of this connection, saved or not, that was received before now.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's.
+    pub async fn old_mail(
+        &self,
+        connection: &Connection,
+        mailbox: &Mailbox,
+    ) -> Result<postroom_transport::Survey, Failure> {
+        collector::old_mail(self, connection, mailbox).await
+    }
+
     /// Reads a mailbox as soon as a hand is free: its provider says that there is something new. What is not polled
     /// stays unread ([`postroom_store::MailboxStore::wake_mailbox`]).
     ///
@@ -314,9 +402,11 @@ impl Engine {
         self.nudges.collector.notify_waiters();
         self.nudges.listening.notify_waiters();
         self.nudges.router.notify_waiters();
+        self.nudges.settling.notify_waiters();
         self.nudges.credentials.notify_waiters();
         self.nudges.scope.notify_waiters();
         self.nudges.subscriptions.notify_waiters();
+        self.nudges.alarms.notify_waiters();
     }
 
     fn idle(&self) -> Duration {

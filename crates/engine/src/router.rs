@@ -115,7 +115,9 @@ async fn process(engine: &Engine, message: &StoredMessage) -> Result<(), StoreEr
     if let Processed::Quarantined { reason } = &processed {
         tracing::warn!(message = %message.id, reason, "put into quarantine");
     }
-    match engine.store.finish_processing(message.id, processed).await {
+    let finished = engine.store.finish_processing(message.id, processed).await;
+    engine.nudges.settling.notify_waiters();
+    match finished {
         Err(error) if !error.is_temporary() => {
             // The store cannot keep what was read; it can keep that.
             let reason = format!("what was read could not be stored: {error}");

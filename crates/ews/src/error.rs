@@ -99,7 +99,11 @@ pub struct Refused {
 const SENDING_LIMIT: [&str; 2] = ["ErrorSubmissionQuotaExceeded", "ErrorExceededMessageLimit"];
 
 /// No later attempt with the same message can go better.
-const PERMANENT: [&str; 5] = [
+const PERMANENT: [&str; 9] = [
+    "ErrorContentConversionFailed",
+    "ErrorCorruptData",
+    "ErrorItemCorrupt",
+    "ErrorMimeContentConversionFailed",
     "ErrorInvalidRecipients",
     "ErrorMissingRecipients",
     "ErrorInvalidSmtpAddress",
@@ -236,6 +240,11 @@ impl EwsError {
     /// Whether Exchange says that the item is not there, or that the id is none of its own.
     pub fn is_item_not_found(&self) -> bool {
         self.is_any(&["ErrorItemNotFound", "ErrorInvalidIdMalformed", "ErrorInvalidId"])
+    }
+
+    /// Whether Exchange refused one item, and not because it is busy: the fault may be the item's own.
+    pub fn may_be_the_items_own(&self) -> bool {
+        matches!(self, Self::Refused(refused) if !refused.is_throttled() && refused.retry_after.is_none())
     }
 
     /// Whether the sync state is lost and reading starts over.

@@ -147,6 +147,18 @@ impl GraphError {
             && refused.is_any(&["ErrorItemNotFound", "ResourceNotFound"]))
     }
 
+    /// Whether Graph refused one message of several, and not because it is asked for too much: the fault may be the
+    /// message's own.
+    pub fn may_be_the_items_own(&self) -> bool {
+        match self {
+            Self::Refused(refused) => {
+                !matches!(refused.status, 401 | 429 | 503) && refused.retry_after.is_none()
+            }
+            Self::Garbage { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the delta cursor is lost and reading starts over.
     pub fn is_cursor_lost(&self) -> bool {
         matches!(self, Self::Refused(refused) if refused.status == 410

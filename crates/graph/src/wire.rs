@@ -122,6 +122,39 @@ pub struct DirectoryUser {
     /// Name shown to people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
+    /// Its licences; none when they may not be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assigned_licenses: Option<Vec<Licence>>,
+}
+
+/// A licence of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Licence {
+    /// The plan.
+    pub sku_id: String,
+}
+
+/// A group with an address (<https://learn.microsoft.com/graph/api/resources/group>).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DirectoryGroup {
+    /// Id.
+    pub id: String,
+    /// Name shown to people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// Its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail: Option<String>,
+}
+
+/// `userPurpose` of a mailbox, asked for alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub(crate) struct Purpose {
+    /// One of the words of [`GraphClient::mailbox_purpose`](crate::GraphClient::mailbox_purpose), or a later one.
+    #[serde(default)]
+    pub(crate) value: String,
 }
 
 /// An upload session (<https://learn.microsoft.com/graph/api/attachment-createuploadsession>). Its address is a
@@ -226,6 +259,9 @@ pub struct Collection<T> {
     /// Address of the next round of a delta query, opaque; only on the last page of a round.
     #[serde(rename = "@odata.deltaLink", default, skip_serializing_if = "Option::is_none")]
     pub delta_link: Option<String>,
+    /// How many items there are on all pages; where `$count=true` asked for it.
+    #[serde(rename = "@odata.count", default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 /// One entry of a delta query (<https://learn.microsoft.com/graph/delta-query-messages>). After a change sometimes

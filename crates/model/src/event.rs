@@ -26,6 +26,8 @@ pub enum Subject {
     User(UserId),
     /// A key of a program.
     ApiKey(ApiKeyId),
+    /// The installation itself.
+    Installation,
 }
 
 impl Subject {
@@ -39,6 +41,7 @@ impl Subject {
             Self::Credential(_) => "credential",
             Self::User(_) => "user",
             Self::ApiKey(_) => "api-key",
+            Self::Installation => "installation",
         }
     }
 
@@ -52,6 +55,7 @@ impl Subject {
             Self::Credential(id) => id.as_uuid(),
             Self::User(id) => id.as_uuid(),
             Self::ApiKey(id) => id.as_uuid(),
+            Self::Installation => uuid::Uuid::nil(),
         }
     }
 
@@ -65,6 +69,7 @@ impl Subject {
             "credential" => Self::Credential(id.into()),
             "user" => Self::User(id.into()),
             "api-key" => Self::ApiKey(id.into()),
+            "installation" => Self::Installation,
             _ => return None,
         })
     }
@@ -147,6 +152,10 @@ event_kinds! {
     InboxRemoved = "inbox.removed-at-provider", "Removed at the provider";
     /// It is back in the mailbox at the provider.
     InboxReturned = "inbox.returned", "Back in the mailbox";
+    /// It was marked as read at the provider after it was processed.
+    InboxMarkedRead = "inbox.marked-read", "Marked as read at the provider";
+    /// It was moved to another folder at the provider after it was processed.
+    InboxMoved = "inbox.moved", "Moved to another folder at the provider";
     /// It was filed on a record.
     InboxFiled = "inbox.filed", "Filed on a record";
     /// A mailbox was added or changed.
@@ -159,6 +168,20 @@ event_kinds! {
     MailboxRecovered = "mailbox.recovered", "Works again";
     /// The provider's memory of our cursor was lost; everything is compared anew.
     MailboxResync = "mailbox.resync", "Read from the beginning";
+    /// A mailbox has been failing for longer than is borne in silence.
+    MailboxDown = "mailbox.down", "Cannot be read for a while";
+    /// A mailbox that was told to be down works again.
+    MailboxUp = "mailbox.up", "Works again after a while";
+    /// No mail comes at a time at which mail usually comes.
+    MailboxSilent = "mailbox.silent", "Silent at a time when mail usually comes";
+    /// Mail comes again.
+    MailboxHeard = "mailbox.heard", "Mail comes again";
+    /// Processed mail could not be marked or moved; it stays where it is.
+    MailboxUnsettled = "mailbox.settling-refused", "Processed mail cannot be marked or moved";
+    /// Processed mail is marked or moved again.
+    MailboxSettles = "mailbox.settling-works", "Processed mail is marked or moved again";
+    /// Provider and store were compared; the words say how much was missing.
+    MailboxReconciled = "mailbox.reconciled", "Compared with the provider";
     /// A mailbox was validated.
     MailboxValidated = "mailbox.validated", "Validated";
     /// A connection was added or changed.
@@ -191,6 +214,14 @@ event_kinds! {
     ScopeExceeded = "scope.exceeded", "The application can open more than it should";
     /// What must be refused is refused again.
     ScopeHeld = "scope.held", "What must be refused is refused";
+    /// The clock of this machine and that of a provider differ too much.
+    ClockWrong = "clock.wrong", "Clock of this machine is wrong";
+    /// They agree again.
+    ClockRight = "clock.right", "Clock of this machine is right again";
+    /// The disk is nearly full; the words say what is still taken.
+    DiskLow = "disk.low", "Disk is nearly full";
+    /// There is room again.
+    DiskFine = "disk.fine", "Disk has room again";
     /// A set-up began, went on, ended or was undone; the words say what.
     SetupStep = "setup.step", "Set-up";
     /// A user was added or changed.

@@ -92,6 +92,9 @@ pub struct InboxMessage {
     pub state: InboxState,
     /// Why it is in quarantine.
     pub reason: Option<String>,
+    /// Whether it was in its mailbox before that was added here: it never triggers an answer.
+    #[serde(default)]
+    pub is_old: bool,
     /// What was read out of it.
     pub summary: Summary,
     /// Size of the raw message in bytes.

@@ -1,4 +1,7 @@
-//! Mailboxes: one e-mail account on a connection, what it receives, who may see it, how it fares.
+//! Mailboxes: one e-mail account on a connection, what it receives, who may see it, what becomes of its mail at the
+//! provider (`handling`), how it fares.
+
+mod handling;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,6 +17,8 @@ use crate::people::{Role, Viewer};
 use crate::polling::PollingInterval;
 use crate::problem::Problems;
 use crate::{ExposeSecret, SecretString};
+
+pub use handling::{AfterProcessing, InvalidAfterProcessing, InvalidOldMail, OldMail};
 
 /// What a mailbox receives. The eleven of the known screen, in its order; a record has one of them too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -176,6 +181,12 @@ pub struct MailboxSettings {
     /// How often it is read; blank takes the connection's interval.
     #[serde(default)]
     pub polling_interval: PollingInterval,
+    /// How much of the mail is taken that was there before the mailbox was added.
+    #[serde(default)]
+    pub old_mail: OldMail,
+    /// What becomes of a mail at the provider once it was processed.
+    #[serde(default)]
+    pub after_processing: AfterProcessing,
 }
 
 impl MailboxSettings {
@@ -188,6 +199,8 @@ impl MailboxSettings {
             availability: Availability::default_for(&types),
             types,
             polling_interval: PollingInterval::Default,
+            old_mail: OldMail::default(),
+            after_processing: AfterProcessing::default(),
         }
     }
 
@@ -226,6 +239,7 @@ impl MailboxSettings {
                 .warning("availability", "Nobody may see this mailbox")
                 .hint("Its mail is collected and kept; choose groups, roles or users to show it.");
         }
+        self.after_processing.validate(&mut problems);
         problems
     }
 }
@@ -278,6 +292,8 @@ pub struct Mailbox {
     /// Whether it has a password of its own.
     #[serde(default)]
     pub has_password: bool,
+    /// When it was added, or added again after it was removed: mail received before is old.
+    pub begun_at: Timestamp,
     /// How it fares.
     pub state: MailboxState,
     /// Why the last reading failed.
@@ -293,6 +309,32 @@ pub struct Mailbox {
     /// When it was removed: no longer read nor shown among the settings; its mail stays with those who may see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed_at: Option<Timestamp>,
+}
+
+impl Mailbox {
+    /// A mailbox as it would be, before it is saved: to be looked into.
+    pub fn unsaved(id: MailboxId, connection: ConnectionId, address: EmailAddress, now: Timestamp) -> Self {
+        Self {
+            id,
+            connection,
+            settings: MailboxSettings::new(address.as_str(), []),
+            address,
+            has_password: false,
+            begun_at: now,
+            state: MailboxState::New,
+            last_error: None,
+            failures: 0,
+            last_success_at: None,
+            next_due_at: None,
+            validation: None,
+            removed_at: None,
+        }
+    }
+
+    /// Mail received before this instant is passed over; none when nothing is.
+    pub fn floor(&self) -> Option<Timestamp> {
+        self.settings.old_mail.floor(self.begun_at)
+    }
 }
 
 #[cfg(test)]

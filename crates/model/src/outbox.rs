@@ -171,3 +171,14 @@ pub struct OutboxMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow_up_of: Option<OutboxMessageId>,
 }
+
+/// How the words of a message begin that may have been sent already, and nobody can tell.
+pub const IN_DOUBT: &str = "it may or may not have been sent";
+
+impl OutboxMessage {
+    /// Whether it may have been sent already, although it is not `sent`: sent again, it may arrive twice.
+    pub fn in_doubt(&self) -> bool {
+        self.state == OutboxState::Unknown
+            || self.last_words.as_deref().is_some_and(|words| words.starts_with(IN_DOUBT))
+    }
+}

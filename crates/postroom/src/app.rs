@@ -15,8 +15,7 @@ use postroom_model::credential::Credential;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::people::User;
 use postroom_model::{ConnectionId, Env, MailboxId, SecretString};
-use postroom_store::SqliteOptions;
-use postroom_store::{KeyFile, SqlStore, Store};
+use postroom_store::{KeyFile, PostgresOptions, SqlStore, SqliteOptions, Store};
 use postroom_transport::{Credentials, Wire};
 
 use crate::config::Config;
@@ -33,16 +32,7 @@ pub(crate) struct App {
 impl App {
     /// Opens the data folder; makes it, and its key, on the first run.
     pub(crate) async fn open(config: Config, env: Env) -> anyhow::Result<Self> {
-        let options = SqliteOptions {
-            folder: config.data_dir.clone(),
-            key_file: KeyFile(config.key_file()),
-            env: env.clone(),
-        };
-        let store: Arc<dyn Store> = Arc::new(
-            SqlStore::open(options)
-                .await
-                .with_context(|| format!("open the data folder {}", config.data_dir.display()))?,
-        );
+        let store: Arc<dyn Store> = Arc::new(open_store(&config, &env).await?);
         let http = postroom_entra::http::client(&HttpSettings::default())?;
         let tokens = Arc::new(TokenClient::new(http.clone(), env.clone()));
         let credentials = Arc::new(StoredCredentials(store.clone()));
@@ -84,6 +74,21 @@ impl App {
     }
 }
 
+/// The store that the configuration names.
+async fn open_store(config: &Config, env: &Env) -> anyhow::Result<SqlStore> {
+    let (folder, key_file, env) = (config.data_dir.clone(), KeyFile(config.key_file()), env.clone());
+    match config.store.url()? {
+        Some(url) => {
+            let connections = config.store.connections;
+            let options = PostgresOptions { url, connections, folder, key_file, env };
+            SqlStore::open_postgres(options).await.context("open the database on PostgreSQL")
+        }
+        None => SqlStore::open(SqliteOptions { folder, key_file, env })
+            .await
+            .with_context(|| format!("open the data folder {}", config.data_dir.display())),
+    }
+}
+
 /// Credentials out of the store, opened at the moment they are needed.
 struct StoredCredentials(Arc<dyn Store>);
 
@@ -110,6 +115,27 @@ impl Credentials for StoredCredentials {
             Failure::new("look up the application", Origin::Ourselves, words, Decision::Retry { after: None })
         })
     }
+}
+
+impl App {
+    /// The right to work on the store, or none while another process does. In a data folder one process works, and what
+    /// a killed one left in the middle is taken up at once. A store on PostgreSQL has several nodes: what one of them
+    /// left is taken up when its lease has ended.
+    pub(crate) async fn right_to_work(&self) -> anyhow::Result<Option<RightToWork>> {
+        if self.config.store.is_shared() {
+            return Ok(Some(RightToWork { taken_up: 0, _lock: None }));
+        }
+        let Some(lock) = FolderLock::try_take(&self.config.data_dir)? else { return Ok(None) };
+        let taken_up = self.store.end_all_leases().await?;
+        Ok(Some(RightToWork { taken_up, _lock: Some(lock) }))
+    }
+}
+
+/// The right to work on the store. Held until dropped.
+pub(crate) struct RightToWork {
+    /// Messages and mailboxes that a stopped process left in the middle.
+    pub(crate) taken_up: u64,
+    _lock: Option<FolderLock>,
 }
 
 /// The right to be the one process that works on a data folder. Held until dropped.

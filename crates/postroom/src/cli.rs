@@ -76,6 +76,8 @@ enum Command {
     Janitor(commands::janitor::JanitorArguments),
     /// Restore a backup into an empty data folder, every hash compared
     Restore(commands::backup::RestoreArguments),
+    /// Move the store from the data folder to PostgreSQL
+    Store(commands::store::StoreArguments),
     /// Check and show the configuration
     Config(commands::config::ConfigArguments),
     /// Run a Microsoft 365 tenant on your own machine
@@ -92,7 +94,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let env = system::env();
     // Commands that need no data folder.
     match arguments.command {
-        Command::Sandbox(sandbox) => return commands::sandbox::run(sandbox, arguments.data, env).await,
+        Command::Sandbox(sandbox) => {
+            start_log(arguments.log.as_deref().unwrap_or("warn"), LogFormat::Text)?;
+            return commands::sandbox::run(sandbox, arguments.data, env).await;
+        }
         Command::Demo(demo) => return commands::demo::run(demo, arguments.data, env).await,
         Command::Config(config) => return commands::config::run(&config, arguments.config.as_deref()),
         _ => {}
@@ -106,6 +111,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         if matches!(arguments.command, Command::Serve(_)) { config.log.level.as_str() } else { "warn" };
     start_log(arguments.log.as_deref().unwrap_or(usual), arguments.log_format.unwrap_or(config.log.format))?;
     let command = match arguments.command {
+        // Opens two stores, and starts nothing on either.
+        Command::Store(store) => return commands::store::run(store, config, env).await,
         // These open no store: the one copies it from outside, the other makes it.
         Command::Backup(backup) => return commands::backup::run(&config, backup, &env).await,
         Command::Restore(restore) => return commands::backup::restore(&config, restore, &env).await,
@@ -129,6 +136,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Sandbox(_)
         | Command::Demo(_)
         | Command::Config(_)
+        | Command::Store(_)
         | Command::Backup(_)
         | Command::Restore(_) => Ok(ExitCode::SUCCESS),
     }

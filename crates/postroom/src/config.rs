@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use postroom_engine::watch::WatchSettings;
 use postroom_engine::watch::mail::MailSettings;
 use postroom_engine::{EngineSettings, Pressure};
-use postroom_model::EmailAddress;
 use postroom_model::mailbox::MailType;
+use postroom_model::{EmailAddress, SecretString};
 use postroom_store::Retention;
 use serde::Deserialize;
 
@@ -33,11 +33,13 @@ pub(crate) struct Config {
     pub(crate) stop: Stop,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Traces,
+    pub(crate) store: Store,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
     pub(crate) engine: Engine,
     pub(crate) credentials: Credentials,
     pub(crate) alerts: Alerts,
+    pub(crate) watch: Watch,
 }
 
 impl Default for Config {
@@ -52,11 +54,13 @@ impl Default for Config {
             stop: Stop::default(),
             metrics: Metrics::default(),
             traces: Traces::default(),
+            store: Store::default(),
             log: Log::default(),
             limits: Limits::default(),
             engine: Engine::default(),
             credentials: Credentials::default(),
             alerts: Alerts::default(),
+            watch: Watch::default(),
         }
     }
 }
@@ -110,6 +114,55 @@ pub(crate) struct Traces {
     pub(crate) endpoint: Option<String>,
 }
 
+/// The database; one file in the data folder without an address.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Store {
+    #[serde(deserialize_with = "secret")]
+    pub(crate) url: Option<SecretString>,
+    pub(crate) url_file: Option<PathBuf>,
+    pub(crate) connections: u32,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: None, url_file: None, connections: 10 }
+    }
+}
+
+impl Store {
+    /// The longest address that is read from a file, in bytes.
+    const MAX_URL: u64 = 4096;
+
+    /// Whether other nodes may work on the same database.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.url.is_some() || self.url_file.is_some()
+    }
+
+    /// The address of the database; none where it is a file.
+    pub(crate) fn url(&self) -> Result<Option<SecretString>, ConfigError> {
+        match (&self.url, &self.url_file) {
+            (Some(url), _) => Ok(Some(url.clone())),
+            (None, Some(path)) => Self::read_url(path).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The address that a file holds.
+    pub(crate) fn read_url(path: &Path) -> Result<SecretString, ConfigError> {
+        let read = std::fs::File::open(path).and_then(|file| {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut std::io::Read::take(file, Self::MAX_URL), &mut text)?;
+            Ok(SecretString::from(text.trim()))
+        });
+        read.map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+    }
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(|text| text.map(SecretString::from))
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
@@ -148,14 +201,19 @@ impl Default for Limits {
     }
 }
 
+/// Bytes of a megabyte of memory.
+const MIB: u64 = 1_048_576;
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Engine {
     pub(crate) send_parallel: u32,
+    pub(crate) send_memory_mb: u32,
     pub(crate) collect_parallel: u32,
     pub(crate) idle_poll_ms: u64,
     pub(crate) lease_seconds: u32,
     pub(crate) retry_window_hours: u32,
+    pub(crate) retry_longest_seconds: u32,
 }
 
 impl Default for Engine {
@@ -163,10 +221,12 @@ impl Default for Engine {
         let defaults = EngineSettings::default();
         Self {
             send_parallel: defaults.send_parallel,
+            send_memory_mb: u32::try_from(defaults.send_memory_bytes / MIB).unwrap_or(u32::MAX),
             collect_parallel: defaults.collect_parallel,
             idle_poll_ms: defaults.idle_poll_ms,
             lease_seconds: defaults.lease_seconds,
             retry_window_hours: defaults.retry_window_hours,
+            retry_longest_seconds: defaults.retry_longest_seconds,
         }
     }
 }
@@ -193,6 +253,34 @@ pub(crate) struct Alerts {
     pub(crate) mail_to: Option<EmailAddress>,
     pub(crate) mail_from: Option<EmailAddress>,
     pub(crate) connection: Option<String>,
+}
+
+/// What is watched although nobody asks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Watch {
+    pub(crate) failing_minutes: u32,
+    pub(crate) silence_hours: u32,
+    pub(crate) reconcile_hour: u32,
+    pub(crate) reconcile_days: u32,
+    pub(crate) clock: bool,
+    pub(crate) disk_warn_mb: u64,
+    pub(crate) disk_refuse_mb: u64,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        let defaults = WatchSettings::default();
+        Self {
+            failing_minutes: defaults.failing_minutes,
+            silence_hours: defaults.silence_hours,
+            reconcile_hour: defaults.reconcile_hour,
+            reconcile_days: defaults.reconcile_days,
+            clock: defaults.clock,
+            disk_warn_mb: defaults.disk_warn_bytes / 1_000_000,
+            disk_refuse_mb: defaults.disk_refuse_bytes / 1_000_000,
+        }
+    }
 }
 
 /// Why the configuration is not accepted.
@@ -276,6 +364,9 @@ impl Config {
                 "METRICS_BEARER_FILE" => self.metrics.bearer_file = Some(PathBuf::from(value)),
                 "METRICS_MAILBOXES" => self.metrics.mailboxes = parse(&value).map_err(fail)?,
                 "TRACES_ENDPOINT" => self.traces.endpoint = Some(value),
+                "STORE_URL" => self.store.url = Some(SecretString::from(value)),
+                "STORE_URL_FILE" => self.store.url_file = Some(PathBuf::from(value)),
+                "STORE_CONNECTIONS" => self.store.connections = parse(&value).map_err(fail)?,
                 "LOG_LEVEL" => self.log.level = value,
                 "LOG_FORMAT" => {
                     self.log.format = match value.as_str() {
@@ -289,11 +380,15 @@ impl Config {
                 "LIMITS_MAX_WAITING" => self.limits.max_waiting = parse(&value).map_err(fail)?,
                 "LIMITS_MAX_STALL_MS" => self.limits.max_stall_ms = parse(&value).map_err(fail)?,
                 "ENGINE_SEND_PARALLEL" => self.engine.send_parallel = parse(&value).map_err(fail)?,
+                "ENGINE_SEND_MEMORY_MB" => self.engine.send_memory_mb = parse(&value).map_err(fail)?,
                 "ENGINE_COLLECT_PARALLEL" => self.engine.collect_parallel = parse(&value).map_err(fail)?,
                 "ENGINE_IDLE_POLL_MS" => self.engine.idle_poll_ms = parse(&value).map_err(fail)?,
                 "ENGINE_LEASE_SECONDS" => self.engine.lease_seconds = parse(&value).map_err(fail)?,
                 "ENGINE_RETRY_WINDOW_HOURS" => {
                     self.engine.retry_window_hours = parse(&value).map_err(fail)?
+                }
+                "ENGINE_RETRY_LONGEST_SECONDS" => {
+                    self.engine.retry_longest_seconds = parse(&value).map_err(fail)?
                 }
                 "CREDENTIALS_RENEW" => self.credentials.renew = parse(&value).map_err(fail)?,
                 "CREDENTIALS_RENEW_DAYS_BEFORE" => {
@@ -302,6 +397,13 @@ impl Config {
                 "CREDENTIALS_SCOPE_MINUTES" => {
                     self.credentials.scope_minutes = parse(&value).map_err(fail)?
                 }
+                "WATCH_FAILING_MINUTES" => self.watch.failing_minutes = parse(&value).map_err(fail)?,
+                "WATCH_SILENCE_HOURS" => self.watch.silence_hours = parse(&value).map_err(fail)?,
+                "WATCH_RECONCILE_HOUR" => self.watch.reconcile_hour = parse(&value).map_err(fail)?,
+                "WATCH_RECONCILE_DAYS" => self.watch.reconcile_days = parse(&value).map_err(fail)?,
+                "WATCH_CLOCK" => self.watch.clock = parse(&value).map_err(fail)?,
+                "WATCH_DISK_WARN_MB" => self.watch.disk_warn_mb = parse(&value).map_err(fail)?,
+                "WATCH_DISK_REFUSE_MB" => self.watch.disk_refuse_mb = parse(&value).map_err(fail)?,
                 "ALERTS_MAIL_TO" => self.alerts.mail_to = Some(parse(&value).map_err(fail)?),
                 "ALERTS_MAIL_FROM" => self.alerts.mail_from = Some(parse(&value).map_err(fail)?),
                 "ALERTS_CONNECTION" => self.alerts.connection = Some(value),
@@ -327,6 +429,7 @@ impl Config {
             ConfigError::Wrong { place: place_of(name, text, key), key: key.to_owned(), message }
         };
         let ranges = [
+            ("store", "connections", u64::from(self.store.connections), 2, 200),
             ("limits", "max_request_mb", u64::from(self.limits.max_request_mb), 1, 500),
             ("limits", "max_collect_mb", u64::from(self.limits.max_collect_mb), 1, 500),
             ("limits", "max_waiting", u64::from(self.limits.max_waiting), 1, 100_000),
@@ -336,17 +439,28 @@ impl Config {
             ("stop", "finish_seconds", u64::from(self.stop.finish_seconds), 1, 3_600),
             ("metrics", "mailboxes", u64::from(self.metrics.mailboxes), 0, 1_000),
             ("engine", "send_parallel", u64::from(self.engine.send_parallel), 1, 256),
+            ("engine", "send_memory_mb", u64::from(self.engine.send_memory_mb), 1, 65_536),
             ("engine", "collect_parallel", u64::from(self.engine.collect_parallel), 1, 256),
             ("engine", "idle_poll_ms", self.engine.idle_poll_ms, 50, 600_000),
             ("engine", "lease_seconds", u64::from(self.engine.lease_seconds), 10, 3_600),
             ("engine", "retry_window_hours", u64::from(self.engine.retry_window_hours), 1, 720),
+            ("engine", "retry_longest_seconds", u64::from(self.engine.retry_longest_seconds), 1, 86_400),
             ("credentials", "renew_days_before", u64::from(self.credentials.renew_days_before), 1, 365),
             ("credentials", "scope_minutes", u64::from(self.credentials.scope_minutes), 1, 10_080),
+            ("watch", "failing_minutes", u64::from(self.watch.failing_minutes), 1, 10_080),
+            ("watch", "silence_hours", u64::from(self.watch.silence_hours), 0, 168),
+            ("watch", "reconcile_hour", u64::from(self.watch.reconcile_hour), 0, 23),
+            ("watch", "reconcile_days", u64::from(self.watch.reconcile_days), 0, 90),
+            ("watch", "disk_warn_mb", self.watch.disk_warn_mb, 0, 1_000_000_000),
+            ("watch", "disk_refuse_mb", self.watch.disk_refuse_mb, 0, 1_000_000_000),
         ];
         for (section, key, value, least, most) in ranges {
             if !(least..=most).contains(&value) {
                 return Err(wrong(section, key, format!("{value} is outside {least} to {most}")));
             }
+        }
+        if self.store.url.is_some() && self.store.url_file.is_some() {
+            return Err(wrong("store", "url_file", "url is given too: one of them is enough".to_owned()));
         }
         let half = match (&self.alerts.mail_to, &self.alerts.mail_from) {
             (Some(_), None) => Some(("mail_to", "mail_from")),
@@ -432,10 +546,12 @@ impl Config {
     pub(crate) fn engine_settings(&self) -> EngineSettings {
         EngineSettings {
             send_parallel: self.engine.send_parallel,
+            send_memory_bytes: u64::from(self.engine.send_memory_mb) * MIB,
             collect_parallel: self.engine.collect_parallel,
             idle_poll_ms: self.engine.idle_poll_ms,
             lease_seconds: self.engine.lease_seconds,
             retry_window_hours: self.engine.retry_window_hours,
+            retry_longest_seconds: self.engine.retry_longest_seconds,
             max_collect_bytes: u64::from(self.limits.max_collect_mb) * 1_000_000,
             retention: self.retention(),
             pressure: Pressure { waiting: self.limits.max_waiting, stall_ms: self.limits.max_stall_ms },
@@ -444,6 +560,14 @@ impl Config {
                 renew_days_before: self.credentials.renew_days_before,
                 scope_minutes: self.credentials.scope_minutes,
                 public_url: self.public_url.clone(),
+                failing_minutes: self.watch.failing_minutes,
+                silence_hours: self.watch.silence_hours,
+                reconcile_hour: self.watch.reconcile_hour,
+                reconcile_days: self.watch.reconcile_days,
+                clock: self.watch.clock,
+                data_folder: Some(self.data_dir.clone()),
+                disk_warn_bytes: self.watch.disk_warn_mb * 1_000_000,
+                disk_refuse_bytes: self.watch.disk_refuse_mb * 1_000_000,
             },
             ..EngineSettings::default()
         }
@@ -512,6 +636,9 @@ mod tests {
             "secure_cookies",
             "level",
             "format",
+            "url",
+            "url_file",
+            "connections",
             "max_request_mb",
             "renew_days_before",
         ] {
@@ -532,6 +659,19 @@ mod tests {
     }
 
     #[test]
+    fn the_address_of_the_database_comes_from_file_or_variable_and_is_never_printed() {
+        let inline = load("[store]\nurl = \"postgres://a:hidden@b/c\"\n", &[]).unwrap();
+        assert!(inline.store.is_shared() && !format!("{inline:?}").contains("hidden"), "{inline:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("url");
+        std::fs::write(&path, "postgres://a:hidden@b/c\n").unwrap();
+        let named = load("", &[("POSTROOM_STORE_URL_FILE", path.to_str().unwrap())]).unwrap();
+        let url = named.store.url().unwrap().unwrap();
+        assert_eq!(postroom_model::ExposeSecret::expose_secret(&url), "postgres://a:hidden@b/c");
+        assert!(load("", &[]).unwrap().store.url().unwrap().is_none());
+    }
+
+    #[test]
     fn the_environment_wins_and_is_checked_too() {
         let config = load("data_dir = \"a\"\n", &[("POSTROOM_DATA_DIR", "b"), ("HOME", "x")]).unwrap();
         assert_eq!(config.data_dir, PathBuf::from("b"));
@@ -546,6 +686,8 @@ mod tests {
         assert!(load("public_url = \"https://mail.contoso.example\"\n", &[]).is_ok());
         let blank = said("", &[("POSTROOM_KEY_FILE", " ")]);
         assert!(blank.starts_with("environment: key `POSTROOM_KEY_FILE`: it is blank"), "{blank}");
+        let both = said("[store]\nurl = \"postgres://a:hidden@b/c\"\nurl_file = \"x\"\n", &[]);
+        assert!(both.starts_with("postroom.toml:3:1: key `url_file`: url is given too"), "{both}");
         // What a container platform says of a service called postroom is not about us.
         assert!(load("", &[("POSTROOM_PORT", "tcp://10.0.0.1:80"), ("POSTROOM_SERVICE_HOST", "x")]).is_ok());
     }

@@ -39,11 +39,21 @@ pub(crate) async fn serve(lines: Lines, tenant: Arc<Tenant>, stop: CancellationT
     }
 }
 
+/// A client that goes away in the middle ends nothing: what was begun is finished, as a real service does, and no
+/// transaction is torn off.
 async fn answer(
     State(tenant): State<Arc<Tenant>>,
     ConnectInfo(switch): ConnectInfo<Switch>,
     request: Request,
 ) -> Response {
+    let work = tokio::spawn(work(tenant, switch, request));
+    work.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request ended by itself");
+        empty_answer(500)
+    })
+}
+
+async fn work(tenant: Arc<Tenant>, switch: Switch, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY).await;
     let too_large = body.is_err();
@@ -55,6 +65,7 @@ async fn answer(
     let fault = if inner { None } else { faults::take(&tenant, call.method.as_str(), &path, operation) };
     call.delay =
         fault.as_ref().map_or(Duration::ZERO, |fault| Duration::from_millis(fault.delay_ms)).min(MAX_DELAY);
+    let cut = fault.as_ref().is_some_and(|fault| fault.cut);
     let mut response = match fault {
         _ if too_large => too_large_refusal().into_response(&tenant, &call),
         Some(fault) => faulty(&tenant, &call, &fault, &switch).await,
@@ -65,6 +76,8 @@ async fn answer(
         tenant.nudge();
     }
     if !inner {
+        let ended = if cut { "cut".to_owned() } else { response.status().as_u16().to_string() };
+        *tenant.counts().entry(ended).or_default() += 1;
         remember(&tenant, &call, &path, operation, response.status().as_u16());
     }
     response

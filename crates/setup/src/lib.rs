@@ -31,6 +31,8 @@ pub mod journal;
 pub mod limits;
 pub mod line;
 mod local;
+#[cfg(test)]
+mod parsed;
 pub mod plan;
 pub mod quote;
 mod render;

@@ -182,7 +182,7 @@ fn change(
 
 /// Takes back what [`script`] makes, in reverse order, and nothing else.
 pub fn undo(plan: &Plan, names: &Names) -> Vec<String> {
-    let Names { application, principal } = names;
+    let principal = &names.principal;
     let name = scope_name(plan);
     let quoted = quote::powershell(&name);
     let remove_principal = format!("Remove-ServicePrincipal -Identity {principal} -Confirm:$false");
@@ -206,9 +206,11 @@ pub fn undo(plan: &Plan, names: &Names) -> Vec<String> {
             lines.push(remove_principal);
             lines
         }
+        // Another policy of this application is somebody else's: its description is not the plan's mark.
         (_, Limit::AccessPolicy) => vec![
             format!(
-                "Get-ApplicationAccessPolicy | Where-Object {{ $_.AppId -eq {application} }} | Remove-ApplicationAccessPolicy -Confirm:$false"
+                "Get-ApplicationAccessPolicy | {} | Remove-ApplicationAccessPolicy -Confirm:$false",
+                described(&quoted)
             ),
             format!("Remove-DistributionGroup -Identity {quoted} -Confirm:$false"),
         ],
@@ -287,8 +289,10 @@ fn access_policy(plan: &Plan, names: &Names, unlisted: Option<&EmailAddress>) ->
             members(plan)
         ),
         "# The policy: the application opens these mailboxes and no other".to_owned(),
+        // Exchange takes the same policy twice, and never says that it is there already.
         format!(
-            "New-ApplicationAccessPolicy -AppId {} -PolicyScopeGroupId {group} -AccessRight RestrictAccess -Description {group}",
+            "if (-not (Get-ApplicationAccessPolicy | {})) {{ New-ApplicationAccessPolicy -AppId {} -PolicyScopeGroupId {group} -AccessRight RestrictAccess -Description {group} }}",
+            described(&group),
             names.application
         ),
         "# The proof: Granted for a listed mailbox, Denied for another".to_owned(),
@@ -298,6 +302,11 @@ fn access_policy(plan: &Plan, names: &Names, unlisted: Option<&EmailAddress>) ->
         lines.push(format!("Test-ApplicationAccessPolicy -Identity {address} -AppId {}", names.application));
     }
     lines
+}
+
+/// The policy of a plan among all: by its description, which is unique by the plan's mark.
+fn described(group: &str) -> String {
+    format!("Where-Object {{ $_.Description -eq {group} }}")
 }
 
 /// The mailboxes as a list of PowerShell.

@@ -69,6 +69,14 @@ fn smtp_host(cloud: &Cloud) -> &'static str {
     }
 }
 
+/// The host of SMTP submission where no documentation of Microsoft names it.
+pub(crate) fn unconfirmed_smtp_host(cloud: &Cloud) -> Option<&'static str> {
+    match cloud {
+        Cloud::Worldwide | Cloud::Custom(_) => None,
+        Cloud::UsGovernment | Cloud::UsGovernmentDod | Cloud::China => Some(smtp_host(cloud)),
+    }
+}
+
 /// The same at an address of one's own. Where nobody protects the sign-in on this machine either, the sandbox runs without
 /// TLS.
 fn at(plan: &Plan, mut settings: ConnectionSettings, server: Option<&MailServer>) -> ConnectionSettings {

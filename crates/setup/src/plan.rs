@@ -11,6 +11,8 @@ use postroom_model::mailbox::MailType;
 use postroom_model::{EmailAddress, Env, Problems, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::local;
+
 /// Longest name of an application, in characters: what the portal takes.
 pub const MAX_NAME: usize = 120;
 /// Longest life of a secret that Microsoft's portal offers, in days.
@@ -420,6 +422,11 @@ impl Plan {
                 .warning("api", format!("Exchange Web Services end in Exchange Online on {EWS_ENDS}, and are blocked since 2026-10-01 unless the application is on the tenant's allow-list"))
                 .hint("Choose --api graph. Until then: Set-OrganizationConfig -EwsEnabled $true -EwsAllowedAppIDs \"<those already listed>,<the application's id>\"");
         }
+        if let (Api::ImapSmtp, Some(host)) = (self.api, local::unconfirmed_smtp_host(&self.cloud)) {
+            problems
+                .warning("smtp", format!("{host}, for sending, is not confirmed: it stands in other projects, not in Microsoft's documentation"))
+                .hint(format!("Should it not answer: postroom connection save --name {} --server HOST", crate::quote::bash(&format!("{} SMTP", self.connection))));
+        }
         if self.accounts != Accounts::SingleTenant {
             problems
                 .warning("accounts", "Other directories can use this application too")
@@ -481,6 +488,16 @@ mod tests {
         assert!(words.contains("2027-04-01") && words.contains("every mailbox"), "{words}");
         plan.api = Api::ImapSmtp;
         assert_eq!(messages(&plan), []);
+        for (cloud, host) in [
+            (Cloud::UsGovernment, "smtp.office365.us"),
+            (Cloud::UsGovernmentDod, "outlook-dod.office365.us"),
+            (Cloud::China, "smtp.partner.outlook.cn"),
+        ] {
+            plan.cloud = cloud;
+            let words = plan.validate(Env::for_test(1).0.now()).to_string();
+            assert!(words.contains(&format!("{host}, for sending, is not confirmed")), "{words}");
+        }
+        plan.cloud = Cloud::Worldwide;
         plan.limit = Limit::Rbac;
         assert_eq!(messages(&plan), [("limit".to_owned(), true)]);
     }

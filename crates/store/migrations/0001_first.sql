@@ -51,6 +51,9 @@ CREATE TABLE mailboxes (
     user_name        TEXT NOT NULL,
     password         BLOB, -- sealed; NULL where the connection's credential opens it
     polling_interval TEXT NOT NULL,
+    old_mail         TEXT NOT NULL, -- how much is taken of what was received before begun_at
+    after_processing TEXT NOT NULL, -- what becomes of processed mail at the provider
+    begun_at         INTEGER NOT NULL, -- when it was added, or added again
     available_to_all INTEGER NOT NULL CHECK (available_to_all IN (0, 1)),
     revision         INTEGER NOT NULL DEFAULT 0, -- grows with every saving
     state            TEXT NOT NULL,
@@ -150,6 +153,7 @@ CREATE TABLE inbox (
     header_id   TEXT, -- as processing read it: what threads are made of
     content     BLOB NOT NULL CHECK (length(content) = 32), -- digest of what every copy of this mail has in common
     placeholder INTEGER NOT NULL CHECK (placeholder IN (0, 1)), -- the raw message is our own: the mail could not be fetched
+    is_old      INTEGER NOT NULL DEFAULT 0 CHECK (is_old IN (0, 1)), -- received before its mailbox was added: never answered
     is_check    INTEGER NOT NULL DEFAULT 0 CHECK (is_check IN (0, 1)), -- a test message: in no mailbox, so nobody sees it
     raw_sha256  TEXT NOT NULL,
     raw_size    INTEGER NOT NULL,
@@ -188,9 +192,11 @@ CREATE TABLE provider_messages (
     removed_at  INTEGER,
     refetch     INTEGER NOT NULL DEFAULT 0 CHECK (refetch IN (0, 1)), -- the next reading fetches it once more
     former      INTEGER NOT NULL DEFAULT 0 CHECK (former IN (0, 1)), -- an id of the interface used before: another follows
+    settle_at   INTEGER, -- when it is next marked or moved at the provider; NULL when nothing is to be done
     PRIMARY KEY (mailbox, provider_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX provider_messages_refetch ON provider_messages (mailbox) WHERE refetch = 1;
+CREATE INDEX provider_messages_settle ON provider_messages (settle_at) WHERE settle_at IS NOT NULL;
 CREATE INDEX provider_messages_former ON provider_messages (mailbox) WHERE former = 1;
 CREATE INDEX provider_messages_message ON provider_messages (message);
 

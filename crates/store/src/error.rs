@@ -33,9 +33,9 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// The data folder was written by a newer Postroom.
+    /// The data folder, or the database, was written by a newer Postroom.
     #[error(
-        "the data folder {} was written by a newer Postroom: it has schema {found}, this one knows up to {known}",
+        "the store in {} was written by a newer Postroom: it has schema {found}, this one knows up to {known}",
         path.display()
     )]
     NewerVersion {

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use postroom_model::event::Event;
 use postroom_model::inbox::{InboxMessage, InboxState, Summary};
 use postroom_model::mailbox::MailType;
 use postroom_model::people::Viewer;
@@ -46,8 +47,8 @@ pub struct CollectedBatch {
     pub mailbox: MailboxId,
     /// The lease of the claim; it goes on.
     pub lease: Lease,
-    /// Where the next reading begins.
-    pub cursor: String,
+    /// Where the next reading begins; none is the beginning.
+    pub cursor: Option<String>,
     /// New messages, oldest first, and those that were fetched once more.
     pub messages: Vec<NewInboxMessage>,
     /// Known provider ids that the page names: those that had left the folder are back.
@@ -76,6 +77,17 @@ pub struct StoredMessage {
     pub raw: BlobRef,
     /// When the provider received it.
     pub received_at: Timestamp,
+}
+
+/// A processed message that is to be marked or moved at its provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settling {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// The message.
+    pub message: InboxMessageId,
+    /// The provider's id.
+    pub provider_id: String,
 }
 
 /// What processing found.
@@ -151,6 +163,37 @@ pub trait InboxStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Database`].
     async fn finish_processing(&self, id: InboxMessageId, processed: Processed) -> Result<(), StoreError>;
+
+    /// Claims up to `limit` processed messages that are due to be marked or moved at their provider, the longest due
+    /// first: they are due again at `until` unless they are finished before. What a mailbox leaves alone is never due.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn claim_settling(&self, until: Timestamp, limit: u32) -> Result<Vec<Settling>, StoreError>;
+
+    /// What was claimed is done, with the event that tells it; `moved` when the message left its folder by it.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn finish_settling(&self, settled: &Settling, moved: bool, event: Event) -> Result<(), StoreError>;
+
+    /// What was claimed is tried again at `at`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn defer_settling(&self, settling: &[Settling], at: Timestamp) -> Result<(), StoreError>;
+
+    /// When the next message is due to be marked or moved; none when none is.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn next_settling(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// In which hours since `since` mail came to a mailbox, as hours since 1970 with the number of messages each.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn arrivals(&self, mailbox: MailboxId, since: Timestamp) -> Result<Vec<(i64, u32)>, StoreError>;
 
     /// Puts a quarantined message back to `stored`. A placeholder is to be fetched once more, and its mailbox is due
     /// at once, even when its polling is off.

@@ -1,4 +1,4 @@
-//! Where everything is kept: one trait per resource, SQLite behind them, raw messages as files named by their
+//! Where everything is kept: one trait per resource, SQLite or PostgreSQL behind them, raw messages as files named by their
 //! content, secrets sealed.
 //!
 //! # Promises kept here
@@ -26,8 +26,10 @@
 //! # How to add a method
 //!
 //! Declare it in the trait with its errors, implement it in the file of the same name under `sql/`, and add a
-//! test to `tests/it/` that goes through `dyn Store`: a method without one does not exist. A new table: a new file
-//! under `migrations/sqlite/`, never an edit of an old one.
+//! test to `tests/it/` that goes through `dyn Store`: a method without one does not exist. The statement runs on both
+//! engines; how it is written stands in [`sql`]. A new table: a new file under `migrations/`, in the words of SQLite, and
+//! a line in `sql/migrations.rs`; never an edit of an old one. What only one engine has goes beside it in the folder of
+//! that engine.
 
 pub mod backup;
 pub mod blobs;
@@ -56,17 +58,18 @@ pub use credentials::{CredentialStore, NewCredential};
 pub use error::StoreError;
 pub use events::{EventFilter, EventStore, StoredEvent};
 pub use inbox::{
-    CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, Refetch, StoredMessage,
+    CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, Refetch, Settling,
+    StoredMessage,
 };
 pub use janitor::{Expired, JanitorStore, Orphans, Retention};
 pub use journals::JournalStore;
-pub use mailboxes::{ClaimedMailbox, MailboxStore, PollFinish, PolledMailbox, SaveMailbox};
+pub use mailboxes::{ClaimedMailbox, FailingMailbox, MailboxStore, PollFinish, PolledMailbox, SaveMailbox};
 pub use outbox::{
     Acceptance, ClaimedMessage, FinishAttempt, FollowUp, NewOutboxMessage, OutboxFilter, OutboxStore,
 };
 pub use people::{NewUser, PeopleStore, Session};
 pub use seal::{KeyFile, Sealer};
-pub use sql::{PostgresOptions, SqlStore, SqliteOptions};
+pub use sql::{Moved, MovedTable, PostgresOptions, SqlStore, SqliteOptions};
 pub use upkeep::{EventCounts, Queues, UpkeepStore, Waiting};
 
 /// Everything that is kept. Held as `Arc<dyn Store>`; no logic crate knows which engine is behind it.

@@ -52,6 +52,21 @@ pub struct PolledMailbox {
     pub credential: Option<CredentialId>,
 }
 
+/// A mailbox whose last reading failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailingMailbox {
+    /// The mailbox.
+    pub id: MailboxId,
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Its address.
+    pub address: EmailAddress,
+    /// When it began to fail.
+    pub since: Timestamp,
+    /// Why the last reading failed.
+    pub error: Option<String>,
+}
+
 /// How a reading ended.
 #[derive(Debug)]
 pub struct PollFinish {
@@ -177,6 +192,12 @@ pub trait MailboxStore: Send + Sync {
     /// # Errors
     /// [`StoreError::Database`].
     async fn polled_mailboxes(&self) -> Result<Vec<PolledMailbox>, StoreError>;
+
+    /// Every mailbox whose last reading failed, oldest first. One that cannot be read is left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    async fn failing_mailboxes(&self) -> Result<Vec<FailingMailbox>, StoreError>;
 
     /// When the next mailbox is due; none when there is none.
     ///

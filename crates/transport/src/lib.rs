@@ -12,8 +12,10 @@
 //! | [`ews`] | Exchange on premises, and Exchange Online for as long as it answers EWS |
 //! | [`imap`] | any IMAP server |
 //! | [`smtp`] | any SMTP server |
+//! | `draft` | what sending by a draft has in common, by Graph and by EWS |
 //! | `line` | TCP and TLS to a mail server, each way of failing named |
 //! | `look` | for the check: what a server shows, a sign-in alone, the test message found and removed |
+//! | `secrets` | what was said to sign in, taken out of what a mail server says |
 //! | `tls` | what a server's certificate is compared with |
 //! | [`office`] | [`CredentialOffice`]: credentials tried, renewed and removed |
 //! | [`wire`] | [`Wire`]: which transport serves which connection |
@@ -25,12 +27,14 @@
 //! 3. Name it in the conformance suite (`tests/conformance/`): a world, which is a server and a line to it that can be
 //!    cut, and one line in a list. Every scenario then runs against it.
 
+mod draft;
 pub mod ews;
 pub mod graph;
 pub mod imap;
 mod line;
 mod look;
 pub mod office;
+mod secrets;
 pub mod smtp;
 mod tls;
 pub mod wire;
@@ -41,8 +45,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use postroom_model::connection::{Connection, ConnectionSettings};
 use postroom_model::credential::Credential;
-use postroom_model::failure::Failure;
-use postroom_model::mailbox::Mailbox;
+use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::mailbox::{AfterProcessing, Mailbox};
 use postroom_model::outbox::Envelope;
 use postroom_model::{ConnectionId, EmailAddress, MailboxId, OutboxMessageId, SecretString, Timestamp};
 
@@ -169,9 +173,90 @@ pub struct Changes {
     pub resync: bool,
 }
 
-/// Reads one mailbox. Nothing it does changes the mailbox.
+/// What is in a folder from a certain time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Survey {
+    /// So many messages.
+    pub count: u64,
+    /// When the oldest of them was received.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Survey {
+    /// `1204 messages wait; the oldest was received on 2019-03-04`.
+    pub fn words(&self) -> String {
+        match (self.count, self.oldest) {
+            (0, _) => "no message waits".to_owned(),
+            (1, Some(oldest)) => {
+                format!("1 message waits; it was received on {}", oldest.strftime("%Y-%m-%d"))
+            }
+            (count, Some(oldest)) => {
+                format!("{count} messages wait; the oldest was received on {}", oldest.strftime("%Y-%m-%d"))
+            }
+            (count, None) => format!("{count} messages wait"),
+        }
+    }
+}
+
+/// Reads one mailbox. Nothing it does changes the mailbox, but [`Source::settle`].
 #[async_trait]
 pub trait Source: Send + Sync {
+    /// A wish, said before the first page: what was received before this instant will be passed over, so a reading from
+    /// the beginning need not name it. It may all the same.
+    fn begin_at(&mut self, _: Timestamp) {}
+
+    /// Whether the pages come in the order of arrival. Where they do not, many are gathered before the first message is
+    /// fetched, so that the oldest comes first.
+    fn in_order(&self) -> bool {
+        false
+    }
+
+    /// How many messages are known to wait behind the last page of [`Source::changes`]; none where nobody can tell.
+    async fn waiting(&self) -> Option<u64> {
+        None
+    }
+
+    /// The messages that are in the folder and were received at this instant or later, in any order: what a comparison
+    /// of provider and store is made of.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's.
+    async fn received_since(&self, since: Timestamp) -> Result<Vec<RemoteMessage>, Failure> {
+        let mut found = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = self.changes(cursor.as_deref()).await?;
+            found.extend(page.messages.into_iter().filter(|message| message.received_at >= since));
+            if !page.more || cursor.as_ref() == Some(&page.cursor) {
+                return Ok(found);
+            }
+            cursor = Some(page.cursor);
+        }
+    }
+
+    /// How much mail is in the folder that was received before this instant.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's.
+    async fn survey(&self, before: Timestamp) -> Result<Survey, Failure> {
+        let all = self.received_since(Timestamp::MIN).await?;
+        let old = all.iter().map(|message| message.received_at).filter(|at| *at < before);
+        Ok(Survey { count: old.clone().count() as u64, oldest: old.min() })
+    }
+
+    /// Marks a message as read or moves it, as `how` says; [`AfterProcessing::Leave`] does nothing. Done twice it is as
+    /// done once. A message that is no longer in the folder is left alone, and that is no error. The folder that is
+    /// moved to is made when there is none of that name.
+    ///
+    /// # Errors
+    /// The provider's refusal or the network's; what asks for a right that is missing waits for a person
+    /// ([`Decision::Hold`](postroom_model::failure::Decision)).
+    async fn settle(&self, provider_id: &str, how: &AfterProcessing) -> Result<(), Failure> {
+        let _ = (provider_id, how);
+        let words = "mail cannot be marked or moved by this kind of connection";
+        Err(Failure::new("settle a message", Origin::Ourselves, words, Decision::Hold))
+    }
+
     /// One page of what changed since `cursor`; from the beginning without one. A cursor that the provider lost
     /// is answered by starting over (`resync`), not by an error.
     ///
@@ -315,6 +400,19 @@ pub trait Transports: Send + Sync {
     /// Whether mailboxes of such a connection can be subscribed to; asks nobody and needs no credential.
     fn can_subscribe(&self, _: &ConnectionSettings) -> bool {
         false
+    }
+
+    /// Whether [`Transports::time`] has somebody to ask; asks nobody itself.
+    fn tells_time(&self, _: &ConnectionSettings) -> bool {
+        false
+    }
+
+    /// What time it is at the provider, to the second; none when it does not say.
+    ///
+    /// # Errors
+    /// The network's.
+    async fn time(&self, _: &Connection) -> Result<Option<Timestamp>, Failure> {
+        Ok(None)
     }
 
     /// What subscribes to this mailbox of this connection; none where that is not offered.

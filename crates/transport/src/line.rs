@@ -89,6 +89,45 @@ impl Peer {
         }
     }
 
+    /// The same after the server agreed to STARTTLS: with what it said behind its yes, which must be nothing. Whoever
+    /// put it there is not the one who proves who they are now (RFC 3207 section 6; CVE-2011-0411 is what happens
+    /// otherwise).
+    ///
+    /// # Errors
+    /// As for [`Peer::upgrade`], and a failure that waits for a person when anything was said.
+    pub(crate) async fn starttls(
+        &self,
+        operation: &str,
+        stream: TcpStream,
+        said: &[u8],
+        config: Arc<ClientConfig>,
+    ) -> Result<Line, Failure> {
+        if said.is_empty() {
+            return self.upgrade(operation, stream, config).await;
+        }
+        let shown = tidy(String::from_utf8_lossy(&said[..said.len().min(400)]), 200);
+        let what = format!("STARTTLS: the server, or somebody on the way, went on in the clear: {shown:?}");
+        Err(self.waiting(
+            operation,
+            &what,
+            "Somebody may tamper with the line: have the server's administrator look at it.",
+        ))
+    }
+
+    /// The server does not begin TLS: it refused in these `words`, or did not offer it.
+    pub(crate) fn no_starttls(&self, operation: &str, words: &str) -> Failure {
+        let advice = "The server does not begin TLS here, or somebody on the way took it out; nothing secret was said. Check port and TLS mode.";
+        self.waiting(operation, &format!("STARTTLS: {words}"), advice)
+    }
+
+    /// A failure that waits for a person, in words that name this server.
+    fn waiting(&self, operation: &str, words: &str, advice: &str) -> Failure {
+        let words = format!("{}:{}: {}", self.host, self.port, tidy(words, 1_000));
+        let mut failure = Failure::new(operation, Origin::Provider, words, Decision::Hold);
+        failure.advice = Some(advice.to_owned());
+        failure
+    }
+
     /// A failure on the way to this server.
     pub(crate) fn failure(&self, operation: &str, words: &str, advice: Option<&str>) -> Failure {
         let words = format!("{}:{}: {}", self.host, self.port, tidy(words, 1_000));

@@ -13,7 +13,7 @@ use postroom_model::connection::{
 use postroom_model::credential::{Credential, CredentialKind};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::Mailbox;
-use postroom_model::{EmailAddress, Env, ExposeSecret, SecretString};
+use postroom_model::{EmailAddress, Env, ExposeSecret, SecretString, Timestamp};
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
@@ -215,6 +215,20 @@ impl Transports for Wire {
         (settings.kind, settings.api) == (ConnectionKind::ExchangeOnline, ExchangeApi::Graph)
     }
 
+    fn tells_time(&self, settings: &ConnectionSettings) -> bool {
+        clock(settings).is_some()
+    }
+
+    async fn time(&self, connection: &Connection) -> Result<Option<Timestamp>, Failure> {
+        let Some(address) = clock(&connection.settings) else { return Ok(None) };
+        let answer = self.http.head(address).send().await.map_err(|error| {
+            let words = error.without_url().to_string();
+            Failure::new("ask for the time", Origin::Network, words, Decision::Retry { after: None })
+        })?;
+        let date = answer.headers().get("date").and_then(|date| date.to_str().ok());
+        Ok(date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp()))
+    }
+
     async fn subscriber(
         &self,
         connection: &Connection,
@@ -239,6 +253,16 @@ impl Transports for Wire {
         };
         let secret = self.secret(connection).await?;
         self.source_for(&connection.settings, secret, &account)
+    }
+}
+
+/// Whose clock is asked: that of the sign-in, else that of Exchange on premises; IMAP and SMTP with a password tell no
+/// time.
+fn clock(settings: &ConnectionSettings) -> Option<url::Url> {
+    match (settings.kind, settings.flow) {
+        (ConnectionKind::Exchange, AuthenticationFlow::Password) => settings.ews_url().ok(),
+        (ConnectionKind::Imap | ConnectionKind::Smtp, AuthenticationFlow::Password) => None,
+        _ => Some(settings.cloud.endpoints().authority),
     }
 }
 

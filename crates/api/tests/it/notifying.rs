@@ -26,11 +26,21 @@ async fn the_token_of_the_handshake_comes_back_as_plain_text() {
     );
     let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
     assert_eq!(body, token);
-    let long = format!("{PATH}?validationToken={}", "x".repeat(3_000));
-    assert_eq!(
-        bench.send(Request::post(long).body(Body::empty()).unwrap()).await.status,
-        StatusCode::BAD_REQUEST
-    );
+    for token in ["x".repeat(3_000), "a%0D%0Ab".to_owned(), "a%00".to_owned()] {
+        let asked = format!("{PATH}?validationToken={token}");
+        let answer = bench.send(Request::post(asked).body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", &token[..4]);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_come_is_let_go_before_the_provider_counts_it_as_late() {
+    let bench = Bench::new().await;
+    let body = Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let begun = std::time::Instant::now();
+    let answer = bench.send(Request::post(PATH).body(body).unwrap()).await;
+    assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(3));
 }
 
 #[tokio::test]

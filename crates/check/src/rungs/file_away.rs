@@ -4,7 +4,7 @@ use postroom_graph::GraphError;
 use postroom_model::{EmailAddress, Env};
 
 use super::send::{self, Purpose};
-use super::{Client, nothing_to_go_on};
+use super::{Client, nothing_to_go_on, test_item};
 use crate::finding::Finding;
 use crate::ladder::{Probed, Step};
 use crate::{Mode, TestMessage, Verdict};
@@ -38,7 +38,7 @@ pub(crate) async fn probe(
     let (job, _) = send::job(&message, Purpose::FilingAway, env);
     let mut item = None;
     let moved = there_and_back(client, mailbox, &job.raw, &folder, &mut item).await;
-    let removed = remove(client, mailbox, &folder, item).await;
+    let removed = remove(client, mailbox, &folder, &job.message_id, item).await;
     match (moved, removed) {
         (Ok(()), Ok(())) => Finding::pass(did, "Moved there and back; nothing is left."),
         (Err(error), _) => Finding::refused(did, &error.failure("file a test item away"), &ids),
@@ -83,12 +83,10 @@ async fn remove(
     client: &Client,
     mailbox: &EmailAddress,
     folder: &str,
+    message_id: &str,
     item: Option<String>,
 ) -> Result<(), GraphError> {
-    let item = match item {
-        Some(item) => client.graph.purge_message(mailbox.as_str(), &item).await,
-        None => Ok(()),
-    };
+    let item = test_item::remove(client, mailbox.as_str(), message_id, item).await;
     // The folder goes even when the item stays.
     let folder = client.graph.delete_folder(mailbox.as_str(), folder).await;
     item.and(folder)

@@ -5,6 +5,7 @@ pub(crate) mod clock;
 pub(crate) mod credential;
 pub(crate) mod file_away;
 pub(crate) mod mailbox;
+mod mailbox_kind;
 pub(crate) mod network;
 pub(crate) mod notice;
 pub(crate) mod refusal;
@@ -16,6 +17,7 @@ pub(crate) mod send_large;
 pub(crate) mod server;
 pub(crate) mod shapes;
 pub(crate) mod tenant;
+mod test_item;
 pub(crate) mod token;
 
 use postroom_entra::Ids;
@@ -130,6 +132,8 @@ pub(crate) fn refused(
     };
     finding.with_step(step, failure, ids)
 }
+
+pub(crate) use mailbox_kind::cannot_be_checked;
 
 /// The finding of a probe that lacks what an earlier rung should have given. The ladder skips such a probe before.
 pub(crate) fn nothing_to_go_on() -> Finding {

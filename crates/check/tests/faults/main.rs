@@ -6,12 +6,14 @@
 //! | here | runs the cases and prints the table |
 //! | `cases` | what is induced, and what must be said |
 //! | `protocols` | the same for EWS, IMAP and SMTP |
+//! | `rungs` | what a mailbox is, a large file and its removal, a subscription |
 //! | `tenant` | the tenant, with two applications in it |
 
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
 
 mod cases;
 mod protocols;
+mod rungs;
 mod tenant;
 
 use postroom_check::{CheckRequest, Incoming, Report, Rung, Verdict};

@@ -11,7 +11,7 @@ use postroom_model::{Clock, Env, SecretString, Timestamp};
 use postroom_sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 /// The mailbox that is checked.
@@ -183,14 +183,7 @@ impl Tenant {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let mut seen = Vec::new();
-                let mut chunk = [0; 8192];
-                while !seen.windows(4).any(|end| end == b"\r\n\r\n") {
-                    match stream.read(&mut chunk).await {
-                        Ok(read) if read > 0 => seen.extend_from_slice(&chunk[..read]),
-                        _ => break,
-                    }
-                }
+                head(&mut stream).await;
                 let answer = format!(
                     "HTTP/1.1 403 Forbidden\r\nX-EWS-Policy-Reason: {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                 );
@@ -198,6 +191,69 @@ impl Tenant {
             }
         });
         format!("http://{address}").parse().unwrap()
+    }
+
+    /// Makes a mailbox one of another kind.
+    pub(crate) async fn kind(&self, user: &str, kind: &str) {
+        let body = json!({"user": user, "kind": kind});
+        let answer = self.http.post(self.url("_sandbox/mailboxes")).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// Another application with these rights to Microsoft Graph: its id and secret.
+    pub(crate) async fn another(&self, rights: &[&str]) -> (String, String) {
+        let token = self.administrator().await;
+        let made = self.register(&token, GRAPH, rights).await;
+        (made.id, made.secret)
+    }
+
+    /// The subscriptions of the application.
+    pub(crate) async fn subscriptions(&self) -> Value {
+        let (token, url) = (self.application_token().await, self.url("v1.0/subscriptions"));
+        let answer = self.http.get(url).bearer_auth(token).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["value"].clone()
+    }
+
+    /// Drafts of the mailbox that is checked.
+    pub(crate) async fn drafts(&self) -> u64 {
+        let token = self.application_token().await;
+        let url = self.url(&format!("v1.0/users/{ORDERS}/mailFolders/drafts"));
+        let answer = self.http.get(url).bearer_auth(token).send().await.unwrap();
+        let folder: Value = answer.json().await.unwrap();
+        folder["totalItemCount"].as_u64().unwrap_or_else(|| panic!("{folder}"))
+    }
+
+    async fn application_token(&self) -> String {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", self.graph.id.as_str()),
+            ("client_secret", self.graph.secret.as_str()),
+            ("scope", "https://graph.microsoft.com/.default"),
+        ];
+        let url = self.url(&format!("{}/oauth2/v2.0/token", self.sandbox.ready().tenant_id));
+        let answer: Value = self.http.post(url).form(&form).send().await.unwrap().json().await.unwrap();
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    /// An address that says back the token by which Microsoft proves that it is served.
+    pub(crate) async fn receiver(&self) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let seen = head(&mut stream).await;
+                let path = seen.split(' ').nth(1).unwrap_or_default();
+                let url = Url::parse(&format!("http://x{path}")).unwrap();
+                let token = url.query_pairs().find(|(name, _)| name == "validationToken");
+                let token = token.map(|(_, token)| token.into_owned()).unwrap_or_default();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{token}",
+                    token.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        format!("http://{address}/api/v1/notifications/graph").parse().unwrap()
     }
 
     pub(crate) async fn fault(&self, fault: &Value) {
@@ -208,4 +264,17 @@ impl Tenant {
     pub(crate) async fn clear_faults(&self) {
         self.http.delete(self.url("_sandbox/faults")).send().await.unwrap();
     }
+}
+
+/// A request to the end of its headers.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut seen = Vec::new();
+    let mut chunk = [0; 8192];
+    while !seen.windows(4).any(|end| end == b"\r\n\r\n") {
+        match stream.read(&mut chunk).await {
+            Ok(read) if read > 0 => seen.extend_from_slice(&chunk[..read]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&seen).into_owned()
 }

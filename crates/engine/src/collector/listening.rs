@@ -7,7 +7,7 @@
 //! # What it costs
 //!
 //! One task and one open connection per mailbox that is listened to, at most `listen_parallel`; one small query a
-//! minute for all. Whether a provider can tell is a matter of its server, so an answer of *not offered* holds for
+//! minute for all. A mailbox that could not be listened to rests without a task, and another has its place meanwhile. Whether a provider can tell is a matter of its server, so an answer of *not offered* holds for
 //! all mailboxes of the connection, until it is saved or some hours have passed: its mailboxes cost nothing more.
 
 use std::collections::HashMap;
@@ -55,9 +55,9 @@ pub(crate) async fn run(engine: &Engine, stop: &CancellationToken) {
         tokio::pin!(nudged);
         nudged.as_mut().enable();
         let wait = match listeners.look(engine).await {
-            Ok(more) => {
+            Ok(wait) => {
                 troubled = false;
-                if more { STEP } else { LOOK_EVERY }
+                wait
             }
             Err(error) => {
                 if !std::mem::replace(&mut troubled, true) {
@@ -66,14 +66,17 @@ pub(crate) async fn run(engine: &Engine, stop: &CancellationToken) {
                 engine.idle()
             }
         };
-        let next_look = tokio::time::sleep(wait);
-        tokio::pin!(next_look);
+        let mut next_look = Instant::now() + wait;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = &mut nudged => break,
-                () = &mut next_look => break,
-                Some(ended) = listeners.tasks.join_next() => listeners.note_end(engine, ended),
+                () = tokio::time::sleep_until(next_look) => break,
+                Some(ended) = listeners.tasks.join_next() => {
+                    listeners.note_end(engine, ended);
+                    // A place is free; those that end together are replaced together.
+                    next_look = next_look.min(Instant::now() + STEP);
+                }
             }
         }
     }
@@ -82,9 +85,10 @@ pub(crate) async fn run(engine: &Engine, stop: &CancellationToken) {
 /// Who listens now. Dropped, all of them end.
 #[derive(Default)]
 struct Listeners {
-    /// Each ends by itself only when its provider cannot tell.
-    tasks: JoinSet<PolledMailbox>,
+    /// Each ends by itself when its provider cannot tell, and when it fails.
+    tasks: JoinSet<Ended>,
     running: HashMap<MailboxId, Listener>,
+    resting: HashMap<MailboxId, Resting>,
     not_offered: HashMap<ConnectionId, NotOffered>,
 }
 
@@ -93,55 +97,92 @@ struct Listener {
     task: AbortHandle,
 }
 
+/// A mailbox that could not be listened to: it takes nobody's place until it is tried again.
+#[derive(Clone, Copy)]
+struct Resting {
+    to: PolledMailbox,
+    /// Failures in a row.
+    failures: u32,
+    until: Instant,
+}
+
 struct NotOffered {
     /// Revision of the connection.
     revision: i64,
     until: Timestamp,
 }
 
+/// How a listener ended by itself.
+enum Ended {
+    /// Its provider cannot tell.
+    NotOffered(PolledMailbox),
+    /// It failed.
+    Failed(Resting),
+}
+
 impl Listeners {
-    /// Ends what is not wanted any more, or not in this way, and begins what is missing. Gives whether some had to wait
-    /// for the next step.
-    async fn look(&mut self, engine: &Engine) -> Result<bool, StoreError> {
+    /// Ends what is not wanted any more, or not in this way, and begins what is missing. Gives how long nothing else is
+    /// to be begun.
+    async fn look(&mut self, engine: &Engine) -> Result<Duration, StoreError> {
         let limit = usize::try_from(engine.settings.listen_parallel).unwrap_or(usize::MAX);
         if limit == 0 {
-            return Ok(false);
+            return Ok(LOOK_EVERY);
         }
         let polled = engine.store.polled_mailboxes().await?;
         let now = engine.env.now();
         let known: HashMap<ConnectionId, i64> =
             polled.iter().map(|mailbox| (mailbox.connection, mailbox.connection_revision)).collect();
         self.not_offered.retain(|id, answer| answer.until > now && known.get(id) == Some(&answer.revision));
-        let wanted: Vec<PolledMailbox> = polled
-            .into_iter()
+        let wanted: HashMap<MailboxId, PolledMailbox> = polled
+            .iter()
             .filter(|mailbox| !self.not_offered.contains_key(&mailbox.connection))
-            .take(limit)
+            .map(|mailbox| (mailbox.id, *mailbox))
             .collect();
-        let by_id: HashMap<MailboxId, PolledMailbox> =
-            wanted.iter().map(|mailbox| (mailbox.id, *mailbox)).collect();
+        // What was changed is tried at once.
+        self.resting.retain(|id, resting| wanted.get(id) == Some(&resting.to));
         self.running.retain(|id, listener| {
-            let stays = by_id.get(id) == Some(&listener.to) && !listener.task.is_finished();
+            let stays = wanted.get(id) == Some(&listener.to) && !listener.task.is_finished();
             if !stays {
                 listener.task.abort();
             }
             stays
         });
-        let mut missing = wanted.into_iter().filter(|mailbox| !self.running.contains_key(&mailbox.id));
-        let begun: Vec<PolledMailbox> = missing.by_ref().take(AT_ONCE).collect();
-        let more = missing.next().is_some();
-        for to in begun {
-            let task = self.tasks.spawn(listen(engine.clone(), to));
+        let free = limit.saturating_sub(self.running.len());
+        let begins = Instant::now();
+        let ready = |mailbox: &&PolledMailbox| {
+            wanted.contains_key(&mailbox.id)
+                && !self.running.contains_key(&mailbox.id)
+                && self.resting.get(&mailbox.id).is_none_or(|resting| resting.until <= begins)
+        };
+        let missing: Vec<PolledMailbox> = polled.iter().filter(ready).take(free).copied().collect();
+        let more = missing.len() > AT_ONCE;
+        for to in missing.into_iter().take(AT_ONCE) {
+            let failures = self.resting.remove(&to.id).map_or(0, |resting| resting.failures);
+            let task = self.tasks.spawn(listen(engine.clone(), to, failures));
             self.running.insert(to.id, Listener { to, task });
         }
-        Ok(more)
+        if more {
+            return Ok(STEP);
+        }
+        // Whoever has rested and finds no place waits for one that ends.
+        let rested = self.resting.values().filter(|resting| resting.until > begins);
+        let next = rested.map(|resting| resting.until.duration_since(begins)).min();
+        Ok(next.filter(|_| self.running.len() < limit).map_or(LOOK_EVERY, |next| next.min(LOOK_EVERY)))
     }
 
-    fn note_end(&mut self, engine: &Engine, ended: Result<PolledMailbox, JoinError>) {
+    fn note_end(&mut self, engine: &Engine, ended: Result<Ended, JoinError>) {
         match ended {
-            Ok(to) => {
+            Ok(Ended::NotOffered(to)) => {
                 let until = engine.after(NOT_OFFERED_FOR);
                 self.not_offered
                     .insert(to.connection, NotOffered { revision: to.connection_revision, until });
+            }
+            Ok(Ended::Failed(resting)) => {
+                // Another listener of the same mailbox, with newer settings, is not touched.
+                if self.running.get(&resting.to.id).is_some_and(|listener| listener.to == resting.to) {
+                    self.running.remove(&resting.to.id);
+                    self.resting.insert(resting.to.id, resting);
+                }
             }
             Err(error) if error.is_panic() => {
                 tracing::error!(worker = "listening", "a listener panicked; it begins anew at the next look");
@@ -151,23 +192,23 @@ impl Listeners {
     }
 }
 
-/// Listens to one mailbox for good. Ends when its provider cannot tell.
-async fn listen(engine: Engine, to: PolledMailbox) -> PolledMailbox {
-    let mut failures = 0;
-    loop {
-        let Err(failure) = listen_until_failure(&engine, to, &mut failures).await else { return to };
-        failures = failures.saturating_add(1);
-        if failures == TOLD {
-            tracing::warn!(mailbox = %to.id, %failure, "cannot be listened to; it is polled only");
-        }
-        let (failures, after) = match failure.decision() {
-            Decision::Retry { after } => (failures, after),
-            // What a person must set right changes the connection or the mailbox, and that begins a new listener.
-            Decision::Hold | Decision::Fail | Decision::Reconcile => (u32::MAX, None),
-        };
-        let wait = pace::next_listening(failures, after, crate::chance(&engine.env));
-        tokio::time::sleep(Duration::try_from(wait).unwrap_or(LOOK_EVERY)).await;
+/// Listens to one mailbox until its provider cannot tell or it fails.
+async fn listen(engine: Engine, to: PolledMailbox, mut failures: u32) -> Ended {
+    let Err(failure) = listen_until_failure(&engine, to, &mut failures).await else {
+        return Ended::NotOffered(to);
+    };
+    failures = failures.saturating_add(1);
+    if failures == TOLD {
+        tracing::warn!(mailbox = %to.id, %failure, "cannot be listened to; it is polled only");
     }
+    let (counted, after) = match failure.decision() {
+        Decision::Retry { after } => (failures, after),
+        // What a person must set right changes the connection or the mailbox, and that begins a new listener.
+        Decision::Hold | Decision::Fail | Decision::Reconcile => (u32::MAX, None),
+    };
+    let wait = pace::next_listening(counted, after, crate::chance(&engine.env));
+    let until = Instant::now() + Duration::try_from(wait).unwrap_or(LOOK_EVERY);
+    Ended::Failed(Resting { to, failures, until })
 }
 
 /// Waits again and again with one source, which may so remember what it told. Ends well when the provider cannot tell.

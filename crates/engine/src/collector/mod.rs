@@ -2,13 +2,19 @@
 //!
 //! # What one reading does
 //!
-//! 1. Ask the provider what changed since the cursor, one page at a time.
+//! 1. Ask the provider what changed since the cursor, page by page; where pages do not come in the order of arrival,
+//!    several at once (`ahead`), so that a backlog after an outage is taken oldest first. Old mail that is not wanted
+//!    ([`postroom_model::mailbox::OldMail`]) is passed over.
 //! 2. Fetch what the store does not hold yet, oldest first, straight to the disk; small messages are stored several at a
 //!    time while the next ones are fetched.
-//! 3. When all of the page is stored and synced, commit its messages and its cursor in one transaction, and wake the router.
+//! 3. When all of a batch is stored and synced, commit its messages in one transaction, with the last batch also the
+//!    cursor, and wake the router.
 //! 4. End the reading: when it is due next, and what is to be told.
 //!
-//! A failure before step 3 loses nothing: the cursor has not moved, and stored content is found again by its name.
+//! A failure before step 3 loses nothing: the cursor has not moved, and stored content is found again by its name. How
+//! far a large backlog has come is kept beside it ([`progress`]).
+//!
+//! After it was processed, a message is marked or moved at the provider where the mailbox wants that (`settling`).
 //!
 //! # A message that cannot be fetched
 //!
@@ -38,23 +44,30 @@
 //! for it (`listening`) or by a notification from outside. That makes the next reading early and nothing else: what is
 //! new is found by reading, and a wake that is lost costs one polling interval.
 
+mod ahead;
 pub(crate) mod listening;
 pub mod pace;
 pub(crate) mod placeholder;
+pub mod progress;
 mod reading;
+pub(crate) mod settling;
+pub mod standing;
 mod storing;
 
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use postroom_model::connection::Connection;
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::mailbox::Validation;
+use postroom_model::mailbox::{Mailbox, Validation};
 use postroom_model::{MailboxId, Timestamp};
 use postroom_store::{ClaimedMailbox, StoreError};
+use postroom_transport::Survey;
 use tokio::sync::Notify;
 
 use crate::outbox::words;
 use crate::signals::Signals;
+use crate::watch::reconciliation::{self, Report};
 use crate::worker::Desk;
 use crate::{Engine, PROVIDER_LIMIT, own_failure};
 
@@ -92,6 +105,10 @@ impl Desk for Collector {
     }
 
     async fn claim(&self, free: u32) -> Result<Vec<ClaimedMailbox>, StoreError> {
+        // Without room nothing is fetched: it waits at the provider.
+        if self.0.nudges.is_full() {
+            return Ok(Vec::new());
+        }
         let until = self.0.after(lease(&self.0));
         let claimed = self.0.store.claim_mailboxes(&self.0.node, until, free).await?;
         self.0.signals.leases(Self::NAME, "claimed", claimed.len());
@@ -115,6 +132,19 @@ fn lease(engine: &Engine) -> SignedDuration {
 
 /// Reads one mailbox whether it is due or not. Waits a little when another reading holds it.
 pub(crate) async fn collect_now(engine: &Engine, mailbox: MailboxId) -> Result<u32, Failure> {
+    match claim(engine, mailbox).await? {
+        Some(claimed) => reading::read(engine, claimed).await,
+        None => Err(Failure::new(
+            "claim the mailbox",
+            Origin::Ourselves,
+            "the mailbox is being read at this moment; what it brings will appear by itself",
+            Decision::Retry { after: None },
+        )),
+    }
+}
+
+/// Claims one mailbox; none when another reading holds it for longer than is waited for.
+async fn claim(engine: &Engine, mailbox: MailboxId) -> Result<Option<ClaimedMailbox>, Failure> {
     for _ in 0..CLAIM_TRIES {
         let until = engine.after(lease(engine));
         let claimed = engine
@@ -122,17 +152,44 @@ pub(crate) async fn collect_now(engine: &Engine, mailbox: MailboxId) -> Result<u
             .claim_mailbox(mailbox, &engine.node, until)
             .await
             .map_err(|error| own_failure("claim the mailbox", &error))?;
-        if let Some(claimed) = claimed {
-            return reading::read(engine, claimed).await;
+        if claimed.is_some() {
+            return Ok(claimed);
         }
         tokio::time::sleep(CLAIM_PAUSE).await;
     }
-    Err(Failure::new(
-        "claim the mailbox",
-        Origin::Ourselves,
-        "the mailbox is being read at this moment; what it brings will appear by itself",
-        Decision::Retry { after: None },
-    ))
+    Ok(None)
+}
+
+/// Reads one mailbox, compares provider and store over the days that are set, fetches what is missing, and remembers
+/// what was found. With `due` it does nothing where that was done since.
+pub(crate) async fn reconcile(
+    engine: &Engine,
+    mailbox: MailboxId,
+    due: Option<Timestamp>,
+) -> Result<Option<Report>, Failure> {
+    let own = |error: StoreError| own_failure("compare with the provider", &error);
+    // Being read for longer: the next look finds it.
+    let Some(claimed) = claim(engine, mailbox).await? else { return Ok(None) };
+    let name = reconciliation::journal(mailbox);
+    let known = engine.store.journal(&name).await.map_err(own)?;
+    let known: Option<Report> = known.and_then(|known| serde_json::from_str(&known).ok());
+    if let (Some(due), Some(known)) = (due, &known)
+        && known.at >= due
+    {
+        // Another was faster between the look and the claim: the claim ends with an ordinary reading.
+        reading::read(engine, claimed).await?;
+        return Ok(None);
+    }
+    let days = i64::from(engine.settings.watch.reconcile_days.max(1));
+    let now = engine.env.now();
+    let since = now.saturating_sub(SignedDuration::from_hours(24 * days)).unwrap_or(Timestamp::UNIX_EPOCH);
+    let report = reading::reconcile(engine, claimed, since).await?;
+    if report.missing > 0 {
+        tracing::warn!(%mailbox, missing = report.missing, fetched = report.fetched, "mail was missing");
+    }
+    let content = serde_json::to_string(&report).unwrap_or_default();
+    engine.store.save_journal(&name, Some(&content)).await.map_err(own)?;
+    Ok(Some(report))
 }
 
 /// Opens the mailbox, reads one header, remembers the result.
@@ -155,6 +212,17 @@ pub(crate) async fn validate(
     let validation = Validation { at: engine.env.now(), ok, words };
     engine.store.save_validation(mailbox, &validation, actor).await?;
     Ok(validation)
+}
+
+/// How much mail waits in a mailbox, saved or not, that was received before now: what a person wants to know before
+/// choosing how much of it is taken.
+pub(crate) async fn old_mail(
+    engine: &Engine,
+    connection: &Connection,
+    mailbox: &Mailbox,
+) -> Result<Survey, Failure> {
+    let source = engine.transports.source(connection, mailbox).await?;
+    bounded("count the old mail", source.survey(engine.env.now())).await
 }
 
 /// A call to the provider, or a failure when there is no answer in time.

@@ -62,6 +62,11 @@ impl<'a> Arriving<'a> {
         Self { store, limit, size: 0, digest, small: Vec::new(), writer: None, not_stored: None }
     }
 
+    /// How many bytes have come.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The message, when its source says that it is complete.
     pub(super) async fn finish(self) -> Result<Fetched, Failure> {
         let raw = match self.writer {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use jiff::SignedDuration;
 use postroom_model::Timestamp;
-use postroom_model::connection::WhenUnknown;
+use postroom_model::connection::{Connection, WhenUnknown};
 use postroom_model::event::EventKind;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::outbox::OutboxState;
@@ -61,6 +62,8 @@ struct Attempt {
     provider_id: Mutex<Option<String>>,
     /// Whether the message may have been sent, for all that is known at this moment.
     uncertain: AtomicBool,
+    /// Whether a look-up told for certain what became of the attempts before.
+    certain: AtomicBool,
 }
 
 impl Attempt {
@@ -71,6 +74,7 @@ impl Attempt {
             lease: Mutex::new(claimed.lease.clone()),
             provider_id: Mutex::new(claimed.message.provider_id.clone()),
             uncertain: AtomicBool::new(uncertain),
+            certain: AtomicBool::new(false),
             claimed,
         }
     }
@@ -80,6 +84,8 @@ impl Attempt {
             env: &self.engine.env,
             message: &self.claimed.message,
             window_hours: self.engine.settings.retry_window_hours,
+            certain: self.certain.load(Ordering::SeqCst),
+            longest_wait: SignedDuration::from_secs(i64::from(self.engine.settings.retry_longest_seconds)),
         }
     }
 
@@ -91,16 +97,44 @@ impl Attempt {
         *self.provider_id.lock().unwrap_or_else(PoisonError::into_inner) = provider_id;
     }
 
-    /// Looks up when there is something to look up, then sends. None when the lease was lost.
+    /// Tries, and once more when what was refused was a credential that has just been renewed, and the connection has
+    /// returned to the one before it. None when the lease was lost.
     async fn make(&self) -> Option<Conclusion> {
-        let (sender, mut job, policy) = match self.prepare().await {
+        // Kept until the attempt ends: so long its message is in memory.
+        let _room = self.engine.send_memory.room_for(self.claimed.raw.size).await;
+        let Tried { conclusion, refused } = self.try_once().await?;
+        let (connection, failure) = match refused {
+            Some(refused) => *refused,
+            None => return Some(conclusion),
+        };
+        match self.engine.fell_back(&connection, &failure).await {
+            true => self.try_once().await.map(|tried| tried.conclusion),
+            false => Some(conclusion),
+        }
+    }
+
+    /// Looks up when there is something to look up, then sends. None when the lease was lost.
+    async fn try_once(&self) -> Option<Tried> {
+        let connection = match self.connection().await {
+            Ok(connection) => connection,
+            Err(failure) => return Some(self.our_fault(&failure).into()),
+        };
+        let refused = |conclusion, failure| Tried {
+            conclusion,
+            refused: Some(Box::new((connection.clone(), failure))),
+        };
+        let policy = connection.settings.when_unknown;
+        let (sender, mut job) = match self.prepare(&connection).await {
             Ok(ready) => ready,
-            Err(failure) => return Some(self.our_fault(&failure)),
+            Err(failure) => return Some(refused(self.our_fault(&failure), failure)),
         };
         // A draft at the provider may have been sent by hand, or by an attempt whose end was never written down.
         if self.uncertain.load(Ordering::SeqCst) || job.provider_id.is_some() {
             match self.look_up(&*sender, &job, policy).await {
-                LookedUp::Concluded(conclusion) => return Some(conclusion),
+                LookedUp::Concluded(conclusion) => return Some(conclusion.into()),
+                LookedUp::StillUnknown(failure) => {
+                    return Some(refused(self.still_unknown(&failure), failure));
+                }
                 LookedUp::NotSent { draft } => {
                     // Whoever looks next asks by this id: a draft that was sent is there under its id at once,
                     // and among the sent messages only later.
@@ -110,7 +144,7 @@ impl Attempt {
                             Ok(()) => {}
                             Err(StoreError::LeaseLost { .. }) => return None,
                             Err(error) => {
-                                return Some(self.our_fault(&own_failure("note the draft", &error)));
+                                return Some(self.our_fault(&own_failure("note the draft", &error)).into());
                             }
                         }
                     }
@@ -123,53 +157,58 @@ impl Attempt {
             match self.extend_lease().await {
                 Ok(()) => {}
                 Err(StoreError::LeaseLost { .. }) => return None,
-                Err(error) => return Some(self.our_fault(&own_failure("extend the lease", &error))),
+                Err(error) => return Some(self.our_fault(&own_failure("extend the lease", &error)).into()),
             }
         }
         self.uncertain.store(true, Ordering::SeqCst);
         Some(match tokio::time::timeout(SEND_LIMIT, sender.send(&job, &Notes(self))).await {
-            Ok(SendOutcome::Sent(receipt)) => self.facts().sent(receipt),
-            Ok(SendOutcome::NotSent(failure)) => self.facts().not_sent(&failure),
-            Ok(SendOutcome::Unknown(failure)) => self.facts().unknown(&failure),
-            Err(_) => self.facts().unknown(&no_answer("send", SEND_LIMIT)),
+            Ok(SendOutcome::Sent(receipt)) => self.facts().sent(receipt).into(),
+            Ok(SendOutcome::NotSent(failure)) if failure.decision() != Decision::Reconcile => {
+                self.uncertain.store(false, Ordering::SeqCst);
+                refused(self.facts().not_sent(&failure), failure)
+            }
+            Ok(SendOutcome::NotSent(failure) | SendOutcome::Unknown(failure)) => {
+                self.facts().unknown(&failure).into()
+            }
+            Err(_) => self.facts().unknown(&no_answer("send", SEND_LIMIT)).into(),
+        })
+    }
+
+    async fn connection(&self) -> Result<Connection, Failure> {
+        let found = self.engine.store.connection(self.claimed.message.connection).await;
+        found.map_err(|error| own_failure("read the connection", &error))?.ok_or_else(|| {
+            Failure::new("send", Origin::Ourselves, "the connection is no longer there", Decision::Hold)
         })
     }
 
     /// Everything that is needed before the provider is asked.
-    async fn prepare(&self) -> Result<(Box<dyn Sender>, SendJob, WhenUnknown), Failure> {
+    async fn prepare(&self, connection: &Connection) -> Result<(Box<dyn Sender>, SendJob), Failure> {
         let message = &self.claimed.message;
-        let connection = self
-            .engine
-            .store
-            .connection(message.connection)
-            .await
-            .map_err(|error| own_failure("read the connection", &error))?
-            .ok_or_else(|| {
-                Failure::new("send", Origin::Ourselves, "the connection is no longer there", Decision::Hold)
-            })?;
         let raw = self
             .engine
             .store
             .blob(&self.claimed.raw)
             .await
             .map_err(|error| own_failure("read the raw message", &error))?;
-        let sender = self.engine.transports.sender(&connection).await?;
+        let sender = self.engine.transports.sender(connection).await?;
         let job = SendJob {
             id: message.id,
             envelope: message.envelope.clone(),
             message_id: message.message_id.clone(),
             raw,
-            provider_id: message.provider_id.clone(),
+            provider_id: self.provider_id.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
-        Ok((sender, job, connection.settings.when_unknown))
+        Ok((sender, job))
     }
 
     /// Asks the provider what became of earlier attempts. That it was not sent is written down before it is sent.
     async fn look_up(&self, sender: &dyn Sender, job: &SendJob, policy: WhenUnknown) -> LookedUp {
-        let facts = self.facts();
         let found = tokio::time::timeout(PROVIDER_LIMIT, sender.reconcile(job))
             .await
             .unwrap_or_else(|_| Reconciled::StillUnknown(no_answer("look up", PROVIDER_LIMIT)));
+        let told = matches!(found, Reconciled::Sent(_) | Reconciled::NotSent { .. });
+        self.certain.store(told, Ordering::SeqCst);
+        let facts = self.facts();
         let (draft, words) = match found {
             Reconciled::Sent(receipt) => {
                 let looked_up = facts.event(EventKind::OutboxReconciled).words("it was sent");
@@ -177,9 +216,12 @@ impl Attempt {
                 conclusion.events.insert(0, looked_up);
                 return LookedUp::Concluded(conclusion);
             }
-            Reconciled::StillUnknown(failure) => return LookedUp::Concluded(self.still_unknown(&failure)),
+            Reconciled::StillUnknown(failure) => return LookedUp::StillUnknown(failure),
             Reconciled::CannotTell(failure) if self.uncertain.load(Ordering::SeqCst) => {
                 return LookedUp::Concluded(facts.cannot_tell(&failure, policy));
+            }
+            Reconciled::CannotTell(_) if facts.doubted() => {
+                (None, "nobody can tell whether it was sent; it is sent again, as was wished")
             }
             Reconciled::CannotTell(_) => (None, "it was not sent"),
             Reconciled::NotSent { draft: Some(draft) } => {
@@ -220,7 +262,9 @@ impl Attempt {
     fn is_first_absence(&self) -> bool {
         let message = &self.claimed.message;
         match self.claimed.previous {
-            OutboxState::Unknown => message.last_words.as_deref() != Some(ABSENT_ONCE),
+            OutboxState::Unknown => {
+                !message.last_words.as_deref().is_some_and(|words| words.ends_with(ABSENT_ONCE))
+            }
             OutboxState::Sending => message.provider_id.is_some(),
             _ => false,
         }
@@ -316,8 +360,22 @@ impl Attempt {
     }
 }
 
+/// What one try came to.
+struct Tried {
+    conclusion: Conclusion,
+    /// Who refused it and how, when it was refused.
+    refused: Option<Box<(Connection, Failure)>>,
+}
+
+impl From<Conclusion> for Tried {
+    fn from(conclusion: Conclusion) -> Self {
+        Self { conclusion, refused: None }
+    }
+}
+
 enum LookedUp {
     Concluded(Conclusion),
+    StillUnknown(Failure),
     NotSent { draft: Option<String> },
 }
 

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use postroom_model::connection::WhenUnknown;
 use postroom_model::event::{Event, EventKind, Subject};
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::outbox::{OutboxMessage, OutboxState};
+use postroom_model::outbox::{IN_DOUBT, OutboxMessage, OutboxState};
 use postroom_model::{Env, Timestamp};
 use postroom_store::FollowUp;
 use postroom_transport::{Receipt, RefusedRecipient};
@@ -32,6 +32,10 @@ pub(super) struct Facts<'a> {
     pub(super) message: &'a OutboxMessage,
     /// How long a message is tried, in hours.
     pub(super) window_hours: u32,
+    /// Whether the provider told for certain what became of the attempts before.
+    pub(super) certain: bool,
+    /// Longest wait between two attempts.
+    pub(super) longest_wait: SignedDuration,
 }
 
 impl Facts<'_> {
@@ -71,7 +75,7 @@ impl Facts<'_> {
             return None;
         }
         let words: Vec<String> = again.iter().map(|one| format!("{}: {}", one.address, one.words)).collect();
-        let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+        let wait = self.usual_wait(None);
         Some(FollowUp {
             id: self.env.new_id(),
             to: again.into_iter().map(|one| one.address.clone()).collect(),
@@ -126,7 +130,7 @@ impl Facts<'_> {
         let looked_up = self.failure_event(EventKind::OutboxReconciled, failure);
         if self.window_is_over() && failure.origin != Origin::Ourselves {
             let reason = format!(
-                "whether it was sent could not be found out within {} hours: {}",
+                "{IN_DOUBT}; this could not be found out within {} hours: {}",
                 self.window_hours,
                 words(failure)
             );
@@ -146,14 +150,13 @@ impl Facts<'_> {
         let unknown = self.failure_event(EventKind::OutboxUnknown, failure);
         let mut conclusion = match policy {
             WhenUnknown::AtLeastOnce if !self.window_is_over() => {
-                let words =
-                    format!("it may or may not have been sent; it is sent again and may arrive twice: {why}");
+                let words = format!("{IN_DOUBT}; it is sent again and may arrive twice: {why}");
                 let event = self.event(EventKind::OutboxDeferred).words(&words);
-                let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+                let wait = self.usual_wait(None);
                 self.conclude(OutboxState::Deferred, Some(wait), words, event, None)
             }
             WhenUnknown::AtMostOnce | WhenUnknown::AtLeastOnce => {
-                let words = format!("it may or may not have been sent, and is not sent again: {why}");
+                let words = format!("{IN_DOUBT}, and is not sent again: {why}");
                 self.ended(OutboxState::Failed, words, failure)
             }
         };
@@ -163,7 +166,7 @@ impl Facts<'_> {
 
     /// It was looked up once and is nowhere.
     pub(super) fn absent_once(&self) -> Conclusion {
-        let wait = retry::next_attempt(self.message.attempts, None, self.jitter());
+        let wait = self.usual_wait(None);
         let event = self.event(EventKind::OutboxReconciled).words(ABSENT_ONCE);
         self.conclude(OutboxState::Unknown, Some(wait), ABSENT_ONCE.to_owned(), event, None)
     }
@@ -187,20 +190,36 @@ impl Facts<'_> {
             state,
             next_attempt_at: wait.map(|wait| now.saturating_add(wait).unwrap_or(Timestamp::MAX)),
             provider_id,
-            words: Some(words),
+            words: Some(self.with_earlier_doubt(state, words)),
             events: vec![event],
             follow_up: None,
         }
     }
 
+    /// Whether an earlier attempt may have sent it, for all that is known.
+    pub(super) fn doubted(&self) -> bool {
+        !self.certain && self.message.last_words.as_deref().is_some_and(|before| before.starts_with(IN_DOUBT))
+    }
+
+    /// The words of a message that an earlier attempt may have sent, and that was sent again on purpose, go on saying so.
+    fn with_earlier_doubt(&self, state: OutboxState, words: String) -> String {
+        match state {
+            _ if !self.doubted() || words.starts_with(IN_DOUBT) => words,
+            OutboxState::Sent => format!("{words}; an earlier attempt may have sent it as well"),
+            _ => format!("{IN_DOUBT} by an earlier attempt; since then: {words}"),
+        }
+    }
+
     fn wait_after(&self, failure: &Failure) -> SignedDuration {
         match failure.decision() {
-            Decision::Retry { after } => retry::next_attempt(self.message.attempts, after, self.jitter()),
+            Decision::Retry { after } => self.usual_wait(after),
             Decision::Hold => retry::next_attempt_on_hold(self.message.attempts, self.jitter()),
-            Decision::Fail | Decision::Reconcile => {
-                retry::next_attempt(self.message.attempts, None, self.jitter())
-            }
+            Decision::Fail | Decision::Reconcile => self.usual_wait(None),
         }
+    }
+
+    fn usual_wait(&self, after: Option<SignedDuration>) -> SignedDuration {
+        retry::next_attempt(self.message.attempts, after, self.longest_wait, self.jitter())
     }
 
     fn window_is_over(&self) -> bool {
@@ -237,6 +256,7 @@ mod tests {
     use super::*;
 
     const RETRY: Decision = Decision::Retry { after: None };
+    const LONGEST: SignedDuration = SignedDuration::from_hours(2);
 
     fn message(env: &Env) -> OutboxMessage {
         OutboxMessage {
@@ -262,7 +282,8 @@ mod tests {
         use OutboxState::{Deferred, Failed, Held, Unknown};
         let (env, clock) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let facts =
+            Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
         let (provider, network, ours) = (Origin::Provider, Origin::Network, Origin::Ourselves);
         let table = [
             // origin, decision; not sent, unknown, still unknown: within the window, then after it
@@ -298,7 +319,8 @@ mod tests {
     fn what_was_never_tried_is_never_refused_for_good() {
         let (env, _) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let facts =
+            Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
         let failure = Failure::new("sign in", Origin::Provider, "no", Decision::Fail);
         assert_eq!(facts.not_tried(&failure).state, OutboxState::Deferred);
     }
@@ -311,7 +333,8 @@ mod tests {
     fn recipients_that_were_not_taken_are_told_and_those_refused_for_now_are_tried_again_within_the_window() {
         let (env, clock) = Env::for_test(2);
         let message = message(&env);
-        let facts = Facts { env: &env, message: &message, window_hours: 120 };
+        let facts =
+            Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
         let gone = refused("gone@fabrikam.example", "550 5.1.1 No such user", false);
         let late = refused("late@fabrikam.example", "450 4.2.0 Greylisted", true);
         let receipt = |refused| Receipt { words: "250 Ok".into(), refused, ..Receipt::default() };
@@ -334,6 +357,42 @@ mod tests {
         assert_eq!(last.kind, EventKind::OutboxRecipientRefused);
         let words = "late@fabrikam.example: not sent within 120 hours: 450 4.2.0 Greylisted";
         assert_eq!(last.words.as_deref(), Some(words));
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_may_have_sent_says_so_until_its_end() {
+        let (env, _) = Env::for_test(2);
+        let mut message = message(&env);
+        message.attempts = 2;
+        let network = Failure::new("send", Origin::Network, "no answer", RETRY);
+        let doubt =
+            Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false }
+                .cannot_tell(&network, WhenUnknown::AtMostOnce);
+        message.last_words = doubt.words;
+        assert!(message.in_doubt());
+        // A person releases it: it waits, waits again, and is sent.
+        for attempt in 3..5 {
+            message.attempts = attempt;
+            let facts = Facts {
+                env: &env,
+                message: &message,
+                window_hours: 120,
+                longest_wait: LONGEST,
+                certain: false,
+            };
+            let words = facts.not_sent(&network).words.unwrap();
+            assert_eq!(
+                words,
+                "it may or may not have been sent by an earlier attempt; since then: no answer"
+            );
+            message.last_words = Some(words);
+        }
+        let facts =
+            Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
+        let sent = facts.sent(Receipt { words: "250 Ok".into(), ..Receipt::default() });
+        assert_eq!(sent.words.as_deref(), Some("250 Ok; an earlier attempt may have sent it as well"));
+        message.last_words = sent.words;
+        assert!(!message.in_doubt());
     }
 
     #[test]

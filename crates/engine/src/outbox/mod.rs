@@ -25,10 +25,15 @@
 //! gets it twice. Those who were refused for now get a message of their own, a *follow-up*: the same raw message, for them
 //! alone, made in the transaction that ends the attempt and tried within the window of the first.
 //!
-//! A message that a person releases after its window gets one attempt.
+//! A message that a person releases after its window gets one attempt. One that may have been sent before says so, in
+//! its words and its events, to whoever releases it and from then on.
+//!
+//! A message is read into memory when its attempt begins, and only when it has room: [`memory`] bounds the bytes of all
+//! attempts together.
 
 mod attempt;
 mod decide;
+mod memory;
 pub mod retry;
 
 use std::time::Duration;
@@ -39,6 +44,7 @@ use postroom_store::{ClaimedMessage, StoreError};
 use tokio::sync::Notify;
 
 pub(crate) use decide::words;
+pub(crate) use memory::Memory;
 
 use crate::Engine;
 use crate::signals::Signals;

@@ -9,12 +9,17 @@ const MAX_RETRY_AFTER: SignedDuration = SignedDuration::from_hours(24);
 /// Shortest and longest wait while a person is needed.
 const HOLD: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(1), SignedDuration::from_mins(15));
 
-/// How long to wait after attempt number `attempt` (from 1). `after` is what `Retry-After` said: a floor, up to a
-/// day. `jitter` in \[0, 1) adds up to a tenth, so that what failed together does not come back together; it never
-/// makes the wait shorter.
-pub fn next_attempt(attempt: u32, after: Option<SignedDuration>, jitter: f64) -> SignedDuration {
+/// How long to wait after attempt number `attempt` (from 1), at most `longest`. `after` is what `Retry-After` said: a
+/// floor, up to a day, even above `longest`. `jitter` in \[0, 1) adds up to a tenth, so that what failed together does
+/// not come back together; it never makes the wait shorter.
+pub fn next_attempt(
+    attempt: u32,
+    after: Option<SignedDuration>,
+    longest: SignedDuration,
+    jitter: f64,
+) -> SignedDuration {
     let index = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX).min(WAITS.len() - 1);
-    let usual = SignedDuration::from_secs(WAITS[index]);
+    let usual = SignedDuration::from_secs(WAITS[index]).min(longest);
     spread(after.map_or(usual, |after| usual.max(after.min(MAX_RETRY_AFTER))), jitter)
 }
 
@@ -22,7 +27,7 @@ pub fn next_attempt(attempt: u32, after: Option<SignedDuration>, jitter: f64) ->
 /// as [`next_attempt`], but 1 to 15 minutes, so that it goes on by itself soon after it was set right.
 pub fn next_attempt_on_hold(attempt: u32, jitter: f64) -> SignedDuration {
     let (shortest, longest) = HOLD;
-    spread(next_attempt(attempt, None, 0.0).max(shortest).min(longest), jitter)
+    spread(next_attempt(attempt, None, longest, 0.0).max(shortest), jitter)
 }
 
 fn spread(wait: SignedDuration, jitter: f64) -> SignedDuration {
@@ -36,10 +41,12 @@ mod tests {
 
     use super::*;
 
+    const LONGEST: SignedDuration = SignedDuration::from_hours(2);
+
     #[test]
     fn the_table() {
         let seconds = |attempt, after: Option<i64>, jitter| {
-            next_attempt(attempt, after.map(SignedDuration::from_secs), jitter).as_secs()
+            next_attempt(attempt, after.map(SignedDuration::from_secs), LONGEST, jitter).as_secs()
         };
         for (attempt, expected) in
             [(1, 10), (2, 30), (3, 60), (4, 300), (5, 900), (6, 1_800), (7, 3_600), (8, 7_200), (9, 7_200)]
@@ -53,6 +60,9 @@ mod tests {
         assert_eq!(seconds(1, Some(-5), 0.0), 10);
         assert_eq!(seconds(1, Some(10_000_000), 0.0), 86_400, "a day at most");
         assert_eq!(seconds(4, None, 0.5), 315);
+        let short = |after| next_attempt(4, after, SignedDuration::from_secs(20), 0.0).as_secs();
+        assert_eq!(short(None), 20, "as long as is configured at most");
+        assert_eq!(short(Some(SignedDuration::from_secs(60))), 60, "unless the provider asks for more");
     }
 
     #[test]
@@ -65,7 +75,7 @@ mod tests {
         #[test]
         fn never_sooner_than_asked_and_never_beyond_a_tenth_more(attempt: u32, after in -10i64..200_000, jitter: f64) {
             let after = SignedDuration::from_secs(after);
-            let wait = next_attempt(attempt, Some(after), jitter);
+            let wait = next_attempt(attempt, Some(after), LONGEST, jitter);
             prop_assert!(wait >= after.min(MAX_RETRY_AFTER));
             prop_assert!(wait <= MAX_RETRY_AFTER + MAX_RETRY_AFTER / 10);
         }

@@ -327,7 +327,11 @@ impl Engine {
         Ok(held.into_iter().find(|one| one.state == CredentialState::Current))
     }
 
-    async fn save_renewal(&self, connection: ConnectionId, renewal: &Renewal) -> Result<(), StoreError> {
+    pub(super) async fn save_renewal(
+        &self,
+        connection: ConnectionId,
+        renewal: &Renewal,
+    ) -> Result<(), StoreError> {
         let name = renewal::journal_of(connection);
         self.store.save_journal(&name, Some(&write_journal(&name, renewal)?)).await
     }

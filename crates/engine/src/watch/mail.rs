@@ -64,18 +64,24 @@ impl MailNotifier {
             name.is_some_and(|name| connection.settings.display_name().eq_ignore_ascii_case(name.trim()))
         };
         // False comes before true.
-        roads.sort_by_key(|one| (one.id == notice.connection, !named(one), Some(one.id) != outgoing));
+        roads.sort_by_key(|one| (Some(one.id) == notice.connection, !named(one), Some(one.id) != outgoing));
         Ok(roads)
     }
 
     fn draft(&self, notice: &Notice) -> Draft {
         let Notice { connection_name, words, .. } = notice;
         let first = words.split(". ").next().unwrap_or_default();
-        let subject: String =
-            format!("Postroom: {connection_name}: {first}").chars().take(MAX_SUBJECT).collect();
+        let subject: String = match notice.connection {
+            Some(_) => format!("Postroom: {connection_name}: {first}"),
+            None => format!("{connection_name}: {first}"),
+        }
+        .chars()
+        .take(MAX_SUBJECT)
+        .collect();
         let body = words.replace(". Next step: ", ".\n\nNext step: ");
+        let about = if notice.connection.is_some() { "Connection " } else { "" };
         let text = format!(
-            "Connection {connection_name}: {body}\n\n-- \nPostroom wrote this by itself, at {:.0}. It is one mail for each warning.\n",
+            "{about}{connection_name}: {body}\n\n-- \nPostroom wrote this by itself, at {:.0}. It is one mail for each warning.\n",
             self.env.now()
         );
         Draft {
@@ -96,7 +102,8 @@ impl MailNotifier {
             EventKind::CredentialExpiring => String::new(),
             _ => self.env.now().to_string().chars().take(10).collect(),
         };
-        let what = format!("{}\n{}\n{}\n{day}", notice.connection, notice.kind.as_str(), notice.words);
+        let about = notice.connection.map(|connection| connection.to_string()).unwrap_or_default();
+        let what = format!("{about}\n{}\n{}\n{day}", notice.kind.as_str(), notice.words);
         let hash = digest(&SHA256, what.as_bytes());
         let mut request = [0; 32];
         request.copy_from_slice(hash.as_ref());
@@ -107,6 +114,18 @@ impl MailNotifier {
     }
 }
 
+/// Whether it says that something which was told came right again.
+fn heals(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::ScopeHeld
+            | EventKind::MailboxUp
+            | EventKind::MailboxHeard
+            | EventKind::ClockRight
+            | EventKind::DiskFine
+    )
+}
+
 fn failed(words: String) -> Failure {
     Failure::new("mail a notice", Origin::Ourselves, words, Decision::Hold)
 }
@@ -115,7 +134,7 @@ fn failed(words: String) -> Failure {
 impl Notifier for MailNotifier {
     async fn tell(&self, notice: &Notice) -> Result<(), Failure> {
         LogNotifier.tell(notice).await?;
-        if notice.gravity == Gravity::Information && notice.kind != EventKind::ScopeHeld {
+        if notice.gravity == Gravity::Information && !heals(notice.kind) {
             return Ok(());
         }
         let roads = self.roads(notice).await.map_err(|error| own_failure("mail a notice", &error))?;

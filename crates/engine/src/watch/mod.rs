@@ -2,12 +2,20 @@
 //!
 //! | module | what is watched |
 //! |---|---|
+//! | [`clock`] | the clock of this machine against those of the providers |
 //! | [`credentials`] | when credentials end: learned, told in time, renewed without a failed send |
+//! | [`disk`] | room for what is taken in |
+//! | [`down`] | mailboxes that cannot be read for a while |
 //! | [`mail`] | notices by mail |
 //! | [`expiry`] | which warning is due: a pure function |
+//! | [`reconciliation`] | provider and store compared each night, gaps fetched |
 //! | [`renewal`] | the renewal, step by step, each written down before the next |
 //! | [`scope`] | mailboxes that the application must not be able to open |
+//! | [`silence`] | mailboxes to which no mail comes when it usually does |
 //! | [`subscriptions`] | what the provider calls when a mailbox has something new: made, renewed, ended |
+//!
+//! Each tells by an event, the log, and the [`Notifier`]; whoever else wants to know, a webhook for instance, reads the
+//! events (`EventStore::events`), which are complete.
 //!
 //! # How to add a watch
 //!
@@ -18,15 +26,21 @@
 //! 3. What people must know is an event, a line in the log, and a [`Notice`] to the [`Notifier`].
 //! 4. Start it in `Engine::run`, with a `Notify` in `Nudges`. Test in `tests/it/` with a clock that is moved.
 
+pub mod clock;
 pub mod credentials;
+pub mod disk;
+pub mod down;
 pub mod expiry;
 pub mod mail;
+pub mod reconciliation;
 pub mod renewal;
 pub mod scope;
+pub mod silence;
 pub mod subscriptions;
 mod turn;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -60,11 +74,40 @@ pub struct WatchSettings {
     /// Address under which the provider can call Postroom, `https://mail.contoso.example`; without it nobody is
     /// subscribed to. Default none.
     pub public_url: Option<String>,
+    /// Minutes that a mailbox may fail before people are told. Default 15.
+    pub failing_minutes: u32,
+    /// Hours without mail at times when mail usually comes, before people are told; 0 is never. Default 4.
+    pub silence_hours: u32,
+    /// Hour of the day, UTC, after which provider and store are compared. Default 2.
+    pub reconcile_hour: u32,
+    /// How many days back they are compared; 0 is not at all. Default 7.
+    pub reconcile_days: u32,
+    /// Whether the clock is compared with those of the providers, each hour. Default true.
+    pub clock: bool,
+    /// The folder whose disk is watched. Default none.
+    pub data_folder: Option<PathBuf>,
+    /// Free bytes below which people are told. Default 1,000,000,000.
+    pub disk_warn_bytes: u64,
+    /// Free bytes below which nothing more is taken in. Default 200,000,000.
+    pub disk_refuse_bytes: u64,
 }
 
 impl Default for WatchSettings {
     fn default() -> Self {
-        Self { renew: true, renew_days_before: 30, scope_minutes: 60, public_url: None }
+        Self {
+            renew: true,
+            renew_days_before: 30,
+            scope_minutes: 60,
+            public_url: None,
+            failing_minutes: 15,
+            silence_hours: 4,
+            reconcile_hour: 2,
+            reconcile_days: 7,
+            clock: true,
+            data_folder: None,
+            disk_warn_bytes: 1_000_000_000,
+            disk_refuse_bytes: 200_000_000,
+        }
     }
 }
 
@@ -82,9 +125,10 @@ pub enum Gravity {
 /// One thing that people must know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The connection it is about. A notice by mail must leave by *another* one: this one may be about to fail.
-    pub connection: ConnectionId,
-    /// Its name.
+    /// The connection it is about; none when it is about the installation. A notice by mail must leave by *another* one:
+    /// this one may be about to fail.
+    pub connection: Option<ConnectionId>,
+    /// Its name, or that of the installation.
     pub connection_name: String,
     /// What happened.
     pub kind: EventKind,
@@ -225,13 +269,21 @@ impl Engine {
     ) -> Result<(), StoreError> {
         let event = Event::new(self.env.new_id(), self.env.now(), subject, kind).words(words.clone());
         self.store.append_events(vec![event]).await?;
-        self.notify(connection, kind, gravity, words).await;
+        self.notify(Some(connection), kind, gravity, words).await;
         Ok(())
     }
 
-    async fn notify(&self, connection: &Connection, kind: EventKind, gravity: Gravity, words: String) {
-        let connection_name = connection.settings.display_name().to_owned();
-        let notice = Notice { connection: connection.id, connection_name, kind, gravity, words };
+    async fn notify(
+        &self,
+        connection: Option<&Connection>,
+        kind: EventKind,
+        gravity: Gravity,
+        words: String,
+    ) {
+        let name = connection.map_or("Postroom", |connection| connection.settings.display_name());
+        let connection_name = name.to_owned();
+        let connection = connection.map(|connection| connection.id);
+        let notice = Notice { connection, connection_name, kind, gravity, words };
         if let Err(failure) = self.notifier.tell(&notice).await {
             tracing::error!(%failure, "a notice could not be delivered");
         }
@@ -253,7 +305,7 @@ impl Engine {
             let known = |event: &Event| event.kind == kind && event.words.as_deref() == Some(&words);
             if events.iter().any(|stored| known(&stored.event)) {
                 // The kill may have come before anybody was told: a notifier knows what it told already.
-                self.notify(connection, kind, gravity, words).await;
+                self.notify(Some(connection), kind, gravity, words).await;
                 return Ok(());
             }
             match events.last() {

@@ -6,6 +6,8 @@
 //!   │     (certificate only)      ^  │
 //!   └── client secret, or one ────┘  └──> discarding ──> begun
 //!       that was staged by hand
+//!
+//! removing ──> returning ──> discarding     (the new one is refused while the old one works)
 //! ```
 //!
 //! Each stage is written down before its work begins, and its work may be done twice: a process that is killed at any
@@ -18,9 +20,11 @@
 //! meet a front end that knows the new credential while others do not know it yet. After the switch
 //! the old one stays for another hour, at the provider for processes that have read it before, and here so that a person
 //! can return to it; then it is removed there and its secret erased here. A renewal that somebody took back that way
-//! begins anew after hours, when it still is time. A send that is refused after the switch all the same does not fail: the
-//! message waits in the outbox and is tried again. Where another connection signs in with the same credential, it stays.
+//! begins anew after hours, when it still is time. When a sign-in is refused after the switch, both credentials are tried; if
+//! only the new one is refused, the old one is put to use again, once in a renewal, and the message that met the refusal
+//! leaves by it in the same attempt (`fall_back`). Where another connection signs in with the same credential, it stays.
 
+mod fall_back;
 mod removal;
 
 use jiff::SignedDuration;
@@ -82,7 +86,12 @@ pub enum Stage {
     },
     /// It is in use; the old one is removed at the provider.
     Removing,
-    /// It never worked: it is taken away again.
+    /// It is refused while the old one works: the old one is put to use again.
+    Returning {
+        /// The credential that is refused.
+        next: CredentialId,
+    },
+    /// It never worked, or works no more: it is taken away again.
     Discarding {
         /// The credential that is given up.
         next: CredentialId,
@@ -122,6 +131,12 @@ pub struct Renewal {
     pub trouble: Option<String>,
     /// When trouble was last told.
     pub told_at: Option<Timestamp>,
+    /// When both credentials were last tried after the switch.
+    #[serde(default)]
+    pub looked_back_at: Option<Timestamp>,
+    /// When the old credential was put to use again, in this renewal or the one before it.
+    #[serde(default)]
+    pub fell_back_at: Option<Timestamp>,
 }
 
 impl Renewal {
@@ -142,6 +157,8 @@ impl Renewal {
             not_before: now,
             trouble: None,
             told_at: None,
+            looked_back_at: None,
+            fell_back_at: None,
         }
     }
 
@@ -253,6 +270,7 @@ impl Step<'_> {
             Stage::Testing { next } => self.testing(renewal, next).await,
             Stage::Switching { next } => self.switching(renewal, next).await,
             Stage::Removing => self.removing(renewal).await,
+            Stage::Returning { next } => self.returning(renewal, next).await,
             Stage::Discarding { next } => self.discarding(renewal, next).await,
         }
     }
@@ -352,10 +370,10 @@ impl Step<'_> {
         Ok(next)
     }
 
-    /// Takes back what never worked, and begins anew later. What cannot be removed at the provider ends by itself.
+    /// Takes back what never worked or works no more, and begins anew later. What a person staged stays. What cannot be removed at the provider ends by itself.
     async fn discarding(&self, renewal: &mut Renewal, next: CredentialId) -> Result<Next, Trouble> {
         let held = self.engine.store.credentials(self.connection.id).await?;
-        let given_up = held.iter().find(|one| one.id == next);
+        let given_up = held.iter().find(|one| one.id == next).filter(|_| renewal.own);
         if let (Some(key_id), Some((current, secret))) =
             (given_up.and_then(|one| one.key_id.as_deref()), self.current().await?)
         {
@@ -364,13 +382,14 @@ impl Step<'_> {
                 tracing::warn!(%failure, "it stays at the provider until it ends");
             }
         }
-        if given_up.is_some_and(|one| one.state == CredentialState::Next) {
+        let unused = |one: &Credential| matches!(one.state, CredentialState::Next | CredentialState::Former);
+        if given_up.is_some_and(unused) {
             self.engine.store.retire_credential(next, ACTOR).await?;
         }
-        let told_at = renewal.told_at;
+        let (told_at, fell_back_at) = (renewal.told_at, renewal.fell_back_at);
         let Some((current, _)) = self.current().await? else { return Ok(Next::Done) };
         *renewal = Renewal::begin(self.engine, &current);
-        renewal.told_at = told_at;
+        (renewal.told_at, renewal.fell_back_at) = (told_at, fell_back_at);
         renewal.not_before = self.engine.after(HOLD);
         Ok(Next::Wait)
     }
@@ -382,8 +401,7 @@ impl Step<'_> {
         renewal.tries = renewal.tries.saturating_add(1);
         renewal.passes = 0;
         let held = self.engine.store.credentials(self.connection.id).await?;
-        let kind = held.iter().find(|one| one.id == renewal.old).map(|one| one.kind);
-        let by_hand = stage_by_hand(self.connection, kind.unwrap_or(CredentialKind::ClientSecret));
+        let by_hand = stage_by_hand(self.connection, self.kind_of(&held, renewal.old));
         let advice = format!("{by_hand}; the credential in use stays in use");
         let words = sentences(failure, &advice);
         renewal.trouble = Some(words.clone());
@@ -444,6 +462,10 @@ impl Step<'_> {
         self.engine.announce_once(self.connection, subject, kind, Gravity::Information, words).await
     }
 
+    fn kind_of(&self, held: &[Credential], id: CredentialId) -> CredentialKind {
+        held.iter().find(|one| one.id == id).map_or(CredentialKind::ClientSecret, |one| one.kind)
+    }
+
     async fn current(&self) -> Result<Option<(Credential, SecretString)>, StoreError> {
         self.engine.store.credential_secret(self.connection.id).await
     }
@@ -475,7 +497,8 @@ impl Renewal {
             Stage::Testing { .. } => "the new credential is tested; the old one stays in use",
             Stage::Switching { .. } => "the new credential is put to use",
             Stage::Removing => "the new credential is in use; the old one is to be removed at the provider",
-            Stage::Discarding { .. } => "a new credential that never worked is taken back",
+            Stage::Returning { .. } => "the new credential is refused; the old one is put to use again",
+            Stage::Discarding { .. } => "a new credential that does not work is taken back",
         };
         let wait = match self.not_before > now {
             true => format!(", next step at {:.0}", self.not_before),
@@ -534,6 +557,8 @@ mod tests {
             not_before: env.now(),
             trouble: None,
             told_at: None,
+            looked_back_at: None,
+            fell_back_at: Some(env.now()),
         };
         let text = serde_json::to_string(&renewal).unwrap();
         assert!(text.contains(r#""stage":"testing""#), "{text}");

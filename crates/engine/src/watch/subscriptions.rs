@@ -4,7 +4,8 @@
 //!
 //! One subscription per polled mailbox, in the journal `subscription/<mailbox id>`. Before one is made, whatever still
 //! calls our address for this mailbox is ended: a kill between "made" and "written down" leaves no second one. What a
-//! call is known by is random, and only its digest is kept.
+//! call is known by is random, and only its digest is kept. It begins with the mailbox's id, so a call costs one look into
+//! one journal for each mailbox it names, however many there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -14,7 +15,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jiff::SignedDuration;
 use postroom_model::failure::Failure;
 use postroom_model::mailbox::Mailbox;
-use postroom_model::{ConnectionId, EmailAddress, MailboxId, SecretString, Timestamp};
+use postroom_model::{ConnectionId, EmailAddress, ExposeSecret, MailboxId, SecretString, Timestamp};
 use postroom_store::StoreError;
 use postroom_transport::{Subscribed, Subscriber};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,10 @@ const LAST_WAIT: SignedDuration = SignedDuration::from_hours(6);
 const PATH: &str = "/api/v1/notifications/graph";
 /// Most entries of one call that are looked at.
 const MAX_ENTRIES: usize = 1_000;
+/// Most entries of one call that may not prove where they come from: the rest is not looked at.
+const MAX_STRANGE: usize = 20;
+/// Random characters that a call is known by.
+const STATE_LENGTH: usize = 64;
 
 /// What is remembered of one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -86,8 +91,7 @@ fn journal_of(mailbox: MailboxId) -> String {
 /// Looks where something is due. Gives when it is due next.
 pub(crate) async fn look(engine: &Engine) -> Result<Option<Timestamp>, StoreError> {
     let journals = engine.store.journals(PREFIX).await?;
-    let address =
-        engine.settings.watch.public_url.as_deref().map(|url| format!("{}{PATH}", url.trim_end_matches('/')));
+    let address = engine.notices_address();
     if journals.is_empty() && address.is_none() {
         return Ok(None);
     }
@@ -191,7 +195,7 @@ async fn keep_in_turn(engine: &Engine, mailbox: &Mailbox, address: &str) -> Resu
             Err(failure) => return failed(engine, mailbox.id, kept, &failure).await,
         }
     }
-    let state = SecretString::from(engine.env.new_token(64));
+    let state = SecretString::from(format!("{}.{}", mailbox.id, engine.env.new_token(STATE_LENGTH)));
     kept = Kept {
         connection: Some(connection.id),
         mailbox: Some(mailbox.address.clone()),
@@ -293,51 +297,102 @@ async fn end_in_turn(engine: &Engine, id: MailboxId, kept: &Kept) -> Result<Opti
     Ok(None)
 }
 
+/// The mailbox that a call says it is about; it has yet to prove it.
+fn claimed_by(state: &SecretString) -> Option<MailboxId> {
+    MailboxId::from_str(state.expose_secret().split_once('.')?.0).ok()
+}
+
 fn digest_of(state: &SecretString) -> Vec<u8> {
-    use postroom_model::ExposeSecret;
     digest(&SHA256, state.expose_secret().as_bytes()).as_ref().to_vec()
 }
 
 impl Engine {
+    /// Where the provider can call when something is new; none without a public address.
+    pub fn notices_address(&self) -> Option<String> {
+        self.settings.watch.public_url.as_deref().map(|url| format!("{}{PATH}", url.trim_end_matches('/')))
+    }
+
     /// Takes a call to our address: what proves that it comes from the provider wakes its mailbox, once, and everything
     /// else changes nothing. Gives how many mailboxes were woken.
     ///
     /// # Errors
     /// The store's; the provider may call again.
     pub async fn notified(&self, entries: Vec<Notified>) -> Result<usize, StoreError> {
-        if entries.is_empty() {
-            return Ok(0);
-        }
-        let mut known: BTreeMap<String, (MailboxId, Kept)> = BTreeMap::new();
-        for (name, content) in self.store.journals(PREFIX).await? {
-            let kept: Kept = read_journal(&name, Some(&content));
-            let mailbox = MailboxId::from_str(name.strip_prefix(PREFIX).unwrap_or_default());
-            if let (Ok(mailbox), Some(subscription)) = (mailbox, kept.id.clone()) {
-                known.insert(subscription, (mailbox, kept));
-            }
-        }
+        let mut known: BTreeMap<MailboxId, Kept> = BTreeMap::new();
         let mut woken = BTreeSet::new();
+        let mut strange = 0;
         for entry in entries.into_iter().take(MAX_ENTRIES) {
-            let Some((mailbox, kept)) = known.get_mut(&entry.subscription) else { continue };
+            if strange >= MAX_STRANGE {
+                break;
+            }
+            let Some(mailbox) = claimed_by(&entry.state) else {
+                strange += 1;
+                continue;
+            };
+            if !known.contains_key(&mailbox) {
+                known.insert(mailbox, load(self, mailbox).await?);
+            }
+            let Some(kept) = known.get_mut(&mailbox) else { continue };
             // Both are digests of one length, and compared in constant time.
             if verify_slices_are_equal(&digest_of(&entry.state), &kept.state).is_err() {
-                tracing::warn!(mailbox = %mailbox, "a call about a subscription does not prove where it comes from");
+                strange += 1;
                 continue;
             }
-            match entry.news {
-                News::Arrived => {}
-                News::Renew if kept.renew => continue,
-                News::Renew => kept.renew = true,
-                News::Gone => kept.id = None,
+            if !self.note_news(mailbox, kept, &entry).await? {
+                continue;
             }
-            if entry.news != News::Arrived {
-                save(self, *mailbox, kept).await?;
-                self.nudges.subscriptions.notify_waiters();
-            }
-            if entry.news != News::Renew && woken.insert(*mailbox) {
-                self.wake(*mailbox).await?;
+            if entry.news != News::Renew && woken.insert(mailbox) {
+                self.wake(mailbox).await?;
             }
         }
+        if strange > 0 {
+            tracing::warn!(
+                entries = strange,
+                "calls about subscriptions do not prove where they come from; nothing was done about them"
+            );
+        }
         Ok(woken.len())
+    }
+
+    /// Writes down what an entry that proved itself says of its subscription. False when it is about another one than
+    /// the mailbox has now.
+    async fn note_news(
+        &self,
+        mailbox: MailboxId,
+        kept: &mut Kept,
+        entry: &Notified,
+    ) -> Result<bool, StoreError> {
+        match (&kept.id, entry.news) {
+            // It was made a moment ago, and its id is not written down yet.
+            (None, News::Arrived) => return Ok(true),
+            (Some(id), _) if *id == entry.subscription => {}
+            _ => return Ok(false),
+        }
+        match entry.news {
+            News::Arrived => return Ok(true),
+            News::Renew if kept.renew => return Ok(true),
+            News::Renew => kept.renew = true,
+            News::Gone => kept.id = None,
+        }
+        save(self, mailbox, kept).await?;
+        self.nudges.subscriptions.notify_waiters();
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_call_is_known_by_fits_what_the_provider_keeps() {
+        let (env, _clock) = postroom_model::Env::for_test(1);
+        let mailbox: MailboxId = env.new_id();
+        let state = SecretString::from(format!("{mailbox}.{}", env.new_token(STATE_LENGTH)));
+        assert!(state.expose_secret().len() <= 128, "Microsoft Graph keeps 128 characters");
+        assert_eq!(claimed_by(&state), Some(mailbox));
+        for strange in ["", ".", "guessed", "guessed.more"] {
+            assert_eq!(claimed_by(&strange.to_owned().into()), None, "{strange}");
+        }
     }
 }

@@ -1,17 +1,20 @@
-//! Each call of the store fails in turn, before and after it was done: nothing is lost, nothing is doubled, nothing
-//! becomes `failed`, and everything recovers without help.
+//! Each call of the store fails in turn, before and after it was done, or is slow: nothing is lost, nothing is doubled,
+//! nothing becomes `failed`, and everything recovers without help.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::SignedDuration;
+use postroom_engine::intake::Submitter;
 use postroom_engine::{Engine, EngineSettings};
+use postroom_model::OutboxMessageId;
 use postroom_model::inbox::InboxState;
 use postroom_model::outbox::OutboxState;
+use postroom_store::Acceptance;
 
-use crate::faulty::{Faulty, When};
-use crate::house::{House, raw};
+use crate::faulty::{Faulty, When, Which};
+use crate::house::{House, draft, raw};
 use crate::provider::{Door, Step};
 
 const ORDERS: &str = "orders@contoso.example";
@@ -41,24 +44,45 @@ const METHODS: [&str; 21] = [
     "write_blob",
 ];
 
-/// A mail that comes in, one that goes out, and one whose outcome must be looked up, while `method` fails.
+/// The same for the calls of one method, which must be called at all.
 async fn journeys(method: &'static str, when: When, times: u32) {
+    let store = journey(Which::Of(method, times), when, Duration::from_millis(700 * u64::from(times))).await;
+    assert!(store.was_called(method), "{method} {when:?} x {times}: never called");
+}
+
+/// Hands a message in until it is answered, as a client does that keeps its key.
+async fn hand_in(engine: &Engine, from: &str) -> OutboxMessageId {
+    let submitter =
+        || Submitter { name: "key:erp".into(), idempotency: Some((from.parse().unwrap(), [7; 32])) };
+    for _ in 0..3 {
+        match engine.intake().submit_draft(draft(from), submitter()).await {
+            Ok(Acceptance::Accepted(message) | Acceptance::Repeated(message)) => return message.id,
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => {}
+        }
+    }
+    panic!("one failing call refused the message of {from} three times");
+}
+
+/// A mail that comes in, one that goes out, and one whose outcome must be looked up, while a call fails whose end is
+/// waited out for `patience`. Gives the store, which has counted.
+async fn journey(which: Which, when: When, patience: Duration) -> Arc<Faulty> {
     let house = House::new().await;
     house.provider.deliver(ORDERS, "a", &raw("a"));
     // Larger than what is read whole, and than what is kept in memory.
     house.provider.deliver(ORDERS, "b", &[raw("b"), vec![b'x'; 300_000]].concat());
     house.provider.script([Step::DropAndTimeOut]);
     house.mailbox(ORDERS).await;
-    // Accepted through the sound store: the workers are under test here.
-    let one = house.submit(&house.engine()).await;
-    let two = house.submit_from(&house.engine(), "quotes@contoso.example").await;
-    let store = Arc::new(Faulty::new(house.store.clone(), method, when, times));
+    let store = Arc::new(Faulty::failing(house.store.clone(), which, when));
     let settings = EngineSettings { idle_poll_ms: 20, read_whole_bytes: 10_000, ..EngineSettings::default() };
-    let door = Arc::new(Door(house.provider.clone()));
-    let running = house.run_engine(Engine::new(store.clone(), door, house.env.clone(), settings));
+    let door = Arc::new(Door(house.provider.clone(), house.env.clone()));
+    let engine = Engine::new(store.clone(), door, house.env.clone(), settings);
+    let one = hand_in(&engine, ORDERS).await;
+    let two = hand_in(&engine, "quotes@contoso.example").await;
+    let running = house.run_engine(engine);
 
     let mut begun = tokio::time::Instant::now();
-    let what = format!("{method} {when:?} x {times}");
+    let what = format!("{which:?} {when:?}");
     let all = async || {
         let states = [house.message(one).await.state, house.message(two).await.state];
         let processed = house.inbox(InboxState::Processed).await.len();
@@ -72,7 +96,7 @@ async fn journeys(method: &'static str, when: When, times: u32) {
             Err(last) => assert!(round < 4_000, "{what}: {last}"),
         }
         // Time passes only while nobody is at work, for longer than the longest wait of a finish.
-        let quiet = begun.elapsed() > Duration::from_millis(100 + 700 * u64::from(times));
+        let quiet = begun.elapsed() > Duration::from_millis(100) + patience;
         if quiet {
             house.clock.advance(SignedDuration::from_secs(700));
             running.engine.nudge();
@@ -84,7 +108,29 @@ async fn journeys(method: &'static str, when: When, times: u32) {
     let timelines = [house.outbox_timeline(one).await, house.outbox_timeline(two).await];
     assert_eq!(house.provider.state().sent.len(), 2, "{what}: {timelines:?}");
     assert!(house.inbox(InboxState::Quarantined).await.is_empty(), "{what}");
-    assert!(store.was_called(method), "{what}: never called");
+    for id in [one, two] {
+        let told = house.outbox_timeline(id).await;
+        assert_eq!(told.iter().filter(|kind| **kind == "outbox.sent").count(), 1, "{what}: {told:?}");
+    }
+    store
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whichever_call_of_all_fails_it_recovers_and_ends_in_once() {
+    let patience = Duration::from_millis(700);
+    // Workers look at the store as long as they run: what comes after the last step of the journeys is the same again.
+    let calls = journey(Which::Nth(0), When::Before, patience).await.calls();
+    let ways = [When::Before, When::After, When::Slow];
+    let cases = (1..=calls).flat_map(|nth| ways.map(|when| (nth, when)));
+    futures_util::stream::iter(cases)
+        .for_each_concurrent(8, async |(nth, when)| {
+            let made = journey(Which::Nth(nth), when, patience).await.calls();
+            assert!(made >= nth.min(calls / 2), "call {nth} was never made");
+        })
+        .await;
+    println!(
+        "{calls} calls of one journey, each failed before and after it was done, and slow: once in the end"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,7 +152,7 @@ async fn a_disk_that_is_full_while_a_message_comes_is_not_the_messages_fault() {
     house.provider.deliver(ORDERS, "a", &[raw("a"), vec![b'x'; 300_000]].concat());
     let mailbox = house.mailbox(ORDERS).await;
     let store = Arc::new(Faulty::new(house.store.clone(), "blob_write", When::Before, 1));
-    let door = Arc::new(Door(house.provider.clone()));
+    let door = Arc::new(Door(house.provider.clone(), house.env.clone()));
     let engine = Engine::new(store, door, house.env.clone(), EngineSettings::default());
     let failure = engine.collect_now(mailbox).await.unwrap_err();
     assert!(failure.words.contains("no space is left"), "{failure}");

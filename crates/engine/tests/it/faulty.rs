@@ -1,8 +1,9 @@
-//! A store whose calls can be told to fail, one method at a time.
+//! A store whose calls can be told to fail: the calls of one method, or the n-th call of all.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,6 +26,17 @@ use crate::office::KillSwitch;
 pub(crate) enum When {
     Before,
     After,
+    /// It does not fail, but takes a quarter of a second: a slow disk.
+    Slow,
+}
+
+/// Which calls fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The next so many of this method.
+    Of(&'static str, u32),
+    /// The n-th of all, from 1.
+    Nth(u32),
 }
 
 pub(crate) struct Faulty {
@@ -37,29 +49,67 @@ pub(crate) struct Faulty {
     held: AtomicU32,
 }
 
-/// Which calls fail.
+/// What fails, and what was called.
 struct Faults {
-    method: &'static str,
+    which: Which,
     when: When,
+    /// Calls of the method that are still to fail.
     left: AtomicU32,
+    /// Calls of all methods so far.
+    count: AtomicU32,
     /// Methods that were called.
     called: Mutex<HashSet<&'static str>>,
 }
 
 impl Faults {
-    fn check(&self, method: &'static str, when: When) -> Result<(), StoreError> {
+    /// A call begins: whether it is one that fails.
+    fn meets(&self, method: &'static str) -> bool {
         self.called.lock().unwrap().insert(method);
-        let fails = method == self.method
-            && when == self.when
-            && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        if fails { Err(StoreError::Full { operation: method, path: "data".into() }) } else { Ok(()) }
+        let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.which {
+            Which::Nth(nth) => number == nth,
+            Which::Of(which, _) => {
+                let one_less = |left: u32| left.checked_sub(1);
+                which == method
+                    && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+            }
+        }
+    }
+
+    /// The call itself, with what befalls it.
+    async fn around<T>(
+        &self,
+        method: &'static str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let full = || StoreError::Full { operation: method, path: "data".into() };
+        if !self.meets(method) {
+            return call.await;
+        }
+        match self.when {
+            When::Before => Err(full()),
+            When::After => {
+                call.await?;
+                Err(full())
+            }
+            When::Slow => {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                call.await
+            }
+        }
     }
 }
 
 impl Faulty {
     /// The next `times` calls of `method` fail.
     pub(crate) fn new(inner: Arc<dyn Store>, method: &'static str, when: When, times: u32) -> Self {
-        let faults = Faults { method, when, left: AtomicU32::new(times), called: Mutex::default() };
+        Self::failing(inner, Which::Of(method, times), when)
+    }
+
+    pub(crate) fn failing(inner: Arc<dyn Store>, which: Which, when: When) -> Self {
+        let times = if let Which::Of(_, times) = which { times } else { 0 };
+        let (left, count) = (AtomicU32::new(times), AtomicU32::new(0));
+        let faults = Faults { which, when, left, count, called: Mutex::default() };
         Self { inner, faults: Arc::new(faults), kill: None, slow: None, held: AtomicU32::new(0) }
     }
 
@@ -105,8 +155,9 @@ impl Faulty {
         self.faults.called.lock().unwrap().contains(method)
     }
 
-    fn check(&self, method: &'static str, when: When) -> Result<(), StoreError> {
-        self.faults.check(method, when)
+    /// Calls so far.
+    pub(crate) fn calls(&self) -> u32 {
+        self.faults.count.load(Ordering::SeqCst)
     }
 }
 
@@ -119,54 +170,35 @@ struct FaultyWriter {
 #[async_trait]
 impl BlobWriter for FaultyWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<(), StoreError> {
-        self.faults.check("blob_write", When::Before)?;
-        self.inner.write(chunk).await?;
-        self.faults.check("blob_write", When::After)
+        self.faults.around("blob_write", self.inner.write(chunk)).await
     }
 
     async fn finish(self: Box<Self>) -> Result<BlobRef, StoreError> {
-        self.faults.check("blob_finish", When::Before)?;
-        let blob = self.inner.finish().await?;
-        self.faults.check("blob_finish", When::After)?;
-        Ok(blob)
+        self.faults.around("blob_finish", self.inner.finish()).await
     }
 }
 
 #[async_trait]
 impl BlobStore for Faulty {
     async fn put_blob(&self, content: Bytes) -> Result<BlobRef, StoreError> {
-        self.check("put_blob", When::Before)?;
-        let blob = self.inner.put_blob(content).await?;
-        self.check("put_blob", When::After)?;
-        Ok(blob)
+        self.faults.around("put_blob", self.inner.put_blob(content)).await
     }
 
     async fn put_blobs(&self, contents: Vec<Bytes>) -> Result<Vec<BlobRef>, StoreError> {
-        self.check("put_blobs", When::Before)?;
-        let blobs = self.inner.put_blobs(contents).await?;
-        self.check("put_blobs", When::After)?;
-        Ok(blobs)
+        self.faults.around("put_blobs", self.inner.put_blobs(contents)).await
     }
 
     async fn write_blob(&self) -> Result<Box<dyn BlobWriter>, StoreError> {
-        self.check("write_blob", When::Before)?;
-        let inner = self.inner.write_blob().await?;
-        self.check("write_blob", When::After)?;
+        let inner = self.faults.around("write_blob", self.inner.write_blob()).await?;
         Ok(Box::new(FaultyWriter { inner, faults: self.faults.clone() }))
     }
 
     async fn blob(&self, blob: &BlobRef) -> Result<Bytes, StoreError> {
-        self.check("blob", When::Before)?;
-        let content = self.inner.blob(blob).await?;
-        self.check("blob", When::After)?;
-        Ok(content)
+        self.faults.around("blob", self.inner.blob(blob)).await
     }
 
     async fn blob_beginning(&self, blob: &BlobRef, limit: u64) -> Result<Bytes, StoreError> {
-        self.check("blob_beginning", When::Before)?;
-        let content = self.inner.blob_beginning(blob, limit).await?;
-        self.check("blob_beginning", When::After)?;
-        Ok(content)
+        self.faults.around("blob_beginning", self.inner.blob_beginning(blob, limit)).await
     }
 }
 
@@ -180,11 +212,13 @@ macro_rules! pass_on {
             $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, StoreError> {
                 self.wait(stringify!($name)).await;
                 self.point(stringify!($name)).await;
-                self.check(stringify!($name), When::Before)?;
-                let answer = self.inner.$name($($arg),*).await?;
-                self.point(stringify!($name)).await;
-                self.check(stringify!($name), When::After)?;
-                Ok(answer)
+                self.faults
+                    .around(stringify!($name), async {
+                        let answer = self.inner.$name($($arg),*).await?;
+                        self.point(stringify!($name)).await;
+                        Ok(answer)
+                    })
+                    .await
             })*
         }
     )*};
@@ -230,6 +264,7 @@ pass_on! {
         fn finish_poll(finish: PollFinish) -> ();
         fn polled_mailboxes() -> Vec<PolledMailbox>;
         fn wake_mailbox(id: MailboxId) -> ();
+        fn failing_mailboxes() -> Vec<FailingMailbox>;
         fn next_mailbox_due() -> Option<Timestamp>;
     }
     OutboxStore {
@@ -253,6 +288,11 @@ pass_on! {
         fn commit_batch(batch: CollectedBatch) -> CommitReport;
         fn unprocessed(limit: u32) -> Vec<StoredMessage>;
         fn finish_processing(id: InboxMessageId, processed: Processed) -> ();
+        fn claim_settling(until: Timestamp, limit: u32) -> Vec<Settling>;
+        fn finish_settling(settled: &Settling, moved: bool, event: Event) -> ();
+        fn defer_settling(settling: &[Settling], at: Timestamp) -> ();
+        fn next_settling() -> Option<Timestamp>;
+        fn arrivals(mailbox: MailboxId, since: Timestamp) -> Vec<(i64, u32)>;
         fn reprocess(viewer: &Viewer, id: InboxMessageId, actor: &str) -> ();
         fn inbox(viewer: &Viewer, filter: &InboxFilter, page: Page) -> Vec<InboxMessage>;
         fn inbox_count(viewer: &Viewer, filter: &InboxFilter) -> u64;

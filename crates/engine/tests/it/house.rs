@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use postroom_engine::intake::Submitter;
+use postroom_engine::watch::WatchSettings;
 use postroom_engine::{Engine, EngineSettings};
 use postroom_model::connection::{ConnectionKind, ConnectionSettings, EmailMethod, OutgoingSettings};
 use postroom_model::draft::Draft;
@@ -96,9 +97,17 @@ impl House {
     }
 
     pub(crate) fn engine_with(&self, change: impl FnOnce(&mut EngineSettings)) -> Engine {
-        let mut settings = EngineSettings { idle_poll_ms: 60_000, ..EngineSettings::default() };
+        // What is seen without being asked for would read mailboxes by itself, and has tests of its own.
+        let watch = WatchSettings {
+            failing_minutes: u32::MAX,
+            silence_hours: 0,
+            reconcile_days: 0,
+            clock: false,
+            ..WatchSettings::default()
+        };
+        let mut settings = EngineSettings { idle_poll_ms: 60_000, watch, ..EngineSettings::default() };
         change(&mut settings);
-        let door = Arc::new(Door(self.provider.clone()));
+        let door = Arc::new(Door(self.provider.clone(), self.env.clone()));
         Engine::new(self.store.clone(), door, self.env.clone(), settings)
     }
 

@@ -148,3 +148,23 @@ async fn no_more_are_listened_to_than_allowed_and_all_are_read() {
     running.stop().await;
     assert_eq!(house.provider.called("wait quotes@contoso.example"), 0);
 }
+
+#[tokio::test]
+async fn a_mailbox_that_cannot_be_listened_to_leaves_its_place_to_another_while_it_rests() {
+    let house = House::new().await;
+    // Waits for a person: it would be tried again in a quarter of an hour.
+    let barred = refusal(403, "Access is denied.", Decision::Hold);
+    house.provider.folder(ORDERS, |folder| folder.deaf.push_back(barred));
+    for address in [ORDERS, QUOTES] {
+        house.provider.bell(address);
+        house.mailbox(address).await;
+    }
+    let running = house.run_engine(house.engine_with(|settings| {
+        settings.listen_parallel = 1;
+        settings.lease_seconds = 7 * 24 * 3_600;
+    }));
+    house.asked("wait orders@contoso.example", 1).await;
+    house.asked("wait quotes@contoso.example", 1).await;
+    running.stop().await;
+    assert_eq!(house.provider.called("wait orders@contoso.example"), 1, "it rests");
+}

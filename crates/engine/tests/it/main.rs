@@ -2,6 +2,7 @@
 //! facts in the store, never for a while.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
+mod alarms;
 mod collector;
 mod faults;
 mod faulty;
@@ -9,8 +10,10 @@ mod house;
 mod intake;
 mod large;
 mod listening;
+mod memory;
 mod notices;
 mod office;
+mod old_mail;
 mod outbox;
 mod provider;
 mod recipients;

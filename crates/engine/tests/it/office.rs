@@ -72,14 +72,23 @@ pub(crate) struct Register {
     pub(crate) missing: Vec<String>,
     /// Rights to mail for the whole tenant.
     pub(crate) wide: Vec<String>,
-    /// Senders that were made with a secret and have not ended.
-    pub(crate) senders: Vec<(String, std::sync::Weak<()>)>,
+    /// Senders that have not ended, by the secret that they were made with.
+    pub(crate) senders: BTreeMap<String, u32>,
     pub(crate) sent: u32,
     pub(crate) refused_sends: u32,
 }
 
+impl Register {
+    /// Sends that were tried, with whatever result.
+    pub(crate) fn ended(&self) -> usize {
+        (self.sent + self.refused_sends) as usize
+    }
+}
+
 pub(crate) struct Office {
     register: Mutex<Register>,
+    /// Told when a send was tried, and when a sender ends.
+    changed: Notify,
     env: Env,
     /// How long a new credential takes to work, and how long it lives.
     pub(crate) propagation: SignedDuration,
@@ -91,6 +100,7 @@ impl Office {
     pub(crate) fn new(env: &Env) -> Arc<Self> {
         Arc::new(Self {
             register: Mutex::default(),
+            changed: Notify::new(),
             env: env.clone(),
             propagation: SignedDuration::from_mins(5),
             life: SignedDuration::from_hours(24 * 365),
@@ -100,6 +110,19 @@ impl Office {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, Register> {
         self.register.lock().unwrap()
+    }
+
+    /// Waits until this holds of what senders do.
+    pub(crate) async fn until(&self, fact: impl Fn(&Register) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if fact(&self.state()) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Registers a credential that works at once.
@@ -114,7 +137,11 @@ impl Office {
         let state = self.state();
         match state.keys.get(secret.expose_secret()) {
             Some(known) if known.works_from <= now && now < known.ends_at => Ok(()),
-            _ => Err(refused("AADSTS7000215: invalid client secret")),
+            _ => {
+                let mut failure = refused("invalid client secret");
+                failure.code = Some("AADSTS7000215".into());
+                Err(failure)
+            }
         }
     }
 
@@ -244,7 +271,19 @@ pub(crate) struct Signing {
 struct SigningSender {
     office: Arc<Office>,
     secret: SecretString,
-    _alive: Arc<()>,
+}
+
+impl Drop for SigningSender {
+    fn drop(&mut self) {
+        {
+            let mut state = self.office.state();
+            if let Some(count) = state.senders.get_mut(self.secret.expose_secret()) {
+                *count -= 1;
+            }
+            state.senders.retain(|_, count| *count > 0);
+        }
+        self.office.changed.notify_waiters();
+    }
 }
 
 #[async_trait]
@@ -255,10 +294,8 @@ impl Transports for Signing {
 
     async fn sender(&self, connection: &Connection) -> Result<Box<dyn Sender>, Failure> {
         let (_, secret) = self.store.credential_secret(connection.id).await.unwrap().unwrap();
-        let alive = Arc::new(());
-        let noted = (secret.expose_secret().to_owned(), Arc::downgrade(&alive));
-        self.office.state().senders.push(noted);
-        Ok(Box::new(SigningSender { office: self.office.clone(), secret, _alive: alive }))
+        *self.office.state().senders.entry(secret.expose_secret().to_owned()).or_default() += 1;
+        Ok(Box::new(SigningSender { office: self.office.clone(), secret }))
     }
 
     async fn source(&self, _: &Connection, _: &Mailbox) -> Result<Box<dyn Source>, Failure> {
@@ -270,7 +307,7 @@ impl Transports for Signing {
 impl Sender for SigningSender {
     async fn send(&self, job: &SendJob, _: &dyn SendNotes) -> SendOutcome {
         tokio::task::yield_now().await;
-        match self.office.works(&self.secret) {
+        let outcome = match self.office.works(&self.secret) {
             Ok(()) => {
                 self.office.state().sent += 1;
                 SendOutcome::Sent(Receipt { provider_id: Some(job.message_id.clone()), ..Receipt::default() })
@@ -279,7 +316,9 @@ impl Sender for SigningSender {
                 self.office.state().refused_sends += 1;
                 SendOutcome::NotSent(failure)
             }
-        }
+        };
+        self.office.changed.notify_waiters();
+        outcome
     }
 
     async fn reconcile(&self, _: &SendJob) -> Reconciled {

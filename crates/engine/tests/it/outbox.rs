@@ -2,10 +2,10 @@
 
 use jiff::SignedDuration;
 use postroom_model::connection::{ConnectionSettings, WhenUnknown};
-use postroom_model::event::Subject;
+use postroom_model::event::{EventKind, Subject};
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::outbox::OutboxState;
-use postroom_store::SaveConnection;
+use postroom_store::{EventFilter, SaveConnection};
 use postroom_transport::Reconciled;
 
 use crate::house::House;
@@ -287,7 +287,10 @@ async fn an_unknown_outcome_outlives_the_window_until_it_was_looked_up() {
     house.pass(&running, 121 * HOUR);
     let message = house.becomes(id, OutboxState::Failed).await;
     let words = message.last_words.unwrap();
-    assert!(words.starts_with("whether it was sent could not be found out within 120 hours"), "{words}");
+    assert!(
+        words.starts_with("it may or may not have been sent; this could not be found out within 120 hours"),
+        "{words}"
+    );
     running.stop().await;
 }
 
@@ -454,8 +457,19 @@ async fn what_nobody_can_tell_is_not_sent_again_and_its_sender_is_told() {
     let timeline = house.outbox_timeline(id).await;
     assert_eq!(timeline[3..], ["outbox.unknown", "outbox.attempt", "outbox.unknown", "outbox.failed"]);
     house.pass(&running, 200 * HOUR);
-    running.stop().await;
     assert_eq!(house.provider.called("send"), 1);
+    // A person releases it: the event says what they released, and the end says what nobody knows.
+    house.provider.state().lookups.push_back(cannot_tell());
+    house.store.change_outbox(id, OutboxState::Accepted, "user:admin").await.unwrap();
+    running.engine.nudge();
+    let message = house.becomes(id, OutboxState::Sent).await;
+    assert!(message.last_words.unwrap().ends_with("; an earlier attempt may have sent it as well"));
+    let filter = EventFilter { subject: Some(Subject::OutboxMessage(id)), after: 0 };
+    let events = house.store.events(&filter, 100).await.unwrap();
+    let released = events.iter().find(|stored| stored.event.kind == EventKind::OutboxReleased).unwrap();
+    assert!(released.event.words.as_ref().unwrap().starts_with("although it may or may not have been sent"));
+    running.stop().await;
+    assert_eq!(house.provider.called("send"), 2);
 }
 
 #[tokio::test]

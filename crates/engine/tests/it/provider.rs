@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings};
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::mailbox::Mailbox;
-use postroom_model::{EmailAddress, Timestamp};
+use postroom_model::mailbox::{AfterProcessing, Mailbox};
+use postroom_model::{EmailAddress, Env, Timestamp};
 use postroom_transport::{
     Changes, MessageSink, Receipt, Reconciled, RefusedRecipient, RemoteMessage, SendJob, SendNotes,
     SendOutcome, Sender, Source, Transports, Woken,
@@ -55,6 +55,12 @@ pub(crate) struct Folder {
     pub(crate) hangs: bool,
     /// Rings for news; without one the provider cannot tell.
     pub(crate) bell: Option<Arc<Semaphore>>,
+    /// Answers to the next calls of `settle`, before any is answered in earnest.
+    pub(crate) unsettled: VecDeque<Failure>,
+    /// What was done with messages, in order: `mark-read a`, `move:Processed b`.
+    pub(crate) settled: Vec<String>,
+    /// Messages that are there and that `changes` never names.
+    pub(crate) hidden: Vec<String>,
     /// Answers to the next calls of `wait`, before any is answered in earnest.
     pub(crate) deaf: VecDeque<Failure>,
 }
@@ -77,6 +83,8 @@ pub(crate) struct State {
     /// Refuses to make senders.
     pub(crate) no_sender: Option<Failure>,
     pub(crate) folders: BTreeMap<String, Folder>,
+    /// By how many seconds its clock is ahead; none tells no time.
+    pub(crate) ahead: Option<i64>,
 }
 
 pub(crate) struct Provider {
@@ -124,11 +132,20 @@ impl Provider {
 
     /// Puts a message into a mailbox.
     pub(crate) fn deliver(&self, address: &str, id: &str, raw: &[u8]) {
-        self.folder(address, |folder| {
-            let second = 1_795_000_000 + i64::try_from(folder.messages.len()).unwrap();
-            let at = Timestamp::from_second(second).unwrap();
-            folder.messages.push((id.to_owned(), at, raw.to_vec()));
-        });
+        let number = self.folder(address, |folder| folder.messages.len());
+        let second = 1_795_000_000 + i64::try_from(number).unwrap();
+        self.deliver_at(address, id, raw, Timestamp::from_second(second).unwrap());
+    }
+
+    /// The same, received at this instant.
+    pub(crate) fn deliver_at(&self, address: &str, id: &str, raw: &[u8], at: Timestamp) {
+        self.folder(address, |folder| folder.messages.push((id.to_owned(), at, raw.to_vec())));
+    }
+
+    /// A clock that is ahead of ours by so many seconds.
+    pub(crate) fn time(&self, now: Timestamp) -> Option<Timestamp> {
+        let ahead = self.state().ahead?;
+        Timestamp::from_second(now.as_second() + ahead).ok()
     }
 }
 
@@ -146,7 +163,7 @@ pub(crate) fn time_out() -> Failure {
 }
 
 /// The handle that is given to the engine.
-pub(crate) struct Door(pub(crate) Arc<Provider>);
+pub(crate) struct Door(pub(crate) Arc<Provider>, pub(crate) Env);
 
 #[async_trait]
 impl Transports for Door {
@@ -155,6 +172,14 @@ impl Transports for Door {
             ConnectionKind::ExchangeOnline => Ok(()),
             kind => Err(format!("{} is not available yet in this version", kind.as_str())),
         }
+    }
+
+    fn tells_time(&self, _: &ConnectionSettings) -> bool {
+        self.0.state().ahead.is_some()
+    }
+
+    async fn time(&self, _: &Connection) -> Result<Option<Timestamp>, Failure> {
+        Ok(self.0.time(self.1.now()))
     }
 
     async fn sender(&self, _: &Connection) -> Result<Box<dyn Sender>, Failure> {
@@ -270,13 +295,15 @@ impl Source for FakeSource {
             let resync = std::mem::take(&mut folder.cursor_lost);
             let start: usize = cursor.filter(|_| !resync).and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
             let end = (start + folder.page_size).min(folder.messages.len());
-            let messages = folder.messages[start..end].iter().map(|(id, at, _)| RemoteMessage {
+            let named = folder.messages[start..end].iter().filter(|(id, ..)| !folder.hidden.contains(id));
+            let messages = named.map(|(id, at, _)| RemoteMessage {
                 provider_id: id.clone(),
                 message_id: Some(format!("<{id}@fabrikam.example>")),
                 received_at: *at,
             });
+            let messages = messages.collect();
             Ok(Changes {
-                messages: messages.collect(),
+                messages,
                 removed: std::mem::take(&mut folder.removed),
                 cursor: end.to_string(),
                 more: end < folder.messages.len(),
@@ -295,6 +322,30 @@ impl Source for FakeSource {
         let size = raw.len() as u64;
         sink.write(raw).await?;
         Ok(Some(size))
+    }
+
+    async fn received_since(&self, since: Timestamp) -> Result<Vec<RemoteMessage>, Failure> {
+        self.0.call(format!("received {}", self.1));
+        Ok(self.0.folder(&self.1, |folder| {
+            let recent = folder.messages.iter().filter(|(_, at, _)| *at >= since);
+            let remote = recent.map(|(id, at, _)| RemoteMessage {
+                provider_id: id.clone(),
+                message_id: Some(format!("<{id}@fabrikam.example>")),
+                received_at: *at,
+            });
+            remote.collect()
+        }))
+    }
+
+    async fn settle(&self, provider_id: &str, how: &AfterProcessing) -> Result<(), Failure> {
+        self.0.call(format!("settle {provider_id}"));
+        self.0.folder(&self.1, |folder| {
+            if let Some(failure) = folder.unsettled.pop_front() {
+                return Err(failure);
+            }
+            folder.settled.push(format!("{how} {provider_id}"));
+            Ok(())
+        })
     }
 
     async fn wait(&self, _: Duration) -> Result<Woken, Failure> {

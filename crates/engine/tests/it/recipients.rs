@@ -115,7 +115,7 @@ async fn a_commit_that_fails_before_or_after_it_was_done_neither_loses_nor_doubl
         house.provider.state().refused.push(refused("late@fabrikam.example", "450 4.2.0 Greylisted", true));
         let store = Arc::new(Faulty::new(house.store.clone(), "finish_attempt", when, 1));
         let settings = EngineSettings { idle_poll_ms: 20, ..EngineSettings::default() };
-        let door = Arc::new(Door(house.provider.clone()));
+        let door = Arc::new(Door(house.provider.clone(), house.env.clone()));
         let running = house.run_engine(Engine::new(store.clone(), door, house.env.clone(), settings));
         let id = submit_to_three(&running.engine).await;
         house.becomes(id, OutboxState::Sent).await;

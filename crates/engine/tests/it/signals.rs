@@ -122,7 +122,7 @@ async fn a_store_that_cannot_keep_up_refuses_the_next_message_before_anything_of
     let store = Arc::new(Faulty::slow(house.store.clone(), "accept", slow.clone()));
     let mut settings = EngineSettings::default();
     settings.pressure.waiting = 2;
-    let door = Arc::new(Door(house.provider.clone()));
+    let door = Arc::new(Door(house.provider.clone(), house.env.clone()));
     let engine = Engine::new(store.clone(), door, house.env.clone(), settings);
     let submit = |number: u32| {
         let intake = engine.intake();

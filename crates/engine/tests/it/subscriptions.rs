@@ -122,7 +122,7 @@ impl Transports for Office {
 
 impl Office {
     fn of(house: &House) -> Self {
-        Self { book: Arc::default(), door: Arc::new(Door(house.provider.clone())) }
+        Self { book: Arc::default(), door: Arc::new(Door(house.provider.clone(), house.env.clone())) }
     }
 
     fn run(&self, house: &House, public_url: Option<&str>) -> Running {
@@ -201,6 +201,13 @@ async fn a_call_that_proves_itself_has_the_mailbox_read_at_once_and_no_other_doe
     assert_eq!(house.mailbox_now(mailbox).await.next_due_at, before.next_due_at);
     assert_eq!(house.store.journals("subscription/").await.unwrap(), journals);
     assert!(house.inbox(InboxState::Processed).await.is_empty());
+
+    // So many that do not prove themselves are enough: the rest of such a call is not looked at.
+    let mut flood: Vec<Notified> = (0..500).flat_map(|_| call("sub-1", "guessed", News::Arrived)).collect();
+    flood.extend((0..20).flat_map(|_| call("sub-1", &format!("{mailbox}.guessed"), News::Gone)));
+    flood.extend(call("sub-1", &entry.state, News::Arrived));
+    assert_eq!(running.engine.notified(flood).await.unwrap(), 0);
+    assert_eq!(house.store.journals("subscription/").await.unwrap(), journals);
 
     let mut calls = call("sub-1", &entry.state, News::Arrived);
     calls.extend(call("sub-1", &entry.state, News::Arrived));

@@ -1,10 +1,14 @@
 //! Autodiscover version 2: where the mailbox of an address is, asked without a credential.
 //!
-//! It proves neither that the mailbox exists nor who is asked, so what it finds is a hint for a person.
+//! It proves neither that the mailbox exists nor who is asked, so what it finds is a hint for a person. A redirect leads
+//! only over TLS, whose certificate is compared as everywhere, and only to what lies outside: not to this machine and not
+//! into the network behind it, unless the server that was configured lies there itself.
 
 use postroom_entra::http;
 use serde::Deserialize;
 use url::Url;
+
+use super::outside::{is_outside, reads_outside};
 
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
@@ -26,7 +30,7 @@ pub enum AutodiscoverError {
         #[source]
         source: reqwest::Error,
     },
-    /// Only https is followed, ten times at most.
+    /// Only https to what lies outside is followed, ten times at most.
     #[error("Autodiscover sends to {to}, which is not followed")]
     Redirect {
         /// Where it sends to.
@@ -43,7 +47,7 @@ pub enum AutodiscoverError {
         message: String,
     },
     /// It is none of Autodiscover's.
-    #[error("Autodiscover answers with what is not JSON with an https address")]
+    #[error("Autodiscover answers with what is not JSON with an https address outside")]
     Garbage,
 }
 
@@ -65,6 +69,7 @@ struct Refusal {
 pub struct Autodiscover {
     http: reqwest::Client,
     base: Url,
+    inside: bool,
 }
 
 impl Autodiscover {
@@ -78,7 +83,14 @@ impl Autodiscover {
 
     /// Asks this server first: `https://autodiscover.contoso.example`.
     pub fn at(http: reqwest::Client, base: Url) -> Self {
-        Self { http, base }
+        Self { http, base, inside: false }
+    }
+
+    /// Whether it is followed also to this machine and into private networks: right for a server that was configured
+    /// there. To this machine it may then be followed without TLS.
+    #[must_use]
+    pub fn reaching_inside(self, inside: bool) -> Self {
+        Self { inside, ..self }
     }
 
     /// The address of EWS for a mailbox.
@@ -91,7 +103,7 @@ impl Autodiscover {
         let mut next = http::join(&self.base, &segments).ok_or_else(nowhere)?;
         next = http::with_query(next, &[("Protocol", "EWS")]);
         for _ in 0..=MAX_REDIRECTS {
-            if !http::is_private(&next) {
+            if !(self.may_name(&next) && (self.is_ours(&next) || is_outside(&next).await)) {
                 return Err(AutodiscoverError::Redirect { to: http::tidy(&next, 200) });
             }
             let network =
@@ -103,9 +115,23 @@ impl Autodiscover {
                 next = next.join(to).map_err(|_| AutodiscoverError::Redirect { to: http::tidy(to, 200) })?;
                 continue;
             }
-            return answer(response).await;
+            let found = answer(response).await?;
+            return if self.may_name(&found) { Ok(found) } else { Err(AutodiscoverError::Garbage) };
         }
         Err(AutodiscoverError::Redirect { to: http::tidy(&next, 200) })
+    }
+
+    /// Whether an address is of the server that was configured, or of where that lies.
+    fn is_ours(&self, address: &Url) -> bool {
+        self.inside || address.origin() == self.base.origin()
+    }
+
+    /// Whether an address may be named to us at all, by what is written there.
+    fn may_name(&self, address: &Url) -> bool {
+        http::is_private(address)
+            && address.username().is_empty()
+            && address.password().is_none()
+            && (self.is_ours(address) || (address.scheme() == "https" && reads_outside(address)))
     }
 }
 
@@ -125,5 +151,5 @@ async fn answer(response: reqwest::Response) -> Result<Url, AutodiscoverError> {
         });
     }
     let found: Found = serde_json::from_slice(&body).map_err(|_| AutodiscoverError::Garbage)?;
-    found.url.filter(http::is_private).ok_or(AutodiscoverError::Garbage)
+    found.url.ok_or(AutodiscoverError::Garbage)
 }

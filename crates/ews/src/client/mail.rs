@@ -34,6 +34,15 @@ pub struct Inbox {
     pub newest: Option<Timestamp>,
 }
 
+/// What is in a folder up to a certain time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Survey {
+    /// So many items.
+    pub count: u32,
+    /// When the oldest of them was received.
+    pub oldest: Option<Timestamp>,
+}
+
 /// One page of changes of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncPage {
@@ -137,37 +146,56 @@ impl EwsClient {
         Ok(SyncPage { here, gone, state, more: synced.is_last == Some(false) })
     }
 
-    /// Items by id with these properties; none in the place of one that is not there.
+    /// Items by id with these properties, each with an outcome of its own, in the order of `ids`; none in the place of
+    /// one that is not there. What Exchange did not come to (`ErrorBatchProcessingStopped`) is asked for by itself.
     ///
     /// # Errors
-    /// [`EwsError`]: also when one of them is refused for another reason.
+    /// [`EwsError`] when the whole was refused.
     pub async fn items(
         &self,
         mailbox: &str,
         ids: &[String],
         properties: &[Path],
-    ) -> Result<Vec<Option<Message>>, EwsError> {
+    ) -> Result<Vec<Result<Option<Message>, EwsError>>, EwsError> {
         let mut found = Vec::with_capacity(ids.len());
         for batch in ids.chunks(MAX_BATCH) {
-            let request = Request::GetItem(GetItem {
-                shape: ItemShape::id_and(properties.to_vec()),
-                items: batch.iter().map(|id| ItemId::of(id)).collect(),
+            for (id, answer) in batch.iter().zip(self.batch_of_items(mailbox, batch, properties).await?) {
+                found.push(match answer {
+                    Err(error) if batch.len() > 1 && error.code() == Some("ErrorBatchProcessingStopped") => {
+                        self.item(mailbox, id, properties).await
+                    }
+                    answer => answer,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    async fn batch_of_items(
+        &self,
+        mailbox: &str,
+        ids: &[String],
+        properties: &[Path],
+    ) -> Result<Vec<Result<Option<Message>, EwsError>>, EwsError> {
+        let request = Request::GetItem(GetItem {
+            shape: ItemShape::id_and(properties.to_vec()),
+            items: ids.iter().map(|id| ItemId::of(id)).collect(),
+        });
+        let call = self.call_for(format!("look up messages of {mailbox}"), mailbox, &request);
+        let told = self.ask(&call).await?;
+        let request_id = told.request_id.clone();
+        let messages = answer_to!(GetItem, told, call)?;
+        if messages.len() != ids.len() {
+            let what = format!("{} answers to {} questions", messages.len(), ids.len());
+            return Err(garbage(&call.operation, 200, what));
+        }
+        let mut found = Vec::with_capacity(ids.len());
+        for message in messages {
+            found.push(match self.payload(&call, message, request_id.as_deref()) {
+                Ok(items) => Ok(items.items.into_iter().next().map(|item| item.message)),
+                Err(error) if error.is_item_not_found() => Ok(None),
+                Err(error) => Err(error),
             });
-            let call = self.call_for(format!("look up messages of {mailbox}"), mailbox, &request);
-            let told = self.ask(&call).await?;
-            let request_id = told.request_id.clone();
-            let messages = answer_to!(GetItem, told, call)?;
-            if messages.len() != batch.len() {
-                let what = format!("{} answers to {} questions", messages.len(), batch.len());
-                return Err(garbage(&call.operation, 200, what));
-            }
-            for message in messages {
-                match self.payload(&call, message, request_id.as_deref()) {
-                    Ok(items) => found.push(items.items.into_iter().next().map(|item| item.message)),
-                    Err(error) if error.is_item_not_found() => found.push(None),
-                    Err(error) => return Err(error),
-                }
-            }
         }
         Ok(found)
     }
@@ -182,8 +210,8 @@ impl EwsClient {
         id: &str,
         properties: &[Path],
     ) -> Result<Option<Message>, EwsError> {
-        let found = self.items(mailbox, &[id.to_owned()], properties).await?;
-        Ok(found.into_iter().flatten().next())
+        let found = self.batch_of_items(mailbox, &[id.to_owned()], properties).await?;
+        found.into_iter().next().unwrap_or(Ok(None))
     }
 
     /// Begins to fetch a message as MIME, as Exchange makes it from its store.
@@ -281,7 +309,7 @@ impl EwsClient {
         Ok(page.items.into_iter().filter_map(|item| item.message.id).map(|id| id.id).collect())
     }
 
-    async fn find(&self, call: &Call<'_>) -> Result<ItemPage, EwsError> {
+    pub(super) async fn find(&self, call: &Call<'_>) -> Result<ItemPage, EwsError> {
         let told: Answered = self.ask(call).await?;
         let request_id = told.request_id.clone();
         let found = self.only(call, answer_to!(FindItem, told, call)?, request_id.as_deref())?;

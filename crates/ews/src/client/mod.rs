@@ -20,6 +20,8 @@ mod autodiscover;
 mod call;
 mod download;
 mod mail;
+mod outside;
+mod settle;
 mod stream;
 
 use std::fmt;
@@ -32,7 +34,7 @@ use url::Url;
 
 pub use autodiscover::{Autodiscover, AutodiscoverError};
 pub use download::MimeDownload;
-pub use mail::{Draft, Inbox, SyncPage};
+pub use mail::{Draft, Inbox, Survey, SyncPage};
 pub use stream::{EventStream, Told};
 
 use crate::wire::FolderRef;
@@ -121,7 +123,9 @@ impl EwsClient {
     pub async fn named_elsewhere(&self, mailbox: &str) -> Option<Url> {
         let mut base = self.url.clone();
         base.set_path("/");
-        let found = Autodiscover::at(self.http.clone(), base).ews(mailbox).await.ok()?;
+        let inside = !outside::is_outside(&base).await;
+        let autodiscover = Autodiscover::at(self.http.clone(), base).reaching_inside(inside);
+        let found = autodiscover.ews(mailbox).await.ok()?;
         (found != self.url).then_some(found)
     }
 

@@ -1,4 +1,4 @@
-//! Folders made and removed, messages removed for good, and a mailbox's entry in the directory.
+//! Folders made and removed, and messages removed for good.
 
 use bytes::Bytes;
 use postroom_entra::http;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::GraphClient;
 use super::call::{Body, Call};
 use crate::error::GraphError;
-use crate::wire::{Collection, DirectoryUser, Folder};
+use crate::wire::{Collection, Folder};
 
 impl GraphClient {
     /// Makes a folder beside the inbox.
@@ -56,16 +56,5 @@ impl GraphClient {
         let address = self.address(&operation, user, &["messages", id, "permanentDelete"])?;
         let call = Call { method: Method::POST, ..Self::get(operation, user, address) };
         self.send(&call).await.map(drop)
-    }
-
-    /// What the directory says of a mailbox. Needs `User.ReadBasic.All` or `User.Read.All`.
-    ///
-    /// # Errors
-    /// [`GraphError`]; 403 `Authorization_RequestDenied` without the permission.
-    pub async fn directory_user(&self, user: &str) -> Result<DirectoryUser, GraphError> {
-        let operation = format!("look {user} up in the directory");
-        let address = self.address(&operation, user, &[])?;
-        let address = http::with_query(address, &[("$select", "mail,userPrincipalName,displayName")]);
-        self.json(&Self::get(operation, user, address)).await
     }
 }

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use jiff::Timestamp;
 use postroom_entra::http;
 use reqwest::Method;
 use serde_json::json;
@@ -18,6 +19,9 @@ const SELECT: &str = "id,internetMessageId,isDraft,parentFolderId,receivedDateTi
 /// The same for a message looked up by `Message-ID`, which by itself proves nothing: its headers tell whose it is.
 const SELECT_WITH_HEADERS: &str =
     "id,internetMessageId,isDraft,parentFolderId,receivedDateTime,sentDateTime,internetMessageHeaders";
+
+/// Messages per page of a list; Graph allows 1,000.
+const LIST_PAGE: &str = "500";
 
 /// Longest cursor believed, in bytes. Real ones have some hundred.
 const MAX_CURSOR: usize = 16 * 1024;
@@ -103,6 +107,67 @@ impl GraphClient {
         Ok(page.value)
     }
 
+    /// Messages of a folder that were received at `since` or later, newest first, without their content: one page, and
+    /// the link to the next.
+    ///
+    /// # Errors
+    /// [`GraphError`]; a link to another host is refused as [`GraphError::Address`].
+    pub async fn received_since(
+        &self,
+        user: &str,
+        folder: &str,
+        since: Timestamp,
+        next: Option<&str>,
+    ) -> Result<(Vec<Message>, Option<String>), GraphError> {
+        let operation = format!("list {folder} of {user} since {since:.0}");
+        let address = match next {
+            Some(link) => self.pinned(&operation, link)?,
+            None => {
+                let address = self.address(&operation, user, &["mailFolders", folder, "messages"])?;
+                let filter = format!("receivedDateTime ge {since:.0}");
+                let query = [
+                    ("$select", SELECT),
+                    ("$filter", &filter),
+                    ("$orderby", "receivedDateTime desc"),
+                    ("$top", LIST_PAGE),
+                ];
+                http::with_query(address, &query)
+            }
+        };
+        let page: Collection<Message> = self.json(&Self::get(operation, user, address)).await?;
+        Ok((page.value, page.next_link))
+    }
+
+    /// How many messages of a folder a filter on `receivedDateTime` names, such as `lt 2026-11-23T10:00:00Z`, and the
+    /// one that was received first.
+    ///
+    /// # Errors
+    /// [`GraphError`]; `Garbage` when Graph does not count.
+    pub async fn count_received(
+        &self,
+        user: &str,
+        folder: &str,
+        condition: &str,
+    ) -> Result<(u64, Option<Message>), GraphError> {
+        let operation = format!("count {folder} of {user}");
+        let address = self.address(&operation, user, &["mailFolders", folder, "messages"])?;
+        let filter = format!("receivedDateTime {condition}");
+        let query = [
+            ("$select", "id,receivedDateTime"),
+            ("$filter", &filter),
+            ("$orderby", "receivedDateTime asc"),
+            ("$count", "true"),
+            ("$top", "1"),
+        ];
+        let call = Self::get(operation, user, http::with_query(address, &query));
+        let page: Collection<Message> = self.json(&call).await?;
+        let Some(count) = page.count else {
+            let what = "a list without the count that was asked for";
+            return Err(GraphError::Garbage { operation: call.operation, status: 200, what });
+        };
+        Ok((count, page.value.into_iter().next()))
+    }
+
     /// One page of what changed in a folder since `cursor`; from the beginning without one. `page_size` is a wish.
     ///
     /// # Errors
@@ -115,6 +180,22 @@ impl GraphClient {
         cursor: Option<&str>,
         page_size: u32,
     ) -> Result<DeltaPage, GraphError> {
+        self.delta_since(user, folder, cursor, None, page_size).await
+    }
+
+    /// The same; the beginning is `since`, for this round and all that follow it. Graph then names at most 5,000
+    /// messages (delta-query-messages), so ask before how many there are.
+    ///
+    /// # Errors
+    /// As for [`GraphClient::delta`].
+    pub async fn delta_since(
+        &self,
+        user: &str,
+        folder: &str,
+        cursor: Option<&str>,
+        since: Option<Timestamp>,
+        page_size: u32,
+    ) -> Result<DeltaPage, GraphError> {
         let operation = format!("read changes of {folder} of {user}");
         let address = match cursor {
             Some(cursor) if cursor.len() > MAX_CURSOR => return Err(GraphError::Address { operation }),
@@ -122,7 +203,10 @@ impl GraphClient {
             None => {
                 let address =
                     self.address(&operation, user, &["mailFolders", folder, "messages", "delta"])?;
-                http::with_query(address, &[("$select", SELECT)])
+                let filter = since.map(|since| format!("receivedDateTime ge {since:.0}"));
+                let mut query = vec![("$select", SELECT)];
+                query.extend(filter.as_deref().map(|filter| ("$filter", filter)));
+                http::with_query(address, &query)
             }
         };
         let call = Call { page_size: Some(page_size), ..Self::get(operation, user, address) };
@@ -148,11 +232,33 @@ impl GraphClient {
         let operation = format!("fetch a message of {user}");
         let address = self.address(&operation, user, &["messages", id, "$value"])?;
         let call = Call { timeout: Some(MESSAGE_TIMEOUT), ..Self::get(operation, user, address) };
+        self.downloaded(call, limit).await
+    }
+
+    async fn downloaded(&self, call: Call<'_>, limit: u64) -> Result<Download, GraphError> {
         let response = self.send(&call).await?;
         if response.content_length().is_some_and(|length| length > limit) {
             return Err(GraphError::TooLarge { operation: call.operation, limit });
         }
         Ok(Download { operation: call.operation, response, limit, size: 0 })
+    }
+
+    /// The bytes of one attached file, as they come; at most `limit`.
+    ///
+    /// # Errors
+    /// As for [`GraphClient::download`].
+    pub async fn attached(
+        &self,
+        user: &str,
+        message: &str,
+        attachment: &str,
+        limit: u64,
+    ) -> Result<Download, GraphError> {
+        let operation = format!("fetch a file of a message of {user}");
+        let address =
+            self.address(&operation, user, &["messages", message, "attachments", attachment, "$value"])?;
+        let call = Call { timeout: Some(MESSAGE_TIMEOUT), ..Self::get(operation, user, address) };
+        self.downloaded(call, limit).await
     }
 
     /// The same as a whole, for small ones.
@@ -193,17 +299,6 @@ impl GraphClient {
         let operation = format!("send a draft of {user}");
         let address = self.address(&operation, user, &["messages", id, "send"])?;
         self.accepted(&Call { method: Method::POST, ..Self::get(operation, user, address) }).await
-    }
-
-    /// Sends raw MIME at once. Needs `Mail.Send` only, but gives no id: an unknown outcome can be looked up by
-    /// `Message-ID` alone. The limit is that of [`GraphClient::create_draft_mime`].
-    ///
-    /// # Errors
-    /// As for [`GraphClient::send_draft`].
-    pub async fn send_mail_mime(&self, user: &str, raw: &[u8]) -> Result<Accepted, GraphError> {
-        let operation = format!("send from {user}");
-        let address = self.address(&operation, user, &["sendMail"])?;
-        self.accepted(&Self::post_mime(operation, user, address, raw)).await
     }
 
     /// A message by id. `select` names members, separated by commas.

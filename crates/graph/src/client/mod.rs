@@ -3,6 +3,7 @@
 
 mod batch;
 mod call;
+mod directory;
 mod folders;
 mod mail;
 mod subscriptions;

@@ -39,8 +39,9 @@ pub(crate) struct RestoreArguments {
 /// Backs the data folder up, also while a server works on it.
 pub(crate) async fn run(config: &Config, arguments: BackupArguments, env: &Env) -> anyhow::Result<ExitCode> {
     let data = config.data_dir.clone();
-    let with_database = data.join("postroom.db").exists();
-    if !with_database && !data.join("blobs").exists() {
+    let with_database = !config.store.is_shared();
+    let needed = if with_database { "postroom.db" } else { "blobs" };
+    if !data.join(needed).exists() {
         let message = format!("there is nothing to back up in {}", data.display());
         return Err(hinted(message, "name the data folder with --data"));
     }

@@ -129,6 +129,7 @@ async fn request(
     }
     request.credential_expires_at = expires_at;
     request.next_credential_expires_at = next.and_then(|credential| credential.expires_at);
+    request.notify_at = app.engine.notices_address().and_then(|address| address.parse().ok());
     request.mode = if arguments.full { Mode::Full } else { Mode::Quick };
     Ok(request)
 }

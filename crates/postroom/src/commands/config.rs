@@ -28,6 +28,9 @@ pub(crate) fn run(arguments: &ConfigArguments, path: Option<&Path>) -> anyhow::R
             let config = Config::load(path, std::env::vars_os())?;
             output::talk("the configuration is right");
             output::data(format!("data folder  {}", config.data_dir.display()));
+            let store =
+                if config.store.url()?.is_some() { "PostgreSQL" } else { "SQLite, in the data folder" };
+            output::data(format!("store        {store}"));
             output::data(format!("key file     {}", config.key_file().display()));
             output::data(format!("page and API http://{}", config.listen));
         }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use postroom_model::mailbox::{Availability, MailType, Mailbox, MailboxSettings};
+use postroom_engine::collector::progress::Backlog;
+use postroom_engine::collector::standing::Standing;
+use postroom_model::mailbox::{AfterProcessing, Availability, MailType, Mailbox, MailboxSettings, OldMail};
 use postroom_model::people::Role;
 use postroom_model::{EmailAddress, PollingInterval};
 use postroom_store::SaveMailbox;
@@ -27,6 +29,27 @@ enum MailboxCommand {
     Add(AddArguments),
     /// List mailboxes
     List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Count the mail that waits in a mailbox and say how old it is, before choosing how much of it is taken. The mailbox
+    /// need not be added yet
+    OldMail {
+        /// Its address
+        address: EmailAddress,
+        /// Connection it is on; not needed when there is only one
+        #[arg(long)]
+        connection: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare what the provider holds with what is stored, fetch what is missing, and say how much it was; done by
+    /// itself each night
+    Reconcile {
+        /// Its address
+        address: EmailAddress,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -75,6 +98,14 @@ struct AddArguments {
     /// Polling interval in minutes, such as 60,00; 0 is off, blank is the connection's
     #[arg(long, value_name = "MINUTES")]
     polling_interval: Option<PollingInterval>,
+    /// How much of the mail that is there already is taken: none, all, or a date (2026-01-31) from which on. It is marked
+    /// as old and never answered. Given later, reading begins anew, and nothing is stored twice [default: all]
+    #[arg(long, value_name = "none|DATE|all")]
+    old_mail: Option<OldMail>,
+    /// What becomes of a mail at the provider once it is stored and processed: leave, mark-read, or move:FOLDER; the folder
+    /// is made beside the inbox. The last two need the right to change mail [default: leave]
+    #[arg(long, value_name = "leave|mark-read|move:FOLDER")]
+    after_processing: Option<AfterProcessing>,
 }
 
 pub(crate) async fn run(app: &App, arguments: MailboxArguments) -> anyhow::Result<ExitCode> {
@@ -85,6 +116,17 @@ pub(crate) async fn run(app: &App, arguments: MailboxArguments) -> anyhow::Resul
             let mailbox = find(app, &address).await?;
             app.store.remove_mailbox(mailbox.id, ACTOR).await?;
             output::talk(format!("removed {address}"));
+        }
+        MailboxCommand::OldMail { address, connection, json } => {
+            old_mail(app, &address, connection.as_deref(), json).await?;
+        }
+        MailboxCommand::Reconcile { address, json } => {
+            let mailbox = find(app, &address).await?;
+            let report = app.engine.reconcile(mailbox.id).await?;
+            let Some(report) = report else {
+                return Err(hinted("the mailbox is being read at this moment", "try again in a minute"));
+            };
+            if json { output::json(&report)? } else { output::data(report.words()) }
         }
         MailboxCommand::Validate { address } => {
             let mailbox = find(app, &address).await?;
@@ -102,6 +144,30 @@ pub(super) async fn find(app: &App, address: &EmailAddress) -> anyhow::Result<Ma
     all.into_iter()
         .find(|mailbox| mailbox.address == *address)
         .ok_or_else(|| hinted(format!("there is no mailbox {address}"), "`postroom mailbox list` shows them"))
+}
+
+/// Counts the mail of a mailbox, which need not be added yet.
+async fn old_mail(
+    app: &App,
+    address: &EmailAddress,
+    connection: Option<&str>,
+    json: bool,
+) -> anyhow::Result<()> {
+    let known = app.store.mailboxes().await?.into_iter().find(|mailbox| mailbox.address == *address);
+    let connection = match (&known, connection) {
+        (Some(known), None) => app.store.connection(known.connection).await?,
+        (_, named) => Some(app.connection(named).await?),
+    };
+    let connection = connection
+        .ok_or_else(|| hinted("the connection is gone", "`postroom connection list` shows them"))?;
+    let mailbox = known
+        .unwrap_or_else(|| Mailbox::unsaved(app.env.new_id(), connection.id, address.clone(), app.env.now()));
+    let found = app.engine.old_mail(&connection, &mailbox).await?;
+    if json {
+        return output::json(&serde_json::json!({ "count": found.count, "oldest": found.oldest }));
+    }
+    output::data(found.words());
+    Ok(())
 }
 
 async fn add_mailbox(app: &App, add: AddArguments) -> anyhow::Result<()> {
@@ -124,6 +190,12 @@ async fn add_mailbox(app: &App, add: AddArguments) -> anyhow::Result<()> {
     }
     if let Some(interval) = add.polling_interval {
         settings.polling_interval = interval;
+    }
+    if let Some(old_mail) = add.old_mail {
+        settings.old_mail = old_mail;
+    }
+    if let Some(after) = &add.after_processing {
+        settings.after_processing = after.clone();
     }
     if let Some(availability) = availability(app, &add).await? {
         settings.availability = availability;
@@ -159,12 +231,33 @@ async fn availability(app: &App, add: &AddArguments) -> anyhow::Result<Option<Av
     Ok(Some(Availability::Only { groups, roles: add.roles.iter().copied().collect(), users }))
 }
 
+/// What is to be known of a mailbox: why it fails, what waits, what is not marked.
+fn reason(mailbox: Mailbox, standing: Standing) -> String {
+    let backlog = standing.backlog.map(|backlog| backlog.words());
+    let wants = mailbox.settings.after_processing != AfterProcessing::Leave;
+    let unsettled = standing.unsettled.filter(|_| wants);
+    let unsettled = unsettled.map(|known| format!("processed mail stays as it is: {}", known.words));
+    let off = mailbox.next_due_at.is_none().then(|| "polling is off".to_owned());
+    let all = [mailbox.last_error, backlog, unsettled, off];
+    all.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
 async fn list(app: &App, json: bool) -> anyhow::Result<()> {
     let mailboxes = app.store.mailboxes().await?;
+    let mut standings = app.engine.standings().await?;
     if json {
-        return output::json(&mailboxes);
+        let mut rows = Vec::new();
+        for mailbox in &mailboxes {
+            let mut row = serde_json::to_value(mailbox)?;
+            let standing = standings.remove(&mailbox.id).unwrap_or_default();
+            row["minutes_left"] = serde_json::json!(standing.backlog.as_ref().and_then(Backlog::minutes));
+            row["standing"] = serde_json::to_value(standing)?;
+            rows.push(row);
+        }
+        return output::json(&rows);
     }
     let rows = mailboxes.into_iter().map(|mailbox| {
+        let standing = standings.remove(&mailbox.id).unwrap_or_default();
         let types: Vec<_> = mailbox.settings.types.iter().map(|kind| kind.label()).collect();
         let available = if mailbox.settings.availability == Availability::All { "all" } else { "some" };
         [
@@ -172,7 +265,7 @@ async fn list(app: &App, json: bool) -> anyhow::Result<()> {
             types.join(", "),
             available.to_owned(),
             mailbox.state.as_str().to_owned(),
-            mailbox.last_error.unwrap_or_default(),
+            reason(mailbox, standing),
         ]
     });
     output::table(["E-MAIL", "TYPE", "AVAILABLE", "STATE", "REASON"], rows.collect());

@@ -17,6 +17,7 @@ pub(crate) mod sandbox;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod setup;
+pub(crate) mod store;
 pub(crate) mod user;
 
 use std::path::Path;

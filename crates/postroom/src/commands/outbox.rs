@@ -41,6 +41,9 @@ enum OutboxCommand {
     Retry {
         /// Id of the message
         id: OutboxMessageId,
+        /// Also when it may have been sent already and may arrive twice
+        #[arg(long)]
+        may_arrive_twice: bool,
     },
     /// Take a message back that was not sent yet
     Cancel {
@@ -76,7 +79,15 @@ pub(crate) async fn run(app: &App, arguments: OutboxArguments) -> anyhow::Result
             return Ok(ExitCode::SUCCESS);
         }
         Some(OutboxCommand::Hold { id }) => (id, OutboxState::Held),
-        Some(OutboxCommand::Retry { id }) => (id, OutboxState::Accepted),
+        Some(OutboxCommand::Retry { id, may_arrive_twice }) => {
+            let known = app.store.outbox_message(id).await?;
+            if let Some(message) = known.filter(|message| message.in_doubt() && !may_arrive_twice) {
+                let words = message.last_words.unwrap_or_else(|| message.state.to_string());
+                let hint = "ask its recipients first; `--may-arrive-twice` sends it all the same";
+                return Err(hinted(format!("the message may have been sent already: {words}"), hint));
+            }
+            (id, OutboxState::Accepted)
+        }
         Some(OutboxCommand::Cancel { id }) => (id, OutboxState::Cancelled),
     };
     let message = app.store.change_outbox(id, to, ACTOR).await?;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ACTOR;
 use super::message::{MessageArguments, refused};
-use crate::app::{App, FolderLock};
+use crate::app::App;
 use crate::output::{self, hinted};
 
 #[derive(Debug, Args)]
@@ -79,11 +79,10 @@ fn fingerprint(draft: &Draft) -> [u8; 32] {
 /// Waits until the message is final, or nothing more happens soon. Without a server on this data folder the outbox
 /// runs here meanwhile.
 async fn outcome(app: &App, id: OutboxMessageId, wait: Duration) -> anyhow::Result<OutboxMessage> {
-    let lock = FolderLock::try_take(&app.config.data_dir)?;
+    let right = app.right_to_work().await?;
     let stop = CancellationToken::new();
-    let worker = match &lock {
+    let worker = match &right {
         Some(_) => {
-            app.store.end_all_leases().await?;
             let (engine, stop) = (app.engine.clone(), stop.clone());
             Some(tokio::spawn(async move { engine.run_outbox(stop).await }))
         }
@@ -109,8 +108,8 @@ async fn outcome(app: &App, id: OutboxMessageId, wait: Duration) -> anyhow::Resu
             Err(_) => worker.abort(),
         }
     }
-    let served = lock.is_none();
-    drop(lock);
+    let served = right.is_none();
+    drop(right);
     match seen {
         Ok(message) => message,
         Err(_) => {

@@ -21,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, FolderLock};
+use crate::app::{App, RightToWork};
 use crate::health::{self, Health};
 use crate::output::{self, hinted};
 use crate::traces::Traces;
@@ -62,7 +62,7 @@ pub(crate) async fn run(app: App, arguments: ServeArguments) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-/// The running product: workers and listener, until stopped. Holds the data folder's lock.
+/// The running product: workers and listener, until stopped. Holds the right to work on the store.
 pub(crate) struct Server {
     address: SocketAddr,
     health: Arc<Health>,
@@ -73,18 +73,17 @@ pub(crate) struct Server {
     traces: Option<Traces>,
     drain: Duration,
     finish: Duration,
-    _lock: FolderLock,
+    _right: RightToWork,
 }
 
 impl Server {
     pub(crate) async fn start(app: &App, listen: SocketAddr) -> anyhow::Result<Self> {
-        let Some(lock) = FolderLock::try_take(&app.config.data_dir)? else {
+        let Some(right) = app.right_to_work().await? else {
             let message = format!("another Postroom runs on {}", app.config.data_dir.display());
             return Err(hinted(message, "stop it, or name another folder with --data"));
         };
-        let ended = app.store.end_all_leases().await?;
-        if ended > 0 {
-            tracing::warn!(ended, "took up work that a stopped process left in the middle");
+        if right.taken_up > 0 {
+            tracing::warn!(ended = right.taken_up, "took up work that a stopped process left in the middle");
         }
         let health = Health::new(app)?;
         let traces = app.config.traces.endpoint.as_deref().map(Traces::start).transpose()?;
@@ -114,7 +113,7 @@ impl Server {
             traces,
             drain,
             finish,
-            _lock: lock,
+            _right: right,
         })
     }
 

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `GET` | the tenant on one page |
 //! | `POST deliver?to=ADDRESS` | drops the body, a raw message, into that mailbox's inbox |
-//! | `GET outside` | mails that left the tenant, with envelope |
+//! | `GET outside` | the newest mails that left the tenant, with envelope; with `?after=ID` the next ones after that one |
+//! | `GET counts` | how often each status was answered since the start, and how many lines a fault cut |
 //! | `GET requests` | the last 500 requests: method, path, status, at EWS the operation; of the mail doors: door, command, reply |
 //! | `POST faults` | a fault for the next requests to a path, or steps at a mail door: see [`Fault`] |
 //! | `DELETE faults` | forgets all faults |
@@ -14,6 +15,7 @@
 //! | `GET snapshot` | directory and Exchange as JSON, object by object, to compare before and after |
 //! | `POST clock {"advance_seconds": N}` | moves the tenant's clock forward; answers the new time |
 //! | `POST users {"user", "sign_in"}` | how a person's sign-in ends: `allowed`, `disabled` (50057), or `mfa` (50076 where no second factor can be asked for) |
+//! | `POST mailboxes {"user", "kind"}` | what an address is: `user`, `shared`, `room`, `equipment`, `linked`, `others`, `group`, `unlicensed` or `inactive` |
 //! | `GET policy`, `POST policy {…}` | what the tenant allows applications: see [`Policy`] |
 //! | `POST exchange` | runs a script of Exchange Online PowerShell: see [`exchange::run`] |
 //! | `POST approve {"user_code", "user", "password"}` | approves a device code; `"decline": true` refuses it |
@@ -41,7 +43,7 @@ use crate::state::{Tenant, step};
 
 pub(crate) use policy::Policy;
 
-/// Most mails shown by `outside`; the newest.
+/// Most mails shown by `outside`.
 const MOST_OUTSIDE: i64 = 1000;
 /// Furthest step of the clock: ten years.
 const MOST_SECONDS: i64 = 10 * 366 * 86_400;
@@ -54,7 +56,8 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
     let result = match (&call.method, path) {
         (&Method::GET, []) => portal::page(tenant).await,
         (&Method::POST, ["deliver"]) => deliver(tenant, call).await,
-        (&Method::GET, ["outside"]) => outside(tenant).await,
+        (&Method::GET, ["outside"]) => outside(tenant, call).await,
+        (&Method::GET, ["counts"]) => Ok(json_answer(200, &json!(*tenant.counts()))),
         (&Method::GET, ["requests"]) => Ok(json_answer(200, &json!(*tenant.log()))),
         (&Method::POST, ["faults"]) => add_fault(tenant, call),
         (&Method::DELETE, ["faults"]) => {
@@ -68,6 +71,7 @@ pub(crate) async fn answer(tenant: &Arc<Tenant>, call: &Call, path: &[&str]) -> 
         (&Method::GET, ["snapshot"]) => snapshot::answer(tenant).await,
         (&Method::POST, ["exchange"]) => exchange::run(tenant, call).await,
         (&Method::POST, ["users"]) => sign_in(tenant, call).await,
+        (&Method::POST, ["mailboxes"]) => mail::kind::change(tenant, call).await,
         (&Method::GET, ["policy"]) => Ok(json_answer(200, &json!(*tenant.policy()))),
         (&Method::POST, ["policy"]) => policy::change(tenant, call),
         (&Method::POST, ["approve"]) | (&Method::GET | &Method::POST, ["device"]) => {
@@ -90,16 +94,21 @@ async fn deliver(tenant: &Tenant, call: &Call) -> Answer {
     Ok(json_answer(201, &ids))
 }
 
-async fn outside(tenant: &Tenant) -> Answer {
+async fn outside(tenant: &Tenant, call: &Call) -> Answer {
+    let after: Option<i64> = call.param("after").and_then(|after| after.parse().ok());
+    let query = match after {
+        None => "SELECT * FROM (SELECT * FROM outside ORDER BY id DESC LIMIT ?1) ORDER BY id",
+        Some(_) => "SELECT * FROM outside WHERE id > ?2 ORDER BY id LIMIT ?1",
+    };
     let mut tx = tenant.begin().await?;
-    let rows = sqlx::query("SELECT * FROM (SELECT * FROM outside ORDER BY id DESC LIMIT ?) ORDER BY id")
-        .bind(MOST_OUTSIDE)
-        .fetch_all(&mut *tx)
-        .await?;
+    let query = sqlx::query(query).bind(MOST_OUTSIDE);
+    let query = if let Some(after) = after { query.bind(after) } else { query };
+    let rows = query.fetch_all(&mut *tx).await?;
     let mails: Vec<Value> = rows
         .iter()
         .map(|row| {
             json!({
+                "id": row.get::<i64, _>("id"),
                 "from": row.get::<String, _>("envelope_from"),
                 "to": serde_json::from_str::<Value>(row.get("envelope_to")).unwrap_or_default(),
                 "file": row.get::<Option<String>, _>("file"),

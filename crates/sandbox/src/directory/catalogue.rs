@@ -43,8 +43,10 @@ pub(crate) const RESOURCES: &[Resource] = &[
             ("Application.Read.All", "9a5d68dd-52b0-4cc2-bd40-abcf44ac3a30"),
             ("AppRoleAssignment.ReadWrite.All", "06b708a9-e830-4db3-a914-8e69da51d44f"),
         ],
+        // Several public repositories agree on these; clients look scopes up by value, as they do roles.
         scopes: &[
             ("User.Read", "e1fe6dd8-ba31-4d61-89e7-88639da4683d"),
+            // The next four are not confirmed.
             ("User.ReadBasic.All", "b340eb25-3456-403f-be2f-af7a0d370277"),
             ("openid", "37f7f235-527c-4136-accd-4a02d197296e"),
             ("profile", "14dad69e-099b-42c9-810b-d002981feec1"),
@@ -69,6 +71,7 @@ pub(crate) const RESOURCES: &[Resource] = &[
             // The real id is not documented, which is why clients look roles up by value.
             ("SMTP.SendAsApp", "5a9db0c5-0000-4000-8000-00005a9db0c5"),
         ],
+        // From public repositories that agree, not from documentation.
         scopes: &[
             ("EWS.AccessAsUser.All", "3b5f3d61-589b-4a3c-a359-5dd4b5ee5bd5"),
             ("IMAP.AccessAsUser.All", "195adc35-e27b-454b-a7ed-1ecdffa1c09f"),

@@ -38,6 +38,8 @@ const READ_USERS: &[&str] = &[
     "Directory.Read.All",
     "Directory.ReadWrite.All",
 ];
+const READ_GROUPS: &[&str] =
+    &["Group.Read.All", "GroupMember.Read.All", "Directory.Read.All", "Directory.ReadWrite.All"];
 const CHANGE_USERS: &[&str] = &["User.ReadWrite.All", "Directory.ReadWrite.All"];
 
 /// Most objects a list holds; the directory of a sandbox is small, so lists have one page.
@@ -65,6 +67,7 @@ pub(crate) async fn answer(
         (_, ["applications" | "servicePrincipals", ..]) => caller.may_change(CHANGE_APPLICATIONS),
         (&Method::GET, ["users" | "me", ..]) => caller.user.is_some() || caller.has(READ_USERS),
         (_, ["users", ..]) => caller.may_change(CHANGE_USERS),
+        (&Method::GET, ["groups"]) => caller.user.is_some() || caller.has(READ_GROUPS),
         _ => return Err(Refusal::no_route(call)),
     };
     if !need {
@@ -74,6 +77,7 @@ pub(crate) async fn answer(
         ["applications", rest @ ..] => applications::answer(tenant, db, call, rest).await,
         ["servicePrincipals", rest @ ..] => service_principals::answer(tenant, db, call, rest).await,
         ["users", rest @ ..] => users::answer(tenant, db, call, rest).await,
+        ["groups"] => users::groups(db, call).await,
         ["me"] => {
             let user = caller.user.as_deref().ok_or_else(|| {
                 Refusal::bad_request("/me request is only valid with delegated authentication flow.")

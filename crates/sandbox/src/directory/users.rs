@@ -9,17 +9,31 @@ use super::{list, one, text};
 use crate::answer::{Answer, Refusal, empty_answer, iso, json_answer};
 use crate::call::Call;
 use crate::entra::sessions;
+use crate::mail::kind;
 use crate::state::{DOMAIN, Tenant, add_mailbox, step};
+
+/// `EXCHANGESTANDARD`, a plan with a mailbox.
+const EXCHANGE_PLAN: &str = "4b9405b0-7788-4568-add1-99614e613b69";
 
 pub(super) async fn answer(tenant: &Tenant, db: &mut SqliteConnection, call: &Call, path: &[&str]) -> Answer {
     match (&call.method, path) {
-        (&Method::GET, []) => {
-            let rows = sqlx::query("SELECT * FROM user ORDER BY rowid LIMIT 5000").fetch_all(db).await?;
-            list(call, "users", rows.iter().map(view).collect())
-        }
+        (&Method::GET, []) => list(
+            call,
+            "users",
+            all(db)
+                .await?
+                .into_iter()
+                .filter(|(kind, _)| kind != kind::GROUP)
+                .map(|(_, view)| view)
+                .collect(),
+        ),
         (&Method::GET, [key]) => {
             let row = find(db, key).await?.ok_or_else(|| Refusal::resource_not_found(key))?;
-            one(call, "users", 200, view(&row))
+            let kind = kind::of(db, row.get("id")).await?;
+            if kind == kind::GROUP {
+                return Err(Refusal::resource_not_found(key));
+            }
+            one(call, "users", 200, view(&row, &kind))
         }
         (&Method::POST, []) => create(tenant, db, call).await,
         (&Method::DELETE, [key]) => {
@@ -76,8 +90,38 @@ pub(crate) async fn find(db: &mut SqliteConnection, key: &str) -> sqlx::Result<O
         .await
 }
 
-fn view(row: &SqliteRow) -> Value {
+/// `GET /groups`.
+pub(super) async fn groups(db: &mut SqliteConnection, call: &Call) -> Answer {
+    let all = all(db).await?.into_iter().filter(|(kind, _)| kind == kind::GROUP);
+    let group = |view: Value| {
+        json!({
+            "id": view["id"], "displayName": view["displayName"], "mail": view["mail"],
+            "mailEnabled": true, "securityEnabled": false, "groupTypes": ["Unified"],
+        })
+    };
+    list(call, "groups", all.map(|(_, view)| group(view)).collect())
+}
+
+/// Everything with an address: its kind, and how it is shown.
+async fn all(db: &mut SqliteConnection) -> sqlx::Result<Vec<(String, Value)>> {
+    let rows = sqlx::query(
+        "SELECT u.*, coalesce(k.kind, 'user') AS kind FROM user u LEFT JOIN mailbox_kind k ON k.mailbox = u.id
+         ORDER BY u.rowid LIMIT 5000",
+    )
+    .fetch_all(db)
+    .await?;
+    let known = |row: &SqliteRow| {
+        let kind: String = row.get("kind");
+        let view = view(row, &kind);
+        (kind, view)
+    };
+    Ok(rows.iter().map(known).collect())
+}
+
+fn view(row: &SqliteRow, kind: &str) -> Value {
     let address: String = row.get("address");
+    let licence = json!({"skuId": EXCHANGE_PLAN, "disabledPlans": []});
+    let licences = if kind::licensed(kind) { vec![licence] } else { Vec::new() };
     json!({
         "id": row.get::<String, _>("id"),
         "displayName": row.get::<String, _>("display_name"),
@@ -85,6 +129,7 @@ fn view(row: &SqliteRow) -> Value {
         "mail": address,
         "mailNickname": address.split('@').next().unwrap_or_default(),
         "accountEnabled": true,
+        "assignedLicenses": licences,
         "userType": "Member",
         "createdDateTime": iso(row.get("created_at")),
         "businessPhones": [],
@@ -124,5 +169,5 @@ async fn create(tenant: &Tenant, db: &mut SqliteConnection, call: &Call) -> Answ
     }
     let id = add_mailbox(db, &tenant.env, &address, &name, password, false).await?;
     let row = find(db, &id).await?.ok_or_else(|| Refusal::resource_not_found(&id))?;
-    one(call, "users", 201, view(&row))
+    one(call, "users", 201, view(&row, "user"))
 }

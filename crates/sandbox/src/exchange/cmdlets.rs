@@ -105,6 +105,9 @@ pub(super) fn known(command: &Command) -> Result<(), String> {
     if let Some(pipe) = &command.pipe {
         takes(&pipe.then, true)?;
     }
+    if let Some(unless) = &command.unless {
+        takes(&unless.asked, false)?;
+    }
     takes(command, false)
 }
 

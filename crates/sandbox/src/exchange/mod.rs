@@ -55,6 +55,14 @@ pub(crate) async fn run(tenant: &Tenant, call: &Call) -> Answer {
             Err(what) => return Ok(fail(line, &what, &results)),
         };
         let mut tx = tenant.begin().await?;
+        if let Some(unless) = &filled.unless {
+            match cmdlets::run_through(tenant, &mut tx, &unless.asked).await {
+                Ok(there) if unless.is_met(&there) => continue,
+                Ok(_) => {}
+                Err(cmdlets::Failure::Said(what)) => return Ok(fail(line, &what, &results)),
+                Err(cmdlets::Failure::Database(error)) => return Err(error.into()),
+            }
+        }
         let output = match cmdlets::run_through(tenant, &mut tx, &filled).await {
             Ok(output) => output,
             Err(cmdlets::Failure::Said(what)) => return Ok(fail(line, &what, &results)),

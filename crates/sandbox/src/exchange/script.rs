@@ -1,9 +1,14 @@
 //! The part of PowerShell that administrators paste: one cmdlet a line with named parameters, variables, comments,
 //! and lines that go on after a backtick; and the one pipeline that removes what was found,
 //! `Get-X … | Where-Object { $_.Property -eq 'value' } | Remove-X …`; and lists joined to one text,
-//! `(@('one', 'two') + $three -join ',')`. Everything else is refused by its line.
+//! `(@('one', 'two') + $three -join ',')`; and the one condition that lets a line run twice and do its work once,
+//! `if (-not (Get-X … | Where-Object { $_.Property -eq 'value' })) { New-X … }`. Everything else is refused by its line.
+
+mod pipe;
 
 use serde_json::{Map, Value};
+
+pub(super) use pipe::{FilledPipe, FilledUnless, Pipe, Unless};
 
 /// Most commands of a script.
 const MOST: usize = 500;
@@ -34,37 +39,8 @@ pub(super) struct Command {
     parameters: Vec<(String, Word)>,
     /// What the objects it gives are filtered by and handed to.
     pub(super) pipe: Option<Pipe>,
-}
-
-/// `| Where-Object { $_.Property -eq 'value' } | Verb-Noun …`: the command at the end runs once for each object whose
-/// property has the value, with the object as its identity.
-#[derive(Debug)]
-pub(super) struct Pipe {
-    property: String,
-    value: Word,
-    pub(super) then: Box<Command>,
-}
-
-/// A pipe with its variables filled in.
-#[derive(Debug)]
-pub(super) struct FilledPipe {
-    property: String,
-    value: String,
-    then: Filled,
-}
-
-impl FilledPipe {
-    /// The command at the end for this object; none where the filter leaves it out. `-eq` does not tell case.
-    pub(super) fn for_object(&self, object: &Value) -> Option<Filled> {
-        let map = object.as_object()?;
-        let found = map.iter().find(|(key, _)| key.eq_ignore_ascii_case(&self.property))?;
-        let fits = found.1.as_str().is_some_and(|text| text.eq_ignore_ascii_case(&self.value));
-        let identity = map.get("Identity").and_then(Value::as_str).filter(|_| fits)?;
-        let mut parameters = vec![("Identity".to_owned(), identity.to_owned())];
-        parameters.extend(self.then.parameters.iter().cloned());
-        let cmdlet = self.then.cmdlet.clone();
-        Some(Filled { cmdlet, into: None, text: String::new(), parameters, pipe: None })
-    }
+    /// What it is passed over for.
+    pub(super) unless: Option<Unless>,
 }
 
 /// A command with its variables filled in.
@@ -76,6 +52,7 @@ pub(super) struct Filled {
     pub(super) text: String,
     parameters: Vec<(String, String)>,
     pub(super) pipe: Option<Box<FilledPipe>>,
+    pub(super) unless: Option<Box<FilledUnless>>,
 }
 
 impl Filled {
@@ -97,15 +74,10 @@ impl Command {
         for (name, word) in self.parameters {
             parameters.push((name, fill(&word, variables)?));
         }
-        let pipe = match self.pipe {
-            Some(Pipe { property, value, then }) => {
-                let (value, then) = (fill(&value, variables)?, then.filled(variables)?);
-                Some(Box::new(FilledPipe { property, value, then }))
-            }
-            None => None,
-        };
+        let pipe = self.pipe.map(|pipe| pipe.filled(variables)).transpose()?.map(Box::new);
+        let unless = self.unless.map(|unless| unless.filled(variables)).transpose()?.map(Box::new);
         let text = fill(&self.text, variables)?;
-        Ok(Filled { cmdlet: self.cmdlet, into: self.into, text, parameters, pipe })
+        Ok(Filled { cmdlet: self.cmdlet, into: self.into, text, parameters, pipe, unless })
     }
 }
 
@@ -148,12 +120,21 @@ pub(super) fn read(text: &str) -> Result<Vec<Command>, Problem> {
         if commands.len() >= MOST {
             return Err(problem("The script has more than 500 commands.".to_owned()));
         }
-        let tokens = tokens(&text).map_err(problem)?;
-        if let Some(command) = command(line, tokens).map_err(problem)? {
-            commands.push(command);
-        }
+        commands.extend(one(line, &text).map_err(problem)?);
     }
     Ok(commands)
+}
+
+/// The command of a line, with the condition that it stands under; none for an empty line.
+fn one(line: usize, text: &str) -> Result<Option<Command>, String> {
+    match pipe::condition(text) {
+        Some((asked, then)) => {
+            let unless = Unless::read(line, tokens(asked)?)?;
+            let then = command(line, tokens(then)?)?;
+            Ok(then.map(|then| Command { unless: Some(unless), ..then }))
+        }
+        None => command(line, tokens(text)?),
+    }
 }
 
 /// Lines with those joined that a backtick continues; block comments taken out. Numbers count from 1.
@@ -391,6 +372,7 @@ fn command(line: usize, tokens: Vec<Token>) -> Result<Option<Command>, String> {
         text: Word::new(),
         parameters: Vec::new(),
         pipe: None,
+        unless: None,
     };
     if let [Piece::Variable(name, None)] = head.as_slice() {
         command.into = Some(name.clone());
@@ -427,45 +409,11 @@ fn command(line: usize, tokens: Vec<Token>) -> Result<Option<Command>, String> {
                 }
                 command.parameters.push((name, value));
             }
-            Token::Pipe => return piped(command, tokens.collect()).map(Some),
+            Token::Pipe => return pipe::piped(command, tokens.collect()).map(Some),
             _ => return Err(format!("{} takes its values by name.", command.cmdlet)),
         }
     }
     Ok(Some(command))
-}
-
-/// What follows the first bar: what shapes the print, or the filter and the removal.
-fn piped(mut command: Command, tokens: Vec<Token>) -> Result<Command, String> {
-    let mut tokens = tokens.into_iter();
-    let misunderstood = || "This pipe is not understood.".to_owned();
-    let named = |token: Option<Token>| match token {
-        Some(Token::Word(word)) => match word.as_slice() {
-            [Piece::Text(name)] => Some(name.clone()),
-            _ => None,
-        },
-        _ => None,
-    };
-    let name = named(tokens.next()).ok_or_else(misunderstood)?;
-    let shapes = ["Format-Table", "Format-List", "Out-Null", "ft", "fl"];
-    if shapes.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
-        return Ok(command);
-    }
-    let by = |text: &str| Token::Parameter(text.to_owned());
-    let opens = name.eq_ignore_ascii_case("Where-Object") && tokens.next() == Some(Token::Open);
-    let Some(Token::Object(property)) = tokens.next().filter(|_| opens) else { return Err(misunderstood()) };
-    if property.is_empty() || tokens.next() != Some(by("eq")) {
-        return Err(misunderstood());
-    }
-    let Some(Token::Word(value)) = tokens.next() else { return Err(misunderstood()) };
-    if (tokens.next(), tokens.next()) != (Some(Token::Close), Some(Token::Pipe)) {
-        return Err(misunderstood());
-    }
-    let rest: Vec<Token> = tokens.collect();
-    let ends = !rest.contains(&Token::Pipe);
-    let then = self::command(command.line, rest)?.filter(|then| ends && then.into.is_none());
-    let then = Box::new(then.ok_or_else(misunderstood)?);
-    command.pipe = Some(Pipe { property, value, then });
-    Ok(command)
 }
 
 /// `Verb-Noun`.
@@ -481,7 +429,7 @@ mod tests {
 
     postroom_fuzz::targets! {
         sandbox_script: [
-            "Connect-ExchangeOnline\n$x = New-ServicePrincipal -AppId 'a' -ObjectId \"$b.Id\"\nGet-X -Identity $x.Id | Where-Object { $_.Role -eq 'y' } | Remove-X -Confirm:$false\n<# c #>\nAdd-Y `\n -A b,c",
+            "Connect-ExchangeOnline\n$x = New-ServicePrincipal -AppId 'a' -ObjectId \"$b.Id\"\nGet-X -Identity $x.Id | Where-Object { $_.Role -eq 'y' } | Remove-X -Confirm:$false\n<# c #>\nAdd-Y `\n -A b,c\nif (-not (Get-X | Where-Object { $_.P -eq 'v' })) { New-X -P 'v' }",
         ] => |bytes| read(&String::from_utf8_lossy(bytes)).map(|commands| {
             commands.into_iter().map(|command| command.filled(&Map::new()).map(|filled| filled.cmdlet)).collect::<Vec<_>>()
         }),
@@ -492,6 +440,7 @@ mod tests {
         let text = "# a comment\n<# block\n#>\n$app = \"1\"\n$g = New-Thing -Name 'It''s' `\n  -Other \"x $app $($g.Dn)\" | Out-Null\n\
             Do-It -Confirm:$false -List a, b # end\nDo-It -Ids (@('a', \"b\") + $app -join ',') -Last x";
         let commands = read(text).unwrap();
+        assert!(commands.iter().all(|command| command.unless.is_none()));
         assert_eq!(commands.iter().map(|c| c.line).collect::<Vec<_>>(), [4, 5, 7, 8]);
         let mut variables = Map::new();
         variables.insert("app".to_owned(), "1".into());
@@ -507,6 +456,9 @@ mod tests {
     fn what_is_not_understood_is_named_by_line() {
         for (text, line) in [
             ("\n\nif ($x) { }", 3),
+            ("if (-not (Get-It)) { New-It }", 1),
+            ("if (-not (Get-It | Where-Object { $_.A -eq 'x' })) { New-It", 1),
+            ("if (-not (Get-It | Where-Object { $_.A -eq 'x' })) { }", 1),
             ("Get-It positional", 1),
             ("Get-It -Name \"open", 1),
             ("Get-It | Remove-It", 1),

@@ -114,13 +114,27 @@ pub(super) async fn list(desk: &mut Desk<'_>, folder: Option<&str>) -> Answer {
     let prefer = call.prefer();
     let (top, skip) = odata::page(call, prefer.page_size.unwrap_or(10).min(MOST), MOST)?;
     let raw = if view::needs_raw(selected.as_deref()) { "raw" } else { "NULL AS raw" };
-    let mut query = QueryBuilder::new(format!("SELECT {COLUMNS}, {raw} FROM message WHERE mailbox = "));
-    query.push_bind(desk.mailbox.id.clone());
-    if let Some(folder) = folder {
-        let folder = store::folder(desk.db, &desk.mailbox.id, folder).await?;
-        query.push(" AND folder = ").push_bind(folder);
-    }
-    restrict(&mut query, &clauses)?;
+    let folder = match folder {
+        Some(folder) => Some(store::folder(desk.db, &desk.mailbox.id, folder).await?),
+        None => None,
+    };
+    let mailbox = desk.mailbox.id.clone();
+    let meant = |what: &str| -> Result<QueryBuilder<Sqlite>, Refusal> {
+        let mut query = QueryBuilder::new(format!("SELECT {what} FROM message WHERE mailbox = "));
+        query.push_bind(mailbox.clone());
+        if let Some(folder) = &folder {
+            query.push(" AND folder = ").push_bind(folder.clone());
+        }
+        restrict(&mut query, &clauses)?;
+        Ok(query)
+    };
+    let count = match call.param("$count") {
+        Some(wanted) if wanted.eq_ignore_ascii_case("true") => {
+            Some(meant("count(*)")?.build_query_scalar::<i64>().fetch_one(&mut *desk.db).await?)
+        }
+        _ => None,
+    };
+    let mut query = meant(&format!("{COLUMNS}, {raw}"))?;
     let direction = if descending { " DESC" } else { " ASC" };
     query.push(" ORDER BY ").push(column).push(direction).push(", seq").push(direction);
     query.push(" LIMIT ").push_bind(i64::from(top) + 1).push(" OFFSET ").push_bind(i64::from(skip));
@@ -132,6 +146,9 @@ pub(super) async fn list(desk: &mut Desk<'_>, folder: Option<&str>) -> Answer {
         .map(Value::Object)
         .collect();
     let mut answer = json!({"@odata.context": context(desk), "value": value});
+    if let Some(count) = count {
+        answer["@odata.count"] = json!(count);
+    }
     if more {
         answer["@odata.nextLink"] = json!(next_link(desk, u64::from(skip) + u64::from(top)));
     }

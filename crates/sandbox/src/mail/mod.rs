@@ -7,6 +7,7 @@ mod delta;
 mod folders;
 pub(crate) mod headers;
 pub(crate) mod ids;
+pub(crate) mod kind;
 mod messages;
 pub(crate) mod mime;
 pub(crate) mod numbered;
@@ -38,6 +39,7 @@ pub(crate) use upload::answer as upload;
 const READ: &[&str] = &["Mail.Read", "Mail.ReadWrite"];
 const CHANGE: &[&str] = &["Mail.ReadWrite"];
 const SEND: &[&str] = &["Mail.Send"];
+const SETTINGS: &[&str] = &["MailboxSettings.Read", "MailboxSettings.ReadWrite"];
 
 /// What every function of this area works on.
 struct Desk<'a> {
@@ -63,6 +65,7 @@ pub(crate) async fn answer(
         (&Method::POST, ["sendMail"] | ["messages", _, "send"]) => SEND,
         (&Method::GET, ["messages" | "mailFolders", ..]) => READ,
         (_, ["messages" | "mailFolders", ..]) => CHANGE,
+        (&Method::GET, ["mailboxSettings", ..]) => SETTINGS,
         _ => return Err(Refusal::no_route(call)),
     };
     let granted = caller.has(need);
@@ -78,6 +81,7 @@ pub(crate) async fn answer(
             access::check(tenant, db, &caller.app_id, granted, need, target).await?;
         }
     }
+    kind::opens(db, &mailbox.id, user).await?;
     let prefer = call.prefer();
     crate::limits::uploading(tenant, &caller.app_id, &mailbox.id, call.body.len())?;
     let (immutable, app_id) = (prefer.immutable, caller.app_id.as_str());
@@ -92,6 +96,9 @@ pub(crate) async fn answer(
 async fn route(desk: &mut Desk<'_>, path: &[&str]) -> Answer {
     let method = desk.call.method.clone();
     match (&method, path) {
+        (_, ["mailboxSettings", rest @ ..]) => {
+            kind::settings(desk.db, desk.call, &desk.mailbox.id, rest).await
+        }
         (&Method::POST, ["sendMail"]) => send::send_mail(desk).await,
         (&Method::GET, ["messages"]) => messages::list(desk, None).await,
         (&Method::POST, ["messages"]) => messages::create(desk, "drafts").await,

@@ -6,7 +6,7 @@
 mod clock;
 mod seed;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,6 +54,7 @@ pub(crate) struct Tenant {
     db: SqlitePool,
     faults: Mutex<Vec<Fault>>,
     log: Mutex<VecDeque<Value>>,
+    counts: Mutex<BTreeMap<String, u64>>,
     meters: Mutex<Meters>,
     pending: Mutex<Pending>,
     policy: Mutex<Policy>,
@@ -135,6 +136,7 @@ impl Tenant {
             db,
             faults: Mutex::default(),
             log: Mutex::default(),
+            counts: Mutex::default(),
             meters: Mutex::default(),
             pending: Mutex::default(),
             policy: Mutex::default(),
@@ -166,6 +168,11 @@ impl Tenant {
 
     pub(crate) fn log(&self) -> MutexGuard<'_, VecDeque<Value>> {
         lock(&self.log)
+    }
+
+    /// Answers since the start, by status; lines cut by a fault under `cut`.
+    pub(crate) fn counts(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        lock(&self.counts)
     }
 
     /// Notes a request for `/_sandbox/requests`; the oldest goes when there are too many.

@@ -207,3 +207,7 @@ CREATE TABLE IF NOT EXISTS mailbox_permission (
   rights TEXT NOT NULL,
   PRIMARY KEY (mailbox, trustee, rights)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS mailbox_kind (
+  mailbox TEXT PRIMARY KEY REFERENCES user (id) ON DELETE CASCADE,
+  kind TEXT NOT NULL -- what is not a person's mailbox
+) STRICT;

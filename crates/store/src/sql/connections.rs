@@ -54,6 +54,9 @@ impl SqlStore {
             subject: format!("connection {}", save.id),
         })?;
         let saved = connection(&row)?;
+        if let Some(before) = &before {
+            self.carry_over(&mut transaction, save.id, &before.settings, &saved.settings).await?;
+        }
         let interval = saved.settings.polling_interval;
         if before.as_ref().is_some_and(|before| !saved.settings.may_keep_secret_of(&before.settings)) {
             self.forget_secrets(&mut transaction, save.id).await?;

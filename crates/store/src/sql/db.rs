@@ -130,6 +130,12 @@ pub(super) trait Known: Sized {
     fn value(known: Option<Self>) -> Value;
 }
 
+impl Bind for Value {
+    fn into_value(self) -> Value {
+        self
+    }
+}
+
 impl<T: Known> Bind for T {
     fn into_value(self) -> Value {
         T::value(Some(self))

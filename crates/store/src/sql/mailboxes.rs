@@ -19,7 +19,8 @@ use super::rows::{Cells, key, micros, time, to_json};
 use super::visible::{for_viewer, mailbox_is_visible};
 use super::{SqlStore, connections};
 use crate::{
-    ClaimedMailbox, Lease, MailboxStore, NodeId, PollFinish, PolledMailbox, SaveMailbox, StoreError,
+    ClaimedMailbox, FailingMailbox, Lease, MailboxStore, NodeId, PollFinish, PolledMailbox, SaveMailbox,
+    StoreError,
 };
 
 /// Mailboxes with their types and availability beside them.
@@ -40,6 +41,13 @@ macro_rules! select_mailboxes {
 pub(super) const DUE: &str =
     "SELECT id FROM mailboxes WHERE claimable_at <= $1 ORDER BY claimable_at, sequence LIMIT $2";
 pub(super) const NEXT_DUE: &str = "SELECT min(claimable_at) FROM mailboxes WHERE claimable_at IS NOT NULL";
+
+/// Since when is told by the event with which it began.
+const FAILING: &str = "SELECT b.id, b.connection, b.address, b.last_error,
+        coalesce((SELECT max(e.at) FROM events e
+                  WHERE e.subject_id = b.id AND e.subject_kind = 'mailbox' AND e.kind = $2),
+                 b.last_success_at, b.begun_at) AS since
+     FROM mailboxes b WHERE b.state = $1 AND b.removed_at IS NULL ORDER BY b.sequence";
 
 /// How long a mailbox rests whose row cannot be read.
 const SET_APART: Duration = Duration::from_secs(60 * 60);
@@ -65,9 +73,12 @@ fn mailbox(row: &Row) -> Result<Mailbox, Fault> {
             types: cells.json("types")?,
             availability,
             polling_interval: cells.word("polling_interval")?,
+            old_mail: cells.word("old_mail")?,
+            after_processing: cells.word("after_processing")?,
         },
         address,
         has_password: cells.int("has_password")? == 1,
+        begun_at: cells.time("begun_at")?,
         state: cells.word("state")?,
         last_error: cells.opt_text("last_error")?,
         failures: cells.count("failures")?,
@@ -89,11 +100,27 @@ fn polled(row: &Row) -> Result<PolledMailbox, Fault> {
     })
 }
 
-/// The mailboxes of a list. A row that contradicts itself is logged and left out: it must not hide the others.
+fn failing(row: &Row) -> Result<FailingMailbox, Fault> {
+    let cells = Cells::new("mailboxes", row);
+    Ok(FailingMailbox {
+        id: cells.id("id")?,
+        connection: cells.id("connection")?,
+        address: cells.word("address")?,
+        since: cells.time("since")?,
+        error: cells.opt_text("last_error")?,
+    })
+}
+
+/// The mailboxes of a list.
 fn readable(rows: &[Row]) -> Result<Vec<Mailbox>, Fault> {
+    readable_with(rows, mailbox)
+}
+
+/// What the rows say. One that contradicts itself is logged and left out: it must not hide the others.
+fn readable_with<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
     let mut list = Vec::with_capacity(rows.len());
     for row in rows {
-        match mailbox(row) {
+        match read(row) {
             Ok(mailbox) => list.push(mailbox),
             Err(Fault::Store(error @ StoreError::Contradiction { .. })) => {
                 tracing::error!(%error, "a mailbox is left out of the list");
@@ -390,6 +417,18 @@ impl MailboxStore for SqlStore {
             rows.iter().map(polled).collect()
         };
         self.tell("list what is polled", work.await)
+    }
+
+    async fn failing_mailboxes(&self) -> Result<Vec<FailingMailbox>, StoreError> {
+        let work = async {
+            let rows = query(FAILING)
+                .bind(MailboxState::Failing.as_str())
+                .bind(EventKind::MailboxFailing.as_str())
+                .fetch_all(&self.readers)
+                .await?;
+            readable_with(&rows, failing)
+        };
+        self.tell("list failing mailboxes", work.await)
     }
 
     async fn next_mailbox_due(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -54,8 +54,11 @@ mod people;
 mod rows;
 mod search;
 mod switch;
+mod transfer;
 mod upkeep;
 mod visible;
+
+pub use transfer::{Moved, MovedTable};
 
 use std::fmt;
 use std::path::PathBuf;

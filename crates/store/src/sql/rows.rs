@@ -98,9 +98,11 @@ impl<'r> Cells<'r> {
     /// A JSON list of hexadecimal ids, as `json_group_array(hex(..))` gives it.
     pub(super) fn id_list<I: From<Uuid>>(&self, column: &'static str) -> Result<Vec<I>, Fault> {
         let ids: Vec<String> = self.json(column)?;
-        ids.iter()
-            .map(|id| Uuid::try_parse(id).map(I::from).map_err(|error| self.wrong(column, error)))
-            .collect()
+        let parse = |id: &String| Uuid::try_parse(id).map_err(|error| self.wrong(column, error));
+        let mut ids = ids.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        // PostgreSQL gives them in no order.
+        ids.sort_unstable();
+        Ok(ids.into_iter().map(I::from).collect())
     }
 
     /// The columns `raw_sha256` and `raw_size`.

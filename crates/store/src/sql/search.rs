@@ -87,14 +87,18 @@ pub(super) async fn index(db: &mut Db, sequence: i64, texts: [&str; 3]) -> Resul
             .await?;
         return Ok(());
     }
-    let mut text = texts.map(plain).join(" ");
-    text.truncate(text.floor_char_boundary(MAX_TEXT));
+    index_words(db, sequence, texts.map(plain).join(" ")).await
+}
+
+/// Makes a message on PostgreSQL findable by these words, in small letters with spaces between.
+pub(super) async fn index_words(db: &mut Db, sequence: i64, mut words: String) -> Result<(), Fault> {
+    words.truncate(words.floor_char_boundary(MAX_TEXT));
     query(
         "INSERT INTO inbox_search (message, words) VALUES ($1, search_vector($2))
          ON CONFLICT (message) DO UPDATE SET words = excluded.words",
     )
     .bind(sequence)
-    .bind(text)
+    .bind(words)
     .execute(db)
     .await?;
     Ok(())

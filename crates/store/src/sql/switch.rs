@@ -1,9 +1,10 @@
 //! A connection of Exchange Online switched to its other interface: Exchange Web Services and Microsoft Graph name the
 //! same message by different ids, and neither knows the other's cursor. The ids noted so far are marked as *former*; the
-//! first reading by the other interface finds the message of each again (`inbox/commit.rs`).
+//! first reading by the other interface finds the message of each again (`inbox/commit.rs`). The same happens when a
+//! connection leads to another server.
 
 use postroom_model::ConnectionId;
-use postroom_model::connection::{ConnectionKind, ExchangeApi};
+use postroom_model::connection::{ConnectionKind, ConnectionSettings, ExchangeApi};
 use postroom_model::event::{EventKind, Subject};
 use postroom_model::mailbox::MailboxState;
 
@@ -42,7 +43,54 @@ pub(super) async fn plan(db: &mut Db, id: ConnectionId) -> Result<InterfaceSwitc
     Ok(InterfaceSwitch { mailboxes, messages, drafts, open })
 }
 
+/// Whether ids and cursors of the mailboxes mean something else after this change of settings.
+fn leads_elsewhere(before: &ConnectionSettings, after: &ConnectionSettings) -> bool {
+    let server = |settings: &ConnectionSettings| {
+        (settings.server.trim().to_ascii_lowercase(), settings.effective_port())
+    };
+    before.kind != after.kind || (after.kind == ConnectionKind::Imap && server(before) != server(after))
+}
+
 impl SqlStore {
+    /// What a plain save of a connection does to its mailboxes. Another server knows neither the ids nor the cursors of
+    /// the one before.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] for another interface of Exchange Online while anything is known by the ids of the one in
+    /// use: only [`SqlStore::write_switch`] keeps that.
+    pub(super) async fn carry_over(
+        &self,
+        db: &mut Db,
+        id: ConnectionId,
+        before: &ConnectionSettings,
+        after: &ConnectionSettings,
+    ) -> Result<(), Fault> {
+        if leads_elsewhere(before, after) {
+            // UIDs are small numbers: those of the other server may be the same and name other messages.
+            query(
+                "UPDATE provider_messages SET provider_id = $1 || provider_id
+                 WHERE former = 0 AND mailbox IN (SELECT id FROM mailboxes WHERE connection = $2)",
+            )
+            .bind(format!("former {} ", micros(self.env.now())))
+            .bind(key(id.as_uuid()))
+            .execute(&mut *db)
+            .await?;
+            return self.start_mailboxes_anew(db, id).await;
+        }
+        if after.kind != ConnectionKind::ExchangeOnline || before.api == after.api {
+            return Ok(());
+        }
+        let InterfaceSwitch { mailboxes, messages, drafts, open } = plan(db, id).await?;
+        if mailboxes + messages + drafts == 0 && open.is_empty() {
+            return Ok(());
+        }
+        Err(StoreError::Refused {
+            what: format!("mail of this connection is known by its ids in {}", before.api.label()),
+            hint: "`postroom connection migrate` switches to the other interface and keeps it",
+        }
+        .into())
+    }
+
     pub(super) async fn write_switch(
         &self,
         id: ConnectionId,

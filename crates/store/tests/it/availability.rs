@@ -147,7 +147,7 @@ pub(crate) async fn a_removed_mailbox_is_out_of_use_and_comes_back_as_it_was(mak
     let late = CollectedBatch {
         mailbox: one,
         lease: held.lease,
-        cursor: "late".into(),
+        cursor: Some("late".into()),
         messages: vec![],
         present: vec![],
         removed: vec![],

@@ -211,7 +211,7 @@ impl Bench {
         let batch = CollectedBatch {
             mailbox,
             lease: claimed.lease.clone(),
-            cursor: "next".into(),
+            cursor: Some("next".into()),
             messages: vec![new],
             present: vec![],
             removed: vec![],

@@ -18,7 +18,7 @@ fn batch(claimed: &ClaimedMailbox, cursor: &str, messages: Vec<NewInboxMessage>)
     CollectedBatch {
         mailbox: claimed.mailbox.id,
         lease: claimed.lease.clone(),
-        cursor: cursor.into(),
+        cursor: Some(cursor.into()),
         messages,
         present: vec![],
         removed: vec![],

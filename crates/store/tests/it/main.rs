@@ -10,7 +10,11 @@ mod backup;
 mod bench;
 mod collecting;
 mod inbox;
+mod interleaved;
 mod janitor;
+mod model;
+mod moving;
+mod nodes;
 mod outbox;
 #[path = "../servers/postgres.rs"]
 mod server;
@@ -108,6 +112,14 @@ on_every_engine! {
         lists_are_newest_first_and_paged
         filing_twice_gives_the_first_entry
     }
+    model {
+        the_outbox_follows_its_model
+        mailboxes_follow_their_model
+    }
+    interleaved {
+        two_owners_in_every_order_send_a_message_once
+        two_owners_in_every_order_store_a_mail_once
+    }
     availability {
         every_read_asks_who_may_see
         a_message_in_two_mailboxes_shows_only_those_the_viewer_may_see
@@ -125,6 +137,8 @@ on_every_engine! {
         a_reading_by_the_former_interface_commits_nothing
         an_open_outcome_forbids_the_switch_and_a_draft_is_forgotten
         only_exchange_online_has_another_interface
+        another_interface_is_not_saved_past_the_switch
+        another_imap_server_is_read_from_its_beginning_and_no_mail_is_hidden_or_told_twice
     }
     janitor {
         only_what_is_finished_and_old_enough_is_over

@@ -58,7 +58,7 @@ pub(crate) async fn what_was_collected_is_recognised_by_its_new_id_and_makes_no_
     let batch = CollectedBatch {
         mailbox,
         lease: claimed.lease.clone(),
-        cursor: "later".into(),
+        cursor: Some("later".into()),
         messages: vec![],
         present: vec![],
         removed: vec!["ews 1".into(), "graph 1".into()],
@@ -136,7 +136,7 @@ pub(crate) async fn there_and_back_the_first_ids_are_in_use_again(make: impl Asy
     let batch = CollectedBatch {
         mailbox,
         lease: claimed.lease.clone(),
-        cursor: "back".into(),
+        cursor: Some("back".into()),
         messages: vec![bench.mail("ews 1", "one").await],
         present: vec!["ews 2".into()],
         removed: vec![],
@@ -175,7 +175,7 @@ pub(crate) async fn a_reading_by_the_former_interface_commits_nothing(make: impl
     let batch = CollectedBatch {
         mailbox,
         lease: claimed.lease.clone(),
-        cursor: "of the former interface".into(),
+        cursor: Some("of the former interface".into()),
         messages: vec![bench.mail("ews 1", "one").await],
         present: vec![],
         removed: vec![],
@@ -230,5 +230,68 @@ pub(crate) async fn only_exchange_online_has_another_interface(make: impl AsyncF
     for (connection, to) in [(id, ExchangeApi::Ews), (id, ExchangeApi::Graph), (online, ExchangeApi::Graph)] {
         let refused = bench.store.switch_interface(connection, to, "cli").await.unwrap_err();
         assert!(matches!(refused, StoreError::Untouched { .. }), "{refused:?}");
+    }
+}
+
+async fn save(bench: &Bench, id: ConnectionId, settings: ConnectionSettings) -> Result<(), StoreError> {
+    let save = SaveConnection { id, settings, credential: None, actor: "cli".into() };
+    bench.store.save_connection(save).await.map(drop)
+}
+
+pub(crate) async fn another_interface_is_not_saved_past_the_switch(make: impl AsyncFn() -> Bench) {
+    let bench = make().await;
+    let mailbox = bench.mailbox("orders@contoso.example").await;
+    let connection = found(&bench, mailbox).await.connection;
+    bench.collect(mailbox, bench.mail("graph 1", "one").await).await;
+    let known = bench.store.connection(connection).await.unwrap().unwrap().settings;
+    let other = ConnectionSettings { api: ExchangeApi::Ews, ..known.clone() };
+    let refused = save(&bench, connection, other.clone()).await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Refused { hint, .. } if hint.contains("migrate")), "{refused:?}");
+    assert_eq!(bench.store.connection(connection).await.unwrap().unwrap().settings, known);
+    // Where nothing is known yet, there is nothing to lose.
+    let empty = bench.env.new_id();
+    save(&bench, empty, known).await.unwrap();
+    save(&bench, empty, other).await.unwrap();
+}
+
+pub(crate) async fn another_imap_server_is_read_from_its_beginning_and_no_mail_is_hidden_or_told_twice(
+    make: impl AsyncFn() -> Bench,
+) {
+    let bench = make().await;
+    let connection = bench.env.new_id();
+    let first = ConnectionSettings {
+        server: "mail.contoso.example".into(),
+        ..ConnectionSettings::new(ConnectionKind::Imap)
+    };
+    save(&bench, connection, first.clone()).await.unwrap();
+    let mailbox = bench.env.new_id();
+    bench.save_mailbox(mailbox, connection, "orders@contoso.example", Availability::All).await;
+    for (round, change) in [
+        ConnectionSettings { server: "imap.contoso.example".into(), ..first.clone() },
+        ConnectionSettings { server: "imap.contoso.example".into(), port: 1993, ..first.clone() },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // The same numbers name other messages there, and the old one is there under another.
+        let (old, new) = (format!("old {round}"), format!("new {round}"));
+        let [first, second] = [1, 2].map(|uid| format!("{round}:{uid}"));
+        bench.collect(mailbox, bench.mail(&first, &old).await).await;
+        let before = stored(&bench).await.len();
+        save(&bench, connection, change).await.unwrap();
+        let claimed = bench.claim_mailbox(mailbox).await;
+        assert_eq!(claimed.cursor, None);
+        bench.finish_poll(&claimed, None).await;
+        let known = bench.store.known_provider_ids(mailbox, std::slice::from_ref(&first)).await.unwrap();
+        assert!(known.is_empty(), "{known:?}");
+        assert_eq!(bench.collect(mailbox, bench.mail(&first, &new).await).await.stored, 1);
+        assert_eq!(bench.collect(mailbox, bench.mail(&second, &old).await).await, repeated(1));
+        assert_eq!(stored(&bench).await.len(), before + 1);
+        let spelled = bench.store.connection(connection).await.unwrap().unwrap().settings;
+        let same = ConnectionSettings { server: spelled.server.to_uppercase(), ..spelled };
+        save(&bench, connection, same).await.unwrap();
+        let claimed = bench.claim_mailbox(mailbox).await;
+        assert!(claimed.cursor.is_some(), "the same server, spelled otherwise");
+        bench.finish_poll(&claimed, None).await;
     }
 }

@@ -6,18 +6,19 @@ use postroom_ews::client::Draft;
 use postroom_ews::wire::{ItemId, Message, Path};
 use postroom_ews::{EwsClient, EwsError};
 use postroom_mime::build::{with_bcc, with_mark};
-use postroom_mime::submission::header_recipients;
-use postroom_model::EmailAddress;
-use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::failure::Decision;
 
+use crate::draft::{self, LEFT_BEFORE, MARK, blind_copies, doubt, operation, receipt};
 use crate::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome, Sender};
-
-/// Header with the job's id. Exchange keeps it as a property of the message, also in the copy in Sent Items.
-const MARK: &str = "X-Postroom-Id";
 
 /// Where a message of ours may lie, in the order it takes, so that one on its way is not missed between two looks.
 /// Exchange searches no more than the folders that are named.
 const FOLDERS: [&str; 4] = ["drafts", "outbox", "sentitems", "deleteditems"];
+
+/// Where Exchange keeps what was removed for good, for as long as it keeps it
+/// (<https://learn.microsoft.com/exchange/client-developer/web-service-reference/distinguishedfolderid>). Read for
+/// evidence alone, and not every account may.
+const REMOVED: [&str; 2] = ["recoverableitemsdeletions", "recoverableitemspurges"];
 
 /// Sends through Exchange Web Services, each message from the mailbox of its envelope's sender.
 #[derive(Debug)]
@@ -53,10 +54,7 @@ impl EwsSender {
         match found {
             Some(found) => match place(&found) {
                 Place::Draft => Ok(found.id.unwrap_or_else(|| ItemId::of(id))),
-                Place::Left => {
-                    let words = "no longer a draft: an earlier attempt had sent it";
-                    Err(SendOutcome::Sent(receipt(id.to_owned(), words)))
-                }
+                Place::Left => Err(SendOutcome::Sent(receipt(id.to_owned(), LEFT_BEFORE))),
                 Place::Unsure => {
                     let words = "the draft of an earlier attempt is on its way, or Exchange does not say";
                     Err(SendOutcome::Unknown(doubt(job, words, Decision::Reconcile)))
@@ -83,50 +81,110 @@ impl EwsSender {
     }
 
     /// Looks for the message by its `Message-ID`, for want of an id that is still there.
-    ///
-    /// A `Message-ID` proves nothing: only what bears this job's mark is this job's.
     async fn search(&self, job: &SendJob) -> Result<Reconciled, EwsError> {
-        let user = job.envelope.from.as_str();
-        let mark = job.id.to_string();
-        let (mut draft, mut unsure, mut unmarked) = (None, false, false);
+        let mut traces = Traces::default();
         for folder in FOLDERS {
-            let ids = self.client.find_by_internet_message_id(user, folder, &job.message_id).await?;
-            for found in self.client.items(user, &ids, &proof()).await?.into_iter().flatten() {
-                // Quirk: Exchange compares without regard to case here; the header does not.
-                if found.internet_message_id.as_ref().is_some_and(|id| *id != job.message_id) {
-                    continue;
-                }
-                let Some(id) = found.id.as_ref().map(|id| id.id.clone()) else { continue };
-                match (mark_of(&found), place(&found)) {
-                    (Some(known), place) if known.trim() == mark => match place {
-                        Place::Left => {
-                            return Ok(Reconciled::Sent(receipt(id, &format!("found in {folder}"))));
-                        }
-                        Place::Draft => draft = draft.or(Some(id)),
-                        Place::Unsure => unsure = true,
-                    },
-                    (Some(_), _) => {}
-                    (None, place) => unmarked |= place != Place::Draft,
+            let found = self.marked_in(job, folder, &mut traces).await?;
+            for (id, place) in found {
+                match place {
+                    Place::Left => return Ok(Reconciled::Sent(receipt(id, &format!("found in {folder}")))),
+                    Place::Draft => traces.draft = traces.draft.or(Some(id)),
+                    Place::Unsure => traces.unsure = true,
                 }
             }
         }
-        if unsure {
+        if let Some(error) = traces.refused {
+            return Err(error);
+        }
+        if traces.unsure {
             return Ok(later(job, "the message is on its way, or Exchange does not say"));
         }
-        if draft.is_some() {
-            return Ok(Reconciled::NotSent { draft });
+        if traces.draft.is_some() {
+            return Ok(Reconciled::NotSent { draft: traces.draft });
         }
         if job.provider_id.is_none() {
             // No draft was written down, so none was ever sent.
             return Ok(Reconciled::NotSent { draft: None });
         }
-        let words = if unmarked {
-            "a message with this Message-ID is there, without a sign of who sent it"
-        } else {
-            "the draft is gone, and nothing in Sent Items, Outbox, Drafts or Deleted Items bears its mark"
-        };
-        Ok(Reconciled::StillUnknown(doubt(job, words, Decision::Hold)))
+        if traces.unmarked {
+            let words = "a message with this Message-ID is there, without a sign of who sent it";
+            return Ok(Reconciled::StillUnknown(doubt(job, words, Decision::Hold)));
+        }
+        Ok(self.removed(job).await)
     }
+
+    /// What became of a draft that was written down and is in no folder of its mailbox: what was removed for good tells
+    /// whether it was removed before or after it left.
+    async fn removed(&self, job: &SendJob) -> Reconciled {
+        let mut was_draft = false;
+        for folder in REMOVED {
+            let mut traces = Traces::default();
+            // A folder that cannot be read is no evidence, neither for nor against.
+            let Ok(found) = self.marked_in(job, folder, &mut traces).await else { continue };
+            for (id, place) in found {
+                match place {
+                    Place::Left => return Reconciled::Sent(receipt(id, &format!("found in {folder}"))),
+                    Place::Draft => was_draft = true,
+                    Place::Unsure => return later(job, "Exchange does not say whether the draft had left"),
+                }
+            }
+        }
+        if was_draft {
+            // Removed while it was a draft: it certainly did not leave.
+            return Reconciled::NotSent { draft: None };
+        }
+        let words =
+            "the draft is gone, and nothing in Sent Items, Outbox, Drafts or Deleted Items bears its mark";
+        Reconciled::StillUnknown(doubt(job, words, Decision::Hold))
+    }
+
+    /// What bears this job's mark in a folder, with how far it is.
+    ///
+    /// A `Message-ID` proves nothing: only what bears this job's mark is this job's.
+    async fn marked_in(
+        &self,
+        job: &SendJob,
+        folder: &str,
+        traces: &mut Traces,
+    ) -> Result<Vec<(String, Place)>, EwsError> {
+        let user = job.envelope.from.as_str();
+        let mark = job.id.to_string();
+        let ids = self.client.find_by_internet_message_id(user, folder, &job.message_id).await?;
+        let mut ours = Vec::new();
+        for found in self.client.items(user, &ids, &proof()).await? {
+            let found = match found {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                // What cannot be looked at might be ours; another may prove all the same that it was sent.
+                Err(error) => {
+                    traces.refused = Some(error);
+                    continue;
+                }
+            };
+            // Quirk: Exchange compares without regard to case here; the header does not.
+            if found.internet_message_id.as_ref().is_some_and(|id| *id != job.message_id) {
+                continue;
+            }
+            let Some(id) = found.id.as_ref().map(|id| id.id.clone()) else { continue };
+            match mark_of(&found) {
+                Some(known) if known.trim() == mark => ours.push((id, place(&found))),
+                Some(_) => {}
+                None => traces.unmarked |= place(&found) != Place::Draft,
+            }
+        }
+        Ok(ours)
+    }
+}
+
+/// What a search came across.
+#[derive(Default)]
+struct Traces {
+    draft: Option<String>,
+    unsure: bool,
+    /// Something with the `Message-ID` has left and bears no mark.
+    unmarked: bool,
+    /// Something with the `Message-ID` could not be looked at.
+    refused: Option<EwsError>,
 }
 
 #[async_trait]
@@ -160,10 +218,7 @@ impl Sender for EwsSender {
     async fn reconcile(&self, job: &SendJob) -> Reconciled {
         match self.look_up(job).await {
             Ok(found) => found,
-            Err(error) => {
-                let operation = format!("look up {} of {}", job.message_id, job.envelope.from);
-                Reconciled::StillUnknown(error.failure(&operation))
-            }
+            Err(error) => Reconciled::StillUnknown(error.failure(&draft::look_up_of(job))),
         }
     }
 }
@@ -210,18 +265,6 @@ fn mark_of(found: &Message) -> Option<&str> {
     found.header_property(MARK).or_else(header)
 }
 
-fn operation(job: &SendJob) -> String {
-    format!("send {} from {}", job.message_id, job.envelope.from)
-}
-
-fn receipt(provider_id: String, words: &str) -> Receipt {
-    Receipt { provider_id: Some(provider_id), words: words.to_owned(), ..Receipt::default() }
-}
-
-fn doubt(job: &SendJob, words: &str, decision: Decision) -> Failure {
-    Failure::new(operation(job), Origin::Provider, words, decision)
-}
-
 fn later(job: &SendJob, words: &str) -> Reconciled {
     Reconciled::StillUnknown(doubt(job, words, Decision::Retry { after: None }))
 }
@@ -230,24 +273,7 @@ fn unknown(error: &EwsError, operation: &str) -> SendOutcome {
     SendOutcome::Unknown(error.failure_with(operation, Decision::Reconcile))
 }
 
-/// Whether the draft may have left although the answer was an error. Besides what is never certain: a draft that is
-/// gone may be gone because it was sent, and a conflict may be with an earlier send that is under way.
+/// Whether the draft may have left although the answer was an error.
 fn may_be_sent(error: &EwsError) -> bool {
-    error.may_be_done() || error.is_item_not_found() || error.is_conflict()
-}
-
-/// Recipients of the envelope that no header names.
-///
-/// Exchange takes the recipients from the headers, so one that stands there and not in the envelope would get the
-/// message although nobody asked for it: that is refused.
-fn blind_copies(job: &SendJob) -> Result<Vec<EmailAddress>, Failure> {
-    let named = header_recipients(&job.raw);
-    if let Some(extra) = named.iter().find(|address| !job.envelope.to.contains(address)) {
-        let words = format!("{extra} stands in the message's headers, but not among its recipients");
-        let mut failure = Failure::new(operation(job), Origin::Ourselves, words, Decision::Hold);
-        let advice = "Exchange sends to everybody in the headers. Add the address to the recipients or take it out of the message.";
-        failure.advice = Some(advice.to_owned());
-        return Err(failure);
-    }
-    Ok(job.envelope.to.iter().filter(|address| !named.contains(address)).cloned().collect())
+    draft::may_be_sent(error.may_be_done(), error.is_item_not_found(), error.is_conflict())
 }

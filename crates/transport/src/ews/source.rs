@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use postroom_ews::client::{EventStream, SyncPage, Told};
-use postroom_ews::wire::Path;
+use postroom_ews::wire::{Message, Path};
 use postroom_ews::{EwsClient, EwsError};
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::{EmailAddress, Env};
+use postroom_model::mailbox::AfterProcessing;
+use postroom_model::{EmailAddress, Env, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Changes, MessageSink, RemoteMessage, Source, Woken};
+use crate::{Changes, MessageSink, RemoteMessage, Source, Survey, Woken};
 
 /// Changes asked for per page: few enough that a page is stored in one short transaction.
 const PAGE_SIZE: u32 = 50;
@@ -84,14 +85,22 @@ impl EwsSource {
         let mut removed = page.gone;
         for (id, found) in page.here.into_iter().zip(found) {
             match found {
-                None => removed.push(id),
+                Ok(None) => removed.push(id),
                 // A draft that somebody keeps in the inbox was not received.
-                Some(found) if found.is_draft == Some(true) => {}
-                Some(found) => messages.push(RemoteMessage {
+                Ok(Some(found)) if found.is_draft == Some(true) => {}
+                Ok(Some(found)) => messages.push(RemoteMessage {
                     provider_id: id,
                     message_id: found.internet_message_id,
                     received_at: found.received.or(found.sent).unwrap_or_else(|| self.env.now()),
                 }),
+                // One message that cannot be looked at must not hold up the others: what becomes of it is decided
+                // when it is fetched.
+                Err(error) if error.may_be_the_items_own() => {
+                    tracing::warn!(mailbox = %self.mailbox, %error, "a message could not be looked up; it is fetched as it is");
+                    let received_at = self.env.now();
+                    messages.push(RemoteMessage { provider_id: id, message_id: None, received_at });
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(Changes { messages, removed, cursor: page.state, more: page.more, resync })
@@ -153,8 +162,55 @@ async fn told(stream: &mut EventStream) -> Result<Told, EwsError> {
     }
 }
 
+fn remote(message: Message, now: Timestamp) -> Option<RemoteMessage> {
+    if message.is_draft == Some(true) {
+        return None;
+    }
+    Some(RemoteMessage {
+        provider_id: message.id?.id,
+        message_id: message.internet_message_id,
+        received_at: message.received.or(message.sent).unwrap_or(now),
+    })
+}
+
 #[async_trait]
 impl Source for EwsSource {
+    async fn received_since(&self, since: Timestamp) -> Result<Vec<RemoteMessage>, Failure> {
+        let (mut found, mut offset) = (Vec::new(), 0);
+        loop {
+            let asked = self.client.received_since(self.mailbox.as_str(), since, offset).await;
+            let (page, next) = asked.map_err(|error| self.failure(&error))?;
+            let now = self.env.now();
+            found.extend(page.into_iter().filter_map(|message| remote(message, now)));
+            match next {
+                Some(next) => offset = next,
+                None => return Ok(found),
+            }
+        }
+    }
+
+    async fn survey(&self, before: Timestamp) -> Result<Survey, Failure> {
+        let found = self.client.survey(self.mailbox.as_str(), before).await;
+        let found = found.map_err(|error| self.failure(&error))?;
+        Ok(Survey { count: u64::from(found.count), oldest: found.oldest })
+    }
+
+    async fn settle(&self, provider_id: &str, how: &AfterProcessing) -> Result<(), Failure> {
+        let user = self.mailbox.as_str();
+        let settled = match how {
+            AfterProcessing::Leave => Ok(()),
+            AfterProcessing::MarkRead => self.client.mark_read(user, provider_id).await,
+            AfterProcessing::Move(name) => match self.client.folder_named(user, name).await {
+                Ok(folder) => self.client.move_to(user, provider_id, &folder).await,
+                Err(error) => Err(error),
+            },
+        };
+        match settled {
+            Err(error) if !error.is_item_not_found() => Err(self.failure(&error)),
+            _ => Ok(()),
+        }
+    }
+
     async fn changes(&self, cursor: Option<&str>) -> Result<Changes, Failure> {
         self.read(cursor).await.map_err(|error| self.failure(&error))
     }

@@ -8,12 +8,13 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use postroom_graph::wire::AttachmentInfo;
+use postroom_graph::wire::{AttachmentInfo, Message};
 use postroom_graph::{Content, GraphClient, GraphError, Upload};
 use postroom_mime::lighten::{self, File, Light, TooHeavy};
 use postroom_model::failure::{Decision, Failure, Origin};
 
-use super::sender::{receipt, unknown};
+use super::sender::unknown;
+use crate::draft::{LEFT_BEFORE, MARK, doubt, receipt};
 use crate::{SendJob, SendOutcome};
 
 /// The largest raw message that is handed over as one MIME, in bytes. A request to Graph may have 4 MB, and the message
@@ -98,6 +99,12 @@ fn is_size(found: &AttachmentInfo, file: &File) -> bool {
     found.size.is_some_and(|size| (file.size..=file.size + file.size / 64 + 8_192).contains(&size))
 }
 
+/// A header field of a message, where Graph shows it.
+fn field<'m>(found: &'m Message, name: &str) -> Option<&'m str> {
+    let mut headers = found.internet_message_headers.iter().flatten();
+    headers.find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value.as_str())
+}
+
 /// The bytes of a file where they lie in the message.
 struct InPlace<'a> {
     raw: &'a Bytes,
@@ -154,20 +161,8 @@ impl Draft<'_> {
 
     /// Completes the draft of an earlier attempt. False when it cannot be used.
     pub(super) async fn take_up(&self, id: &str, large: &Large) -> Result<bool, SendOutcome> {
-        let select = "id,isDraft,internetMessageHeaders";
-        let found = match self.client.get_message(self.user(), id, select).await {
-            Ok(found) => found,
-            // It may be gone because it was sent.
-            Err(error) if error.is_item_not_found() => return Err(unknown(&error, &self.operation)),
-            Err(error) => return Err(self.not_sent(&error)),
-        };
-        if found.is_draft == Some(false) {
-            let words = "no longer a draft: an earlier attempt had sent it";
-            return Err(SendOutcome::Sent(receipt(id.to_owned(), words)));
-        }
-        let headers = found.internet_message_headers.unwrap_or_default();
-        let parts = headers.iter().find(|header| header.name.eq_ignore_ascii_case(PARTS));
-        if parts.is_some_and(|parts| parts.value.trim() != large.count().to_string()) {
+        let found = self.ours(id).await?;
+        if field(&found, PARTS).is_some_and(|parts| parts.trim() != large.count().to_string()) {
             return Ok(false);
         }
         match self.look(id, large).await? {
@@ -177,14 +172,37 @@ impl Draft<'_> {
         }
     }
 
-    /// Removes a draft that cannot be used.
+    /// Removes a draft that cannot be used. What is not surely a draft of this job at this moment stays.
     pub(super) async fn discard(&self, id: &str) -> Result<(), SendOutcome> {
+        self.ours(id).await?;
         tracing::info!(message = %self.job.id, "the draft cannot be completed for certain; it is begun anew");
         match self.client.purge_message(self.user(), id).await {
             Ok(()) => Ok(()),
             Err(error) if error.is_item_not_found() => Err(unknown(&error, &self.operation)),
             Err(error) => Err(self.not_sent(&error)),
         }
+    }
+
+    /// The message that was written down, as long as it is certain that it is a draft and no other job's.
+    async fn ours(&self, id: &str) -> Result<Message, SendOutcome> {
+        let select = "id,isDraft,internetMessageHeaders";
+        let found = match self.client.get_message(self.user(), id, select).await {
+            Ok(found) => found,
+            // It may be gone because it was sent.
+            Err(error) if error.is_item_not_found() => return Err(unknown(&error, &self.operation)),
+            Err(error) => return Err(self.not_sent(&error)),
+        };
+        let unsure = |words| Err(SendOutcome::Unknown(doubt(self.job, words, Decision::Reconcile)));
+        match found.is_draft {
+            Some(true) => {}
+            Some(false) => return Err(SendOutcome::Sent(receipt(id.to_owned(), LEFT_BEFORE))),
+            None => return unsure("Microsoft Graph does not say whether the message is a draft"),
+        }
+        // Graph may keep the headers of a draft to itself; its id was written down for this job.
+        if field(&found, MARK).is_some_and(|mark| mark.trim() != self.job.id.to_string()) {
+            return unsure("the draft that was written down bears the mark of another message");
+        }
+        Ok(found)
     }
 
     /// The files that are missing on the draft; none when that cannot be told.

@@ -4,15 +4,11 @@ use async_trait::async_trait;
 use postroom_graph::wire::Message;
 use postroom_graph::{GraphClient, GraphError};
 use postroom_mime::build::{with_bcc, with_mark};
-use postroom_mime::submission::header_recipients;
-use postroom_model::EmailAddress;
 use postroom_model::failure::{Decision, Failure, Origin};
 
 use super::large::{Draft, Large, PARTS};
+use crate::draft::{self, LEFT_BEFORE, MARK, blind_copies, operation, receipt};
 use crate::{Receipt, Reconciled, SendJob, SendNotes, SendOutcome, Sender};
-
-/// Header with the job's id. Graph keeps header fields whose name begins with `x-`.
-const MARK: &str = "X-Postroom-Id";
 
 /// Sends through Microsoft Graph, each message from the mailbox of its envelope's sender.
 #[derive(Debug)]
@@ -98,9 +94,7 @@ impl GraphSender {
                 Some(false) => Reconciled::Sent(receipt(id.clone(), "no longer a draft")),
                 None => {
                     let words = "Microsoft Graph does not say whether the message is a draft";
-                    let decision = Decision::Retry { after: None };
-                    let failure = Failure::new(operation(job), Origin::Provider, words, decision);
-                    Reconciled::StillUnknown(failure)
+                    Reconciled::StillUnknown(draft::doubt(job, words, Decision::Retry { after: None }))
                 }
             }),
             Err(error) if error.is_item_not_found() || error.code() == Some("ErrorInvalidIdMalformed") => {
@@ -136,9 +130,7 @@ impl Sender for GraphSender {
                 ..Receipt::default()
             }),
             Err(error) if may_be_sent(&error) => unknown(&error, &operation(job)),
-            Err(error) if self.has_left(job, &error).await => {
-                SendOutcome::Sent(receipt(draft, "no longer a draft: an earlier attempt had sent it"))
-            }
+            Err(error) if self.has_left(job, &error).await => SendOutcome::Sent(receipt(draft, LEFT_BEFORE)),
             Err(error) => SendOutcome::NotSent(error.failure(&operation(job))),
         }
     }
@@ -146,10 +138,7 @@ impl Sender for GraphSender {
     async fn reconcile(&self, job: &SendJob) -> Reconciled {
         match self.look_up(job).await {
             Ok(found) => found,
-            Err(error) => {
-                let operation = format!("look up {} of {}", job.message_id, job.envelope.from);
-                Reconciled::StillUnknown(error.failure(&operation))
-            }
+            Err(error) => Reconciled::StillUnknown(error.failure(&draft::look_up_of(job))),
         }
     }
 }
@@ -186,9 +175,7 @@ fn sent_by<'m>(found: &'m [Message], job: &SendJob) -> Option<&'m Message> {
 
 /// What keeps the look-up from saying that the message was not sent, when nothing found is certainly this job's.
 fn doubt(found: &[Message], job: &SendJob) -> Option<Reconciled> {
-    let still_unknown = |words, decision| {
-        Some(Reconciled::StillUnknown(Failure::new(operation(job), Origin::Provider, words, decision)))
-    };
+    let still_unknown = |words, decision| Some(Reconciled::StillUnknown(draft::doubt(job, words, decision)));
     if found.iter().any(|found| whose(found, job) == Whose::NotShown || found.is_draft.is_none()) {
         let words = "Microsoft Graph does not show the headers of a message with this Message-ID";
         return still_unknown(words, Decision::Retry { after: None });
@@ -202,38 +189,11 @@ fn doubt(found: &[Message], job: &SendJob) -> Option<Reconciled> {
     None
 }
 
-fn operation(job: &SendJob) -> String {
-    format!("send {} from {}", job.message_id, job.envelope.from)
-}
-
-pub(super) fn receipt(provider_id: String, words: &str) -> Receipt {
-    Receipt { provider_id: Some(provider_id), words: words.to_owned(), ..Receipt::default() }
-}
-
 pub(super) fn unknown(error: &GraphError, operation: &str) -> SendOutcome {
     SendOutcome::Unknown(error.failure_with(operation, Decision::Reconcile))
 }
 
-/// Whether the draft may have left although the answer was an error. Besides what is never certain: a draft that is
-/// gone may be gone because it was sent, and a conflict may be with an earlier send that is under way.
+/// Whether the draft may have left although the answer was an error.
 fn may_be_sent(error: &GraphError) -> bool {
-    error.may_be_done() || error.is_item_not_found() || error.status() == Some(409)
-}
-
-/// Recipients of the envelope that no header names.
-///
-/// Graph takes the recipients from the headers, so one that stands there and not in the envelope would get the
-/// message although nobody asked for it: that is refused.
-fn blind_copies(job: &SendJob) -> Result<Vec<EmailAddress>, Failure> {
-    let named = header_recipients(&job.raw);
-    if let Some(extra) = named.iter().find(|address| !job.envelope.to.contains(address)) {
-        let words = format!("{extra} stands in the message's headers, but not among its recipients");
-        let mut failure = Failure::new(operation(job), Origin::Ourselves, words, Decision::Hold);
-        failure.advice = Some(
-            "Microsoft Graph sends to everybody in the headers. Add the address to the recipients or take it out of the message."
-                .to_owned(),
-        );
-        return Err(failure);
-    }
-    Ok(job.envelope.to.iter().filter(|address| !named.contains(address)).cloned().collect())
+    draft::may_be_sent(error.may_be_done(), error.is_item_not_found(), error.status() == Some(409))
 }

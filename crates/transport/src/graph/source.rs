@@ -1,18 +1,22 @@
 //! Reading: a delta query over the inbox.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use postroom_graph::wire::{DeltaEntry, Message};
 use postroom_graph::{DeltaPage, GraphClient, GraphError};
 use postroom_model::failure::Failure;
-use postroom_model::{EmailAddress, Env};
+use postroom_model::mailbox::AfterProcessing;
+use postroom_model::{EmailAddress, Env, Timestamp};
 
-use crate::{Changes, MessageSink, RemoteMessage, Source};
+use crate::{Changes, MessageSink, RemoteMessage, Source, Survey};
 
 /// Messages asked for per page: enough that a busy mailbox needs few requests, few enough that a page is stored in
 /// one short transaction.
 const PAGE_SIZE: u32 = 50;
+
+/// Most messages that are read under a filter: Graph names no more than 5,000 then, and some come meanwhile.
+const FILTERED: u64 = 4_000;
 
 const INBOX: &str = "inbox";
 
@@ -22,12 +26,14 @@ pub struct GraphSource {
     client: GraphClient,
     mailbox: EmailAddress,
     env: Env,
+    /// What was received before is passed over by whoever reads.
+    begin_at: Option<Timestamp>,
 }
 
 impl GraphSource {
     /// A source.
     pub fn new(client: GraphClient, mailbox: EmailAddress, env: Env) -> Self {
-        Self { client, mailbox, env }
+        Self { client, mailbox, env, begin_at: None }
     }
 
     fn operation(&self) -> String {
@@ -41,21 +47,52 @@ impl GraphSource {
     /// A page, from the beginning when the cursor is lost or is one of another Graph (the settings were changed).
     async fn page(&self, cursor: Option<&str>) -> Result<(DeltaPage, bool), GraphError> {
         let user = self.mailbox.as_str();
-        match self.client.delta(user, INBOX, cursor, PAGE_SIZE).await {
+        let asked = match cursor {
+            Some(cursor) => self.client.delta(user, INBOX, Some(cursor), PAGE_SIZE).await,
+            None => self.first_page().await,
+        };
+        match asked {
             Ok(page) => Ok((page, false)),
             Err(error)
                 if cursor.is_some()
                     && (error.is_cursor_lost() || matches!(error, GraphError::Address { .. })) =>
             {
                 tracing::info!(mailbox = %self.mailbox, %error, "cursor lost; the inbox is read from the beginning");
-                Ok((self.client.delta(user, INBOX, None, PAGE_SIZE).await?, true))
+                Ok((self.first_page().await?, true))
             }
             Err(error) => Err(error),
         }
     }
 
+    /// The first page of the whole inbox, or of what was received from the beginning that is wished for: as long as
+    /// that is safely fewer than Graph names under a filter.
+    async fn first_page(&self) -> Result<DeltaPage, GraphError> {
+        let user = self.mailbox.as_str();
+        let Some(since) = self.begin_at else {
+            return self.client.delta(user, INBOX, None, PAGE_SIZE).await;
+        };
+        let condition = format!("ge {since:.0}");
+        let few = match self.client.count_received(user, INBOX, &condition).await {
+            Ok((count, _)) => count <= FILTERED,
+            // It only saves requests: the whole inbox is as good.
+            Err(GraphError::Garbage { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        self.client.delta_since(user, INBOX, None, Some(since).filter(|_| few), PAGE_SIZE).await
+    }
+
+    /// Creates or finds the folder that mail is moved to.
+    async fn destination(&self, name: &str) -> Result<String, GraphError> {
+        let user = self.mailbox.as_str();
+        if let Some(folder) = self.client.find_folder(user, name).await? {
+            return Ok(folder.id);
+        }
+        Ok(self.client.create_folder(user, name).await?.id)
+    }
+
     /// The entries, completed by look-ups where Graph left out what did not change, 20 in one request. Gives those that
-    /// are there, and the ids of those that are gone meanwhile.
+    /// are there, and the ids of those that are gone meanwhile. One that cannot be looked up does not hold up the others:
+    /// it stays as it is, and what becomes of it is decided when it is fetched.
     async fn complete(
         &self,
         mut entries: Vec<Message>,
@@ -66,6 +103,7 @@ impl GraphSource {
         let ids: Vec<String> =
             entries.iter().filter(|entry| bare(entry)).map(|entry| entry.id.clone()).collect();
         let mut found: HashMap<String, Message> = HashMap::new();
+        let mut drafts: HashSet<String> = HashSet::new();
         for (id, answer) in ids.iter().zip(self.client.get_messages(user, &ids, select).await?) {
             let answer = match answer {
                 // What one look-up of a batch was refused for a moment is asked once more by itself; an answer that
@@ -78,13 +116,22 @@ impl GraphSource {
                 answer => answer,
             };
             match answer {
-                Ok(message) => found.insert(id.clone(), message),
-                Err(error) if error.is_item_not_found() => None,
+                // A draft that somebody keeps in the inbox was not received.
+                Ok(message) if message.is_draft == Some(true) => drop(drafts.insert(id.clone())),
+                Ok(message) => drop(found.insert(id.clone(), message)),
+                Err(error) if error.is_item_not_found() => {}
+                Err(error) if error.may_be_the_items_own() => {
+                    tracing::warn!(mailbox = %self.mailbox, %error, "a message could not be looked up; it is fetched as it is");
+                    found.insert(id.clone(), Message { id: id.clone(), ..Message::default() });
+                }
                 Err(error) => return Err(error),
-            };
+            }
         }
         let mut gone = Vec::new();
         entries.retain_mut(|entry| {
+            if drafts.contains(&entry.id) {
+                return false;
+            }
             if !bare(entry) {
                 return true;
             }
@@ -98,17 +145,62 @@ impl GraphSource {
             true
         });
         let now = self.env.now();
-        let remote = |message: Message| RemoteMessage {
-            received_at: message.received_date_time.or(message.sent_date_time).unwrap_or(now),
-            provider_id: message.id,
-            message_id: message.internet_message_id,
-        };
-        Ok((entries.into_iter().map(remote).collect(), gone))
+        Ok((entries.into_iter().map(|message| remote(message, now)).collect(), gone))
+    }
+}
+
+fn remote(message: Message, now: Timestamp) -> RemoteMessage {
+    RemoteMessage {
+        received_at: message.received_date_time.or(message.sent_date_time).unwrap_or(now),
+        provider_id: message.id,
+        message_id: message.internet_message_id,
     }
 }
 
 #[async_trait]
 impl Source for GraphSource {
+    fn begin_at(&mut self, instant: Timestamp) {
+        self.begin_at = Some(instant);
+    }
+
+    async fn received_since(&self, since: Timestamp) -> Result<Vec<RemoteMessage>, Failure> {
+        let (user, mut next, mut found) = (self.mailbox.as_str(), None, Vec::new());
+        loop {
+            let asked = self.client.received_since(user, INBOX, since, next.as_deref()).await;
+            let (mut page, link) = asked.map_err(|error| self.failure(&error))?;
+            page.retain(|message| message.is_draft != Some(true) && !message.id.is_empty());
+            let now = self.env.now();
+            found.extend(page.into_iter().map(|message| remote(message, now)));
+            if link.is_none() {
+                return Ok(found);
+            }
+            next = link;
+        }
+    }
+
+    async fn survey(&self, before: Timestamp) -> Result<Survey, Failure> {
+        let condition = format!("lt {before:.0}");
+        let counted = self.client.count_received(self.mailbox.as_str(), INBOX, &condition).await;
+        let (count, oldest) = counted.map_err(|error| self.failure(&error))?;
+        Ok(Survey { count, oldest: oldest.and_then(|message| message.received_date_time) })
+    }
+
+    async fn settle(&self, provider_id: &str, how: &AfterProcessing) -> Result<(), Failure> {
+        let user = self.mailbox.as_str();
+        let settled = match how {
+            AfterProcessing::Leave => Ok(()),
+            AfterProcessing::MarkRead => self.client.patch_is_read(user, provider_id, true).await,
+            AfterProcessing::Move(folder) => match self.destination(folder).await {
+                Ok(folder) => self.client.move_to(user, provider_id, &folder).await.map(drop),
+                Err(error) => Err(error),
+            },
+        };
+        match settled {
+            Err(error) if !error.is_item_not_found() => Err(self.failure(&error)),
+            _ => Ok(()),
+        }
+    }
+
     async fn changes(&self, cursor: Option<&str>) -> Result<Changes, Failure> {
         let (page, resync) = self.page(cursor).await.map_err(|error| self.failure(&error))?;
         let (mut entries, mut removed) = reduce(page.entries);

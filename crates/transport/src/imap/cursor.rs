@@ -1,9 +1,10 @@
 //! Where reading goes on, and the ids of messages.
 //!
-//! A cursor is `imap/UIDVALIDITY/age/UID/MODSEQ` with `/+` behind it while more pages follow. *Age* counts how often a
-//! server went back behind a UID it had given out under the same UIDVALIDITY (a restored backup); it is 0 for every
-//! server that keeps RFC 3501 section 2.3.1.1. An id is `UIDVALIDITY:UID`, or `UIDVALIDITY.age:UID`, so that ids of
-//! another incarnation of the folder are other ids.
+//! A cursor is `imap/UIDVALIDITY/age/UID/MODSEQ` with `/+` behind it while more pages follow. *Age* counts how often the
+//! folder became another one: by another UIDVALIDITY, or by a server that went back behind a UID it had given out under
+//! the same one (a restored backup). It never falls, so a UIDVALIDITY that comes back is not taken for what it named
+//! before. An id is `UIDVALIDITY:UID`, or `UIDVALIDITY.age:UID`, so that ids of another incarnation of the folder are
+//! other ids.
 
 use std::fmt;
 use std::str::FromStr;

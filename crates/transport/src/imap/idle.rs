@@ -1,17 +1,52 @@
 //! Waiting for news by IDLE (RFC 2177).
+//!
+//! News is a folder that has more messages than it had. Changed flags and removed messages are none: nobody reads flags,
+//! and a mailbox that is tidied by a person or a program would be read again and again for nothing. Messages that arrive
+//! one after the other are one piece of news.
 
 use std::time::Duration;
 
 use async_imap::imap_proto::{MailboxDatum, Response};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::meter::Bounds;
 use super::session::{Event, Session};
 use super::words::Trouble;
 
+/// Quiet for so long, what arrived is told.
+const SETTLED: Duration = Duration::from_millis(200);
+/// What arrived is told after so long even when more keeps coming.
+const AT_MOST: Duration = Duration::from_secs(2);
+
+/// How many messages the folder has, and whether it ever had more than before.
+struct Count {
+    exists: u32,
+    grown: bool,
+}
+
+impl Count {
+    fn note(&mut self, response: &Response<'_>) {
+        match response {
+            Response::MailboxData(MailboxDatum::Exists(now)) => {
+                self.grown |= *now > self.exists;
+                self.exists = *now;
+            }
+            Response::Expunge(_) => self.exists = self.exists.saturating_sub(1),
+            // In place of EXPUNGE (RFC 7162 section 3.2.10.2): as many messages fewer, without an EXISTS that says so.
+            Response::Vanished { earlier: false, uids } => {
+                for range in uids {
+                    let fewer = range.end().saturating_sub(*range.start()).saturating_add(1);
+                    self.exists = self.exists.saturating_sub(fewer);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Session {
-    /// Waits until the open folder has news, at most `limit`, with a new IDLE every `again`; false when there were
-    /// none.
+    /// Waits until the open folder has more messages, at most `limit`, with a new IDLE every `again`; false when it has
+    /// not.
     pub(super) async fn idle(&mut self, limit: Duration, again: Duration) -> Result<bool, Trouble> {
         let end = Instant::now() + limit;
         loop {
@@ -27,10 +62,9 @@ impl Session {
 
     async fn idle_once(&mut self, limit: Duration) -> Result<bool, Trouble> {
         let tag = self.begin("IDLE", Bounds::SMALL).await?;
-        let (mut exists, mut news) = (self.exists, false);
-        let mut on = |response: &Response<'_>| news |= is_news(&mut exists, response);
+        let mut count = Count { exists: self.exists, grown: false };
         loop {
-            let event = self.next(&mut on).await?;
+            let event = self.next(&mut |response| count.note(response)).await?;
             if matches!(event, Event::Question(_)) {
                 break;
             }
@@ -38,41 +72,29 @@ impl Session {
                 return Err(self.garbage("IDLE ended before it began"));
             }
         }
-        if !news {
-            let wait = async {
-                while !news {
-                    let event = self.read(&mut |response| news |= is_news(&mut exists, response)).await?;
-                    if self.is_done(&tag, &event, false)? {
-                        return Err(self.garbage("IDLE ended unasked"));
-                    }
-                }
-                Ok(())
-            };
-            if let Ok(ended) = timeout(limit, wait).await {
-                ended?;
+        let end = Instant::now() + limit;
+        let mut grown_at = None;
+        loop {
+            let now = Instant::now();
+            if count.grown {
+                grown_at = grown_at.or(Some(now));
+            }
+            let until = grown_at.map_or(end, |first| (now + SETTLED).min(first + AT_MOST));
+            // What is told here is let go of: each response is bounded, not their sum.
+            self.arm(Bounds::SMALL);
+            let told = timeout_at(until, self.read(&mut |response| count.note(response))).await;
+            let Ok(event) = told else { break };
+            if self.is_done(&tag, &event?, false)? {
+                return Err(self.garbage("IDLE ended unasked"));
             }
         }
         self.send("DONE").await?;
         loop {
-            let event = self.next(&mut |response| news |= is_news(&mut exists, response)).await?;
+            let event = self.next(&mut |response| count.note(response)).await?;
             if self.is_done(&tag, &event, false)? {
-                self.exists = exists;
-                return Ok(news);
+                self.exists = count.exists;
+                return Ok(count.grown);
             }
         }
-    }
-}
-
-/// Whether a response tells of something new, and how many messages there are then. After VANISHED the next EXISTS
-/// says how many.
-fn is_news(exists: &mut u32, response: &Response<'_>) -> bool {
-    match response {
-        Response::MailboxData(MailboxDatum::Exists(now)) => std::mem::replace(exists, *now) != *now,
-        Response::Expunge(_) => {
-            *exists = exists.saturating_sub(1);
-            true
-        }
-        Response::Vanished { .. } | Response::Fetch(..) => true,
-        _ => false,
     }
 }

@@ -4,19 +4,21 @@ use async_imap::imap_proto::{AttributeValue, Response};
 use bytes::Bytes;
 use postroom_model::failure::{Decision, Failure, Origin};
 
-use super::State;
 use super::meter::Bounds;
 use super::page::{set, uid_of};
 use super::session::Session;
 use super::words::{After, Trouble};
+use super::{OnPage, State};
 use crate::MessageSink;
 
 /// Up to this size messages are brought together with their neighbours.
 const SMALL: u64 = 256 * 1024;
 /// What one command brings: messages and bytes.
-const BATCH: (usize, u64) = (64, 4 * 1024 * 1024);
+const BATCH: (usize, u64) = (256, 4 * 1024 * 1024);
 /// Servers count sizes with other line ends, or guess; so much more is accepted.
 const BATCH_BOUNDS: Bounds = Bounds { literal: 4 * SMALL, total: 2 * BATCH.1 };
+/// Of a server that keeps a size to itself: by ranges it is found out.
+const SIZE_UNKNOWN: u64 = SMALL + 1;
 /// Bytes of a large message asked for at once.
 const RANGE: u32 = 1024 * 1024;
 const RANGE_BOUNDS: Bounds = Bounds { literal: RANGE as u64, total: RANGE as u64 + 64 * 1024 };
@@ -30,11 +32,13 @@ pub(super) async fn fetch(
     sink: &mut dyn MessageSink,
     written: &mut u64,
 ) -> Result<Option<u64>, Trouble> {
-    let size = match state.page.iter().find(|known| known.uid == uid) {
-        Some(known) => known.size,
+    let told = state.page.iter().find(|known| known.uid == uid).map(|known| known.size);
+    let size = match told {
+        Some(size) => size,
         None => match size_of(session, uid).await? {
             Some(size) => size,
-            None => return Ok(None),
+            None if is_gone(session, uid).await? => return Ok(None),
+            None => SIZE_UNKNOWN,
         },
     };
     check(session, size, limit)?;
@@ -42,10 +46,6 @@ pub(super) async fn fetch(
         batch(session, state, uid).await?;
         if let Some(message) = state.kept.remove(&uid) {
             return deliver(session, message, limit, sink).await.map(Some);
-        }
-        // Not brought with the others, so it is gone, unless the server can say more of it.
-        if size_of(session, uid).await?.is_none() {
-            return Ok(None);
         }
     }
     ranges(session, uid, size, limit, sink, written).await
@@ -98,23 +98,32 @@ async fn size_of(session: &mut Session, uid: u32) -> Result<Option<u64>, Trouble
                 AttributeValue::Rfc822Size(size) => Some(u64::from(*size)),
                 _ => None,
             });
-            // A server that keeps the size to itself: by ranges it is found out.
-            size = found.or(size).or(Some(SMALL + 1));
+            size = found.or(size).or(Some(SIZE_UNKNOWN));
         }
     };
     session.command(&format!("UID FETCH {uid} (UID RFC822.SIZE)"), Bounds::SMALL, &mut on).await?;
     Ok(size)
 }
 
+/// Whether the message is not there any more. A server may leave one out of an answer because it cannot read it just
+/// now, or because too much was asked at once; only one that does not even say its UID says that it is gone.
+async fn is_gone(session: &mut Session, uid: u32) -> Result<bool, Trouble> {
+    let mut gone = true;
+    let mut on = |response: &Response<'_>| gone &= uid_of(response) != Some(uid);
+    session.command(&format!("UID FETCH {uid} (UID)"), Bounds::SMALL, &mut on).await?;
+    Ok(gone)
+}
+
 /// Brings a message and the small ones of its page that nobody asked for yet, in whatever order they will be asked for.
 async fn batch(session: &mut Session, state: &mut State, uid: u32) -> Result<(), Trouble> {
     let mut wanted = vec![uid];
     let mut bytes = SMALL;
-    for known in state.page.iter().filter(|known| !known.asked && known.size <= SMALL) {
+    for known in state.page.iter_mut().filter(|known| !known.asked && known.size <= SMALL) {
         if wanted.len() == BATCH.0 || bytes + known.size > BATCH.1 {
             break;
         }
-        if known.uid != uid && !state.kept.contains_key(&known.uid) {
+        known.asked = true;
+        if known.uid != uid {
             bytes += known.size;
             wanted.push(known.uid);
         }
@@ -132,7 +141,13 @@ async fn batch(session: &mut Session, state: &mut State, uid: u32) -> Result<(),
     match session.command(&command, BATCH_BOUNDS, &mut on).await {
         // What was answered before the refusal is good; the rest is asked for one by one.
         Err(trouble) if trouble.is_partial() => {}
-        asked => asked?,
+        Err(trouble) => {
+            let lost =
+                |known: &&mut OnPage| wanted.contains(&known.uid) && !state.kept.contains_key(&known.uid);
+            state.page.iter_mut().filter(lost).for_each(|known| known.asked = false);
+            return Err(trouble);
+        }
+        Ok(()) => {}
     }
     if session.escaped() {
         // The parser leaves backslashes in quoted strings, and whose they are is not known here.
@@ -165,10 +180,13 @@ async fn ranges(
             return Err(session.garbage("a message of more than 4 GB"));
         };
         let Some((begins, chunk)) = range(session, uid, offset).await? else {
-            if *written == 0 {
+            if *written > 0 {
+                return Err(session.garbage("a message that vanished while it was read"));
+            }
+            if is_gone(session, uid).await? {
                 return Ok(None);
             }
-            return Err(session.garbage("a message that vanished while it was read"));
+            return Err(session.garbage("nothing of a message that is there"));
         };
         let whole = begins.is_none() && offset == 0 && chunk.len() < RANGE as usize;
         if begins != Some(offset) && !whole && !chunk.is_empty() {

@@ -1,6 +1,6 @@
-//! Any IMAP server (RFC 3501): one folder, read and never changed.
+//! Any IMAP server (RFC 3501): one folder, read and not changed, unless processed mail is to be marked or moved.
 //!
-//! The folder is opened with EXAMINE and read with BODY.PEEK, so no flag changes. Credentials are said only after TLS,
+//! The folder is opened with EXAMINE and read with BODY.PEEK, so no flag changes by reading. Credentials are said only after TLS,
 //! except on a line that the settings allow to be plain. What the server sends is counted before it is parsed, every
 //! command ends in time, and each refusal carries the server's literal words.
 //!
@@ -13,6 +13,7 @@
 //! | `sign_in` | passwords and tokens |
 //! | `page` | what is new, in pages |
 //! | `message` | the bytes of messages, in batches and in ranges |
+//! | `settle` | counting and listing by date; marking and moving what was processed |
 //! | `idle` | waiting for news |
 //! | `look` | for the check: what a server shows, a sign-in alone, a test message found and removed |
 //! | `meter` | bounds on what a server sends |
@@ -28,6 +29,7 @@ mod message;
 mod meter;
 mod page;
 mod session;
+mod settle;
 mod sign_in;
 mod words;
 
@@ -43,13 +45,14 @@ use postroom_entra::Ids;
 use postroom_model::address::HostName;
 use postroom_model::connection::{AuthenticationFlow, ConnectionSettings, TlsMode, is_loopback};
 use postroom_model::failure::Failure;
-use postroom_model::{EmailAddress, Env, SecretString};
+use postroom_model::mailbox::AfterProcessing;
+use postroom_model::{EmailAddress, Env, SecretString, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::line::Peer;
 use crate::wire::{Wire, hold};
-use crate::{Account, Changes, MessageSink, Source, Woken};
+use crate::{Account, Changes, MessageSink, RemoteMessage, Source, Survey, Woken};
 use cursor::Incarnation;
 pub(crate) use look::{look, sign_in, test_box};
 use meter::Bounds;
@@ -79,6 +82,9 @@ pub struct ImapSource {
     env: Env,
     state: Mutex<State>,
     waiting: Mutex<Waiting>,
+    /// The session in which the folder is open for changes.
+    settling: Mutex<Option<Session>>,
+    begin_at: Option<Timestamp>,
 }
 
 /// What reading remembers between calls. Nothing of it is needed: all of it can be asked again.
@@ -90,8 +96,8 @@ struct State {
     page: Vec<OnPage>,
     /// Small messages of the page that were brought and not asked for yet.
     kept: HashMap<u32, Bytes>,
-    /// The incarnation that was read last, and the first UID in it that was not there yet.
-    told: Option<(Incarnation, u32)>,
+    /// The incarnation that was read last.
+    told: Option<Incarnation>,
     /// The server sent more than was asked for: nothing is brought in bulk any more.
     careful: bool,
 }
@@ -101,7 +107,7 @@ struct OnPage {
     uid: u32,
     /// What the server says.
     size: u64,
-    /// Whether its bytes were asked for.
+    /// Whether its bytes were asked for; what did not come is asked for once more when it is wanted.
     asked: bool,
 }
 
@@ -109,6 +115,8 @@ struct OnPage {
 #[derive(Default)]
 struct Waiting {
     session: Option<Session>,
+    /// What the folder was when it was opened last: UIDVALIDITY and UIDNEXT.
+    seen: Option<(Option<u32>, Option<u32>)>,
     /// The server said that it cannot tell.
     not_offered: bool,
 }
@@ -151,6 +159,8 @@ impl ImapSource {
             env: wire.env.clone(),
             state: Mutex::default(),
             waiting: Mutex::default(),
+            settling: Mutex::default(),
+            begin_at: None,
         })
     }
 
@@ -169,7 +179,13 @@ impl ImapSource {
 
     /// Puts the session back when it can be used again. Whether the same is worth another try: on a new session when
     /// the old one was cut since its last use, more carefully when the server sent too much.
-    fn settle(&self, state: &mut State, session: Session, used: bool, trouble: Option<&Trouble>) -> bool {
+    fn settle_session(
+        &self,
+        state: &mut State,
+        session: Session,
+        used: bool,
+        trouble: Option<&Trouble>,
+    ) -> bool {
         let Some(trouble) = trouble.filter(|trouble| trouble.is_over()) else {
             state.session = Some(session);
             return false;
@@ -213,16 +229,53 @@ impl ImapSource {
         Ok(sentence)
     }
 
-    /// A session for waiting that has the folder open, and whether there is news already.
-    async fn open_for_waiting(&self) -> Result<(Session, bool), Trouble> {
+    /// A session for waiting that has the folder open, and whether something came since the one before was opened:
+    /// what came while none was open would wake nobody.
+    async fn open_for_waiting(&self, waiting: &mut Waiting) -> Result<(Session, bool), Trouble> {
         let mut session = open(&self.access).await?;
         let opened = session.examine(&self.folder, None).await?;
-        let told = self.state.lock().await.told;
-        // What came since the last page and before this session would wake nobody.
-        let news = told.is_some_and(|(incarnation, first)| {
-            opened.validity != Some(incarnation.validity) || opened.next.is_some_and(|next| next > first)
-        });
+        let now = (opened.validity, opened.next);
+        let news = waiting.seen.replace(now).is_some_and(|before| before != now);
         Ok((session, news))
+    }
+}
+
+/// What is asked of the session that reads, beside reading.
+enum Asked {
+    Survey(Timestamp),
+    Since(Timestamp),
+}
+
+enum Answered {
+    Survey(Survey),
+    Since(Vec<RemoteMessage>),
+}
+
+impl ImapSource {
+    /// Asks the session that reads; on a new one when the old one was cut since its last use.
+    async fn ask(&self, asked: &Asked) -> Result<Answered, Failure> {
+        let mut state = self.state.lock().await;
+        loop {
+            let (mut session, used) =
+                state.session(&self.access).await.map_err(|trouble| *trouble.failure)?;
+            let told = state.told;
+            let answer = match asked {
+                Asked::Survey(before) => {
+                    settle::survey(&mut session, &self.folder, *before).await.map(Answered::Survey)
+                }
+                Asked::Since(since) => settle::received_since(&mut session, &self.folder, told, *since)
+                    .await
+                    .map(Answered::Since),
+            };
+            let again = self.settle_session(&mut state, session, used, answer.as_ref().err());
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(trouble) if !again => return Err(*trouble.failure),
+                Err(trouble) => {
+                    tracing::debug!(mailbox = %self.address, error = %trouble.failure, "a new session is opened")
+                }
+            }
+        }
     }
 }
 
@@ -301,13 +354,71 @@ fn signing(
 
 #[async_trait]
 impl Source for ImapSource {
+    fn begin_at(&mut self, instant: Timestamp) {
+        self.begin_at = Some(instant);
+    }
+
+    fn in_order(&self) -> bool {
+        true
+    }
+
+    async fn waiting(&self) -> Option<u64> {
+        Some(self.state.lock().await.backlog.as_ref().map_or(0, Backlog::waiting))
+    }
+
+    async fn received_since(&self, since: Timestamp) -> Result<Vec<RemoteMessage>, Failure> {
+        match self.ask(&Asked::Since(since)).await? {
+            Answered::Since(found) => Ok(found),
+            Answered::Survey(_) => Ok(Vec::new()),
+        }
+    }
+
+    async fn survey(&self, before: Timestamp) -> Result<Survey, Failure> {
+        match self.ask(&Asked::Survey(before)).await? {
+            Answered::Survey(survey) => Ok(survey),
+            Answered::Since(_) => Ok(Survey::default()),
+        }
+    }
+
+    async fn settle(&self, provider_id: &str, how: &AfterProcessing) -> Result<(), Failure> {
+        let Some((incarnation, uid)) = Incarnation::parse_id(provider_id) else { return Ok(()) };
+        let mut settling = self.settling.lock().await;
+        let mut used = settling.is_some();
+        loop {
+            let mut session = match settling.take() {
+                Some(session) => session,
+                None => open(&self.access).await.map_err(|trouble| *trouble.failure)?,
+            };
+            let done = match settle::open(&mut session, &self.folder, incarnation).await {
+                Ok(true) => settle::settle(&mut session, uid, how).await,
+                Ok(false) => Ok(()),
+                Err(trouble) => Err(trouble),
+            };
+            match done {
+                Ok(()) => {
+                    *settling = Some(session);
+                    return Ok(());
+                }
+                Err(trouble) => {
+                    if trouble.after == After::Expired {
+                        self.access.signing.forget(session.token.as_ref());
+                    }
+                    if !(std::mem::take(&mut used) && matches!(trouble.after, After::Cut | After::Expired)) {
+                        return Err(*trouble.failure);
+                    }
+                }
+            }
+        }
+    }
+
     async fn changes(&self, cursor: Option<&str>) -> Result<Changes, Failure> {
         let mut state = self.state.lock().await;
         loop {
             let (mut session, used) =
                 state.session(&self.access).await.map_err(|trouble| *trouble.failure)?;
-            let page = page::changes(&mut session, &mut state, &self.folder, cursor, &self.env).await;
-            let again = self.settle(&mut state, session, used, page.as_ref().err());
+            let page =
+                page::changes(&mut session, &mut state, &self.folder, cursor, self.begin_at, &self.env).await;
+            let again = self.settle_session(&mut state, session, used, page.as_ref().err());
             match page {
                 Ok(changes) => return Ok(changes),
                 Err(trouble) if !again => return Err(*trouble.failure),
@@ -334,7 +445,7 @@ impl Source for ImapSource {
                 if session.validity.is_none() {
                     session.examine(&self.folder, None).await?;
                 }
-                let other = state.told.is_some_and(|(told, _)| told != incarnation);
+                let other = state.told.is_some_and(|told| told != incarnation);
                 if other || session.validity != Some(incarnation.validity) {
                     return Ok(None);
                 }
@@ -344,7 +455,7 @@ impl Source for ImapSource {
                 }
             };
             let message = message.await;
-            let again = self.settle(&mut state, session, used, message.as_ref().err());
+            let again = self.settle_session(&mut state, session, used, message.as_ref().err());
             match message {
                 Ok(size) => return Ok(size),
                 Err(trouble) if !again || written > 0 => return Err(*trouble.failure),
@@ -361,7 +472,7 @@ impl Source for ImapSource {
             let (mut session, used) =
                 state.session(&self.access).await.map_err(|trouble| *trouble.failure)?;
             let sentence = self.look(&mut session).await;
-            let again = self.settle(&mut state, session, used, sentence.as_ref().err());
+            let again = self.settle_session(&mut state, session, used, sentence.as_ref().err());
             match sentence {
                 Ok(sentence) => return Ok(sentence),
                 Err(trouble) if !again => return Err(*trouble.failure),
@@ -377,12 +488,12 @@ impl Source for ImapSource {
         if waiting.not_offered {
             return Ok(Woken::NotOffered);
         }
-        let mut kept = waiting.session.take();
         loop {
+            let kept = waiting.session.take();
             let used = kept.is_some();
-            let (mut session, news) = match kept.take() {
+            let (mut session, news) = match kept {
                 Some(session) => (session, false),
-                None => self.open_for_waiting().await.map_err(|trouble| *trouble.failure)?,
+                None => self.open_for_waiting(&mut waiting).await.map_err(|trouble| *trouble.failure)?,
             };
             if !session.offers("IDLE") {
                 waiting.not_offered = true;

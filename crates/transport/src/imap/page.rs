@@ -15,11 +15,12 @@ use super::cursor::{Cursor, Incarnation};
 use super::meter::Bounds;
 use super::session::{Opened, Session};
 use super::words::Trouble;
-use super::{OnPage, State};
+use super::{OnPage, State, settle};
 use crate::{Changes, RemoteMessage};
 
-/// Messages per page: few enough that a page is stored in one short transaction.
-const PAGE_SIZE: usize = 50;
+/// Bytes per page, but for one message that alone is larger. What is fetched and cannot be committed, because the line
+/// is cut, is fetched again.
+const PAGE_BYTES: u64 = 16 * 1024 * 1024;
 /// Removals told at once. They are a convenience; a server that tells of more is not believed.
 const MAX_REMOVED: usize = 10_000;
 /// What is asked about each message.
@@ -35,15 +36,51 @@ pub(super) struct Backlog {
     incarnation: Incarnation,
     after: u32,
     uids: VecDeque<u32>,
+    /// Those before them, of whom the server told already: what would have made the page before too large.
+    ahead: VecDeque<(u32, Told)>,
+}
+
+impl Backlog {
+    /// The next page, and the last UID that it covers.
+    async fn page(&mut self, session: &mut Session) -> Result<(Vec<(u32, Told)>, Option<u32>), Trouble> {
+        let mut last = None;
+        if self.ahead.is_empty() {
+            let most = session.limits().page.max(1).min(self.uids.len());
+            let uids: Vec<u32> = self.uids.drain(..most).collect();
+            last = uids.last().copied();
+            self.ahead = describe(session, &uids).await?.into_iter().collect();
+        }
+        let mut bytes = 0_u64;
+        let mut fits = |(_, told): &(u32, Told)| {
+            let first = bytes == 0;
+            bytes = bytes.saturating_add(if told.draft { 0 } else { told.size.max(1) });
+            first || bytes <= PAGE_BYTES
+        };
+        let taken = self.ahead.iter().take_while(|one| fits(one)).count();
+        let page: Vec<(u32, Told)> = self.ahead.drain(..taken).collect();
+        if !self.ahead.is_empty() || last.is_none() {
+            last = page.last().map(|(uid, _)| *uid);
+        }
+        Ok((page, last))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.uids.is_empty() && self.ahead.is_empty()
+    }
+
+    /// How many messages were not told yet.
+    pub(super) fn waiting(&self) -> u64 {
+        (self.uids.len() + self.ahead.len()) as u64
+    }
 }
 
 /// What a server tells about one message.
 #[derive(Debug, Default)]
-struct Told {
-    message_id: Option<String>,
-    received_at: Option<Timestamp>,
+pub(super) struct Told {
+    pub(super) message_id: Option<String>,
+    pub(super) received_at: Option<Timestamp>,
     size: u64,
-    draft: bool,
+    pub(super) draft: bool,
 }
 
 /// One page of what is new since `cursor`.
@@ -52,6 +89,7 @@ pub(super) async fn changes(
     state: &mut State,
     folder: &str,
     cursor: Option<&str>,
+    begin_at: Option<Timestamp>,
     env: &Env,
 ) -> Result<Changes, Trouble> {
     let known: Option<Cursor> = cursor.and_then(|text| text.parse().ok());
@@ -60,10 +98,10 @@ pub(super) async fn changes(
     let listed = known.filter(|known| known.more).zip(state.backlog.take()).filter(|(known, backlog)| {
         (backlog.incarnation, backlog.after) == (known.incarnation, known.uid)
             && session.validity == Some(known.incarnation.validity)
-            && !backlog.uids.is_empty()
+            && !backlog.is_empty()
     });
-    let (start, mut backlog, next) = match listed {
-        Some((start, backlog)) => (start, backlog, state.told.map_or(0, |(_, next)| next)),
+    let (start, mut backlog) = match listed {
+        Some(listed) => listed,
         None => {
             let since =
                 known.filter(|_| !state.careful).map(|known| (known.incarnation.validity, known.modseq));
@@ -73,12 +111,11 @@ pub(super) async fn changes(
             if !resync {
                 removed = gone(start.incarnation, &opened.vanished, start.uid);
             }
-            (start, list(session, start).await?, opened.next.unwrap_or_default())
+            (start, list(session, start, begin_at).await?)
         }
     };
     let incarnation = start.incarnation;
-    let uids: Vec<u32> = backlog.uids.drain(..backlog.uids.len().min(PAGE_SIZE)).collect();
-    let told = describe(session, &uids).await?;
+    let (told, last) = backlog.page(session).await?;
     state.kept.clear();
     let received = told.iter().filter(|(_, told)| !told.draft);
     state.page = received.map(|(uid, told)| OnPage { uid: *uid, size: told.size, asked: false }).collect();
@@ -88,9 +125,9 @@ pub(super) async fn changes(
         received_at: told.received_at.unwrap_or_else(|| env.now()),
     });
     let messages = messages.collect();
-    let more = !backlog.uids.is_empty();
-    let cursor = Cursor { uid: uids.last().copied().unwrap_or(start.uid), more, ..start };
-    state.told = Some((incarnation, next.max(cursor.uid.saturating_add(1))));
+    let more = !backlog.is_empty();
+    let cursor = Cursor { uid: last.unwrap_or(start.uid), more, ..start };
+    state.told = Some(incarnation);
     backlog.after = cursor.uid;
     state.backlog = more.then_some(backlog);
     Ok(Changes { messages, removed, cursor: cursor.to_string(), more, resync })
@@ -101,17 +138,24 @@ async fn begin(session: &mut Session, known: Option<Cursor>, opened: &Opened) ->
     let Some(validity) = opened.validity else {
         return Err(session.garbage("no UIDVALIDITY, without which no message can be told from another"));
     };
-    let mut start =
-        Cursor { incarnation: Incarnation { validity, age: 0 }, uid: 0, modseq: opened.modseq, more: false };
-    let Some(known) = known.filter(|known| known.incarnation.validity == validity) else { return Ok(start) };
-    // UIDNEXT never falls (RFC 3501 section 2.3.1.1): this is an old copy of the folder, if what is in it agrees.
-    let back = match opened.next {
-        Some(next) if next <= known.uid => last_uid(session).await?.is_none_or(|last| last < next),
-        _ => false,
+    let fresh = Incarnation { validity, age: 0 };
+    let Some(known) = known else {
+        return Ok(Cursor { incarnation: fresh, uid: 0, modseq: opened.modseq, more: false });
     };
-    start.incarnation.age = known.incarnation.age.saturating_add(u32::from(back));
-    start.uid = if back { 0 } else { known.uid };
-    Ok(start)
+    let other = if known.incarnation.validity == validity {
+        // UIDNEXT never falls (RFC 3501 section 2.3.1.1): this is an old copy of the folder, if what is in it agrees.
+        match opened.next {
+            Some(next) if next <= known.uid => last_uid(session).await?.is_none_or(|last| last < next),
+            _ => false,
+        }
+    } else {
+        // A server that was restored and set right again may come back to a UIDVALIDITY that it had before, with other
+        // messages under the same UIDs: so the age rises with each change, and no id is ever given out twice.
+        true
+    };
+    let age = known.incarnation.age.saturating_add(u32::from(other));
+    let uid = if other { 0 } else { known.uid };
+    Ok(Cursor { incarnation: Incarnation { validity, age }, uid, modseq: opened.modseq, more: false })
 }
 
 /// The UID of the last message of the open folder.
@@ -130,9 +174,14 @@ fn gone(incarnation: Incarnation, vanished: &[RangeInclusive<u32>], last: u32) -
     within.take(MAX_REMOVED).map(|uid| incarnation.id(uid)).collect()
 }
 
-/// The messages behind `start`, oldest first.
-async fn list(session: &mut Session, start: Cursor) -> Result<Backlog, Trouble> {
+/// The messages behind `start`, oldest first; at the very beginning only what was received from `begin_at` on.
+async fn list(session: &mut Session, start: Cursor, begin_at: Option<Timestamp>) -> Result<Backlog, Trouble> {
     let mut uids = Vec::new();
+    if let Some(instant) = begin_at.filter(|_| start.uid == 0 && session.exists > 0) {
+        let uids = settle::since(session, instant).await?;
+        let ahead = VecDeque::new();
+        return Ok(Backlog { incarnation: start.incarnation, after: start.uid, uids: uids.into(), ahead });
+    }
     // `n:*` names the last message even when its UID is below n, so what comes is looked at again.
     if session.exists > 0
         && let Some(first) = start.uid.checked_add(1)
@@ -142,7 +191,8 @@ async fn list(session: &mut Session, start: Cursor) -> Result<Backlog, Trouble> 
     }
     uids.sort_unstable();
     uids.dedup();
-    Ok(Backlog { incarnation: start.incarnation, after: start.uid, uids: uids.into() })
+    let ahead = VecDeque::new();
+    Ok(Backlog { incarnation: start.incarnation, after: start.uid, uids: uids.into(), ahead })
 }
 
 /// When the newest message of the open folder was received.
@@ -153,7 +203,7 @@ pub(super) async fn newest(session: &mut Session) -> Result<Option<Timestamp>, T
 }
 
 /// What the server tells about these messages; those that are gone meanwhile are left out.
-async fn describe(session: &mut Session, uids: &[u32]) -> Result<BTreeMap<u32, Told>, Trouble> {
+pub(super) async fn describe(session: &mut Session, uids: &[u32]) -> Result<BTreeMap<u32, Told>, Trouble> {
     let mut told = BTreeMap::new();
     if uids.is_empty() {
         return Ok(told);

@@ -24,6 +24,7 @@ use super::meter::{Bounds, Excess, Meter};
 use super::sign_in::Signing;
 use super::words::{After, Trouble, literal, refusal};
 use crate::line::{Line, Peer};
+use crate::secrets::Said;
 
 /// Longest line before TLS (RFC 2683 section 3.2.1.5 asks clients for at most 1,000).
 const MAX_EARLY_LINE: u64 = 8 * 1024;
@@ -32,7 +33,7 @@ const MAX_EARLY_LINES: usize = 20;
 /// How much of garbage is shown.
 const SHOWN: usize = 200;
 
-/// How long things may take.
+/// How long things may take, and how much is told at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Each step of connecting: the name, TCP, TLS.
@@ -44,6 +45,9 @@ pub struct Limits {
     /// How long IDLE is left alone before it is issued anew. Exchange and boxes on the way drop silent lines without
     /// a word, long before the 29 minutes of RFC 2177.
     pub idle: Duration,
+    /// Most messages of a page: so many that what a page costs once is little for each, and so few that it is committed
+    /// in one short transaction.
+    pub page: usize,
 }
 
 impl Default for Limits {
@@ -53,6 +57,7 @@ impl Default for Limits {
             silence: Duration::from_secs(60),
             command: Duration::from_secs(600),
             idle: Duration::from_secs(300),
+            page: 500,
         }
     }
 }
@@ -114,6 +119,8 @@ pub(super) struct Session {
     offers: HashSet<String>,
     /// The token it signed in with.
     pub(super) token: Option<AccessToken>,
+    /// What it signed in with, which no word of the server shows.
+    pub(super) said: Said,
     /// Whether removals are told by UID (RFC 7162 section 3.2).
     pub(super) qresync: bool,
     /// UIDVALIDITY of the folder that is open.
@@ -167,9 +174,9 @@ impl Session {
             Protection::Implicit(config) => peer.upgrade(operation, stream, Arc::clone(config)).await?,
             Protection::Starttls(config) => {
                 let asked = timeout(limits.silence, starttls(road, stream)).await;
-                let stream =
+                let (stream, said) =
                     asked.map_err(|_| peer.failure(operation, &no_answer(limits.silence), None))??;
-                peer.upgrade(operation, stream, Arc::clone(config)).await?
+                peer.starttls(operation, stream, &said, Arc::clone(config)).await?
             }
         };
         let mut session = Self {
@@ -181,6 +188,7 @@ impl Session {
             tags: 0,
             offers: HashSet::new(),
             token: None,
+            said: Said::default(),
             qresync: false,
             validity: None,
             exists: 0,
@@ -243,6 +251,11 @@ impl Session {
         self.client.get_ref().line().certificate()
     }
 
+    /// What is allowed here.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Host and port, as OAUTHBEARER names them.
     pub(super) fn peer(&self) -> (&str, u16) {
         (&self.peer.host, self.peer.port)
@@ -253,7 +266,15 @@ impl Session {
     pub(super) async fn examine(&mut self, name: &str, since: Option<(u32, u64)>) -> Result<Opened, Trouble> {
         let since = since.filter(|(_, modseq)| self.qresync && *modseq > 0);
         let since = since.map(|(validity, modseq)| format!(" (QRESYNC ({validity} {modseq}))"));
-        let command = format!("EXAMINE {}{}", folder::quoted(name), since.unwrap_or_default());
+        self.opened(&format!("EXAMINE {}{}", folder::quoted(name), since.unwrap_or_default())).await
+    }
+
+    /// Opens a folder so that marks can be set in it.
+    pub(super) async fn select(&mut self, name: &str) -> Result<Opened, Trouble> {
+        self.opened(&format!("SELECT {}", folder::quoted(name))).await
+    }
+
+    async fn opened(&mut self, command: &str) -> Result<Opened, Trouble> {
         let mut opened = Opened::default();
         let mut told = |response: &Response<'_>| match response {
             Response::MailboxData(MailboxDatum::Exists(exists)) => opened.exists = *exists,
@@ -267,7 +288,7 @@ impl Session {
             _ => {}
         };
         self.validity = None;
-        self.command(&command, Bounds::LIST, &mut told).await?;
+        self.command(command, Bounds::LIST, &mut told).await?;
         (self.validity, self.exists) = (opened.validity, opened.exists);
         Ok(opened)
     }
@@ -300,9 +321,14 @@ impl Session {
     pub(super) async fn begin(&mut self, text: &str, bounds: Bounds) -> Result<String, Trouble> {
         self.tags += 1;
         let tag = format!("p{}", self.tags);
-        self.client.get_mut().arm(bounds);
+        self.arm(bounds);
         self.send(&format!("{tag} {text}")).await?;
         Ok(tag)
+    }
+
+    /// What the server sends from here on is bounded by `bounds`.
+    pub(super) fn arm(&mut self, bounds: Bounds) {
+        self.client.get_mut().arm(bounds);
     }
 
     /// Sends one line.
@@ -367,13 +393,13 @@ impl Session {
                 tag: tag.0.clone(),
                 ok: *status == Status::Ok,
                 no: *status == Status::No,
-                words: literal(status, outcome),
+                words: self.said.hide(literal(status, outcome)),
             }),
             Response::Continue(outcome) => {
                 Ok(Event::Question(outcome.information.as_deref().unwrap_or_default().to_owned()))
             }
             Response::Data { status: Status::Bye, outcome } => {
-                let words = literal(&Status::Bye, outcome);
+                let words = self.said.hide(literal(&Status::Bye, outcome));
                 let after = if words.contains("AccessTokenExpired") { After::Expired } else { After::Cut };
                 Err(Trouble::new(refusal(&self.operation, &words, false, &self.ids), after))
             }
@@ -391,7 +417,8 @@ impl Session {
 
     /// The server said what it must not say.
     pub(super) fn garbage(&self, what: &str) -> Trouble {
-        let words = format!("the server sent what is not expected of IMAP: {}", tidy(what, SHOWN));
+        let what = tidy(self.said.hide(what.to_owned()), SHOWN);
+        let words = format!("the server sent what is not expected of IMAP: {what}");
         let retry = Decision::Retry { after: None };
         let mut failure = Failure::new(&self.operation, Origin::Provider, words, retry);
         failure.advice = Some(
@@ -418,7 +445,7 @@ impl Session {
         }
         let words = match error.kind() {
             io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
-            _ => text,
+            _ => self.said.hide(text),
         };
         Trouble::new(self.peer.failure(&self.operation, &words, None), After::Cut)
     }
@@ -441,8 +468,8 @@ fn not_greeted(operation: &str, words: &str, ids: &Ids) -> Failure {
 }
 
 /// Reads the greeting and agrees on TLS, before which nothing secret is said and after which nothing counts that was
-/// said before it (RFC 8314 section 3.1; CVE-2011-0411 is what happens otherwise).
-async fn starttls(road: &Road, stream: TcpStream) -> Result<TcpStream, Failure> {
+/// said before it (RFC 8314 section 3.1). Gives what the server said behind its yes.
+async fn starttls(road: &Road, stream: TcpStream) -> Result<(TcpStream, Vec<u8>), Failure> {
     const TAG: &str = "t1";
     let Road { operation, peer, ids, .. } = road;
     let mut reader = BufReader::new(stream);
@@ -450,7 +477,7 @@ async fn starttls(road: &Road, stream: TcpStream) -> Result<TcpStream, Failure> 
     match greeting.strip_prefix("* ") {
         Some(words) if words.to_ascii_uppercase().starts_with("OK") => {}
         Some(words) => return Err(not_greeted(operation, words, ids)),
-        None => return Err(no_starttls(road, &greeting)),
+        None => return Err(peer.no_starttls(operation, &greeting)),
     }
     let command = format!("{TAG} STARTTLS\r\n");
     let written = reader.get_mut().write_all(command.as_bytes()).await;
@@ -459,15 +486,12 @@ async fn starttls(road: &Road, stream: TcpStream) -> Result<TcpStream, Failure> 
         let line = early_line(road, &mut reader).await?;
         let Some(words) = line.strip_prefix(TAG).map(str::trim_start) else { continue };
         if !words.to_ascii_uppercase().starts_with("OK") {
-            return Err(no_starttls(road, words));
+            return Err(peer.no_starttls(operation, words));
         }
-        if !reader.buffer().is_empty() {
-            let words = "the server, or somebody on the way, went on talking before TLS began";
-            return Err(peer.failure(operation, words, Some("Somebody may tamper with the line.")));
-        }
-        return Ok(reader.into_inner());
+        let said = reader.buffer().to_vec();
+        return Ok((reader.into_inner(), said));
     }
-    Err(no_starttls(road, "no answer among many lines"))
+    Err(peer.no_starttls(operation, "no answer among many lines"))
 }
 
 async fn early_line(road: &Road, reader: &mut BufReader<TcpStream>) -> Result<String, Failure> {
@@ -479,17 +503,7 @@ async fn early_line(road: &Road, reader: &mut BufReader<TcpStream>) -> Result<St
         return Err(peer.failure(operation, "the server closed the connection", None));
     }
     if line.last() != Some(&b'\n') {
-        return Err(no_starttls(road, &String::from_utf8_lossy(&line)));
+        return Err(peer.no_starttls(operation, &tidy(String::from_utf8_lossy(&line), SHOWN)));
     }
     Ok(tidy(String::from_utf8_lossy(&line), 1_000))
-}
-
-fn no_starttls(road: &Road, words: &str) -> Failure {
-    let words = format!("STARTTLS: {}", tidy(words, SHOWN));
-    let mut failure = Failure::new(&road.operation, Origin::Provider, words, Decision::Hold);
-    failure.advice = Some(
-        "The server does not begin TLS here, or somebody on the way took it out; nothing secret was said. Check port and TLS mode."
-            .to_owned(),
-    );
-    failure
 }

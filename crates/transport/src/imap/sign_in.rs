@@ -13,6 +13,7 @@ use postroom_model::{ExposeSecret, SecretString};
 use super::meter::Bounds;
 use super::session::{Event, Session};
 use super::words::{After, Trouble};
+use crate::secrets::Said;
 
 /// With what a session signs in.
 pub(super) enum Signing {
@@ -79,16 +80,21 @@ impl Session {
         match secret {
             Secret::Password(password) if self.offers("AUTH=PLAIN") => {
                 let answer = secret_line(&format!("\0{user}\0{}", password.expose_secret()));
+                self.said = Said::new(password, [&answer]);
                 self.converse("AUTHENTICATE PLAIN", &[answer]).await
             }
             Secret::Password(_) if self.offers("LOGINDISABLED") => Err(self.no_way(
                 "the server offers neither AUTH=PLAIN nor LOGIN",
                 "The server takes no password on this line: choose TLS or STARTTLS, or sign in with a token.",
             )),
-            Secret::Password(password) => self.login(user, password.expose_secret()).await,
+            Secret::Password(password) => {
+                self.said = Said::new(password, []);
+                self.login(user, password.expose_secret()).await
+            }
             Secret::Token(token) if self.offers("AUTH=XOAUTH2") => {
-                let answer = format!("user={user}\x01auth=Bearer {}\x01\x01", token.expose());
-                self.converse("AUTHENTICATE XOAUTH2", &[secret_line(&answer), String::new().into()]).await
+                let answer = secret_line(&format!("user={user}\x01auth=Bearer {}\x01\x01", token.expose()));
+                self.said = Said::new(&token.expose().to_owned().into(), [&answer]);
+                self.converse("AUTHENTICATE XOAUTH2", &[answer, String::new().into()]).await
             }
             Secret::Token(token) if self.offers("AUTH=OAUTHBEARER") => {
                 let (host, port) = self.peer();
@@ -97,7 +103,9 @@ impl Session {
                 let token = token.expose();
                 let answer =
                     format!("n,a={user},\x01host={host}\x01port={port}\x01auth=Bearer {token}\x01\x01");
-                self.converse("AUTHENTICATE OAUTHBEARER", &[secret_line(&answer), secret_line("\x01")]).await
+                let answer = secret_line(&answer);
+                self.said = Said::new(&token.to_owned().into(), [&answer]);
+                self.converse("AUTHENTICATE OAUTHBEARER", &[answer, secret_line("\x01")]).await
             }
             Secret::Token(_) => Err(self.no_way(
                 "the server offers neither AUTH=XOAUTH2 nor AUTH=OAUTHBEARER",
@@ -140,7 +148,8 @@ impl Session {
                 Ok(false) => {}
                 Err(mut trouble) => {
                     if let Some(reason) = reason {
-                        let reason = tidy(String::from_utf8_lossy(&reason), 300);
+                        let reason = self.said.hide(String::from_utf8_lossy(&reason).into_owned());
+                        let reason = tidy(reason, 300);
                         trouble.failure.words = format!("{} ({reason})", trouble.failure.words);
                     }
                     return Err(trouble);

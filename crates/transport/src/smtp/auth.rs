@@ -11,12 +11,10 @@ use postroom_model::{ExposeSecret, SecretString};
 use super::client::{Client, Target, Trouble};
 use super::refusal::{self, Stage};
 use super::reply::Reply;
+use crate::secrets::Said;
 
 /// The longest line with an initial response, in bytes (RFC 5321 section 4.5.3.1.4); beyond it the server is asked first.
 const MAX_LINE: usize = 512;
-
-/// What stands where a server repeated a secret.
-const HIDDEN: &str = "(hidden)";
 
 /// As whom one signs in.
 pub(super) enum Login {
@@ -62,6 +60,7 @@ pub(super) async fn sign_in(
         Login::Nobody => return Ok(()),
         Login::Token { user, token } if offers("XOAUTH2") => {
             let said = encoded(&format!("user={user}\u{1}auth=Bearer {}\u{1}\u{1}", token.expose()));
+            client.said = Said::new(&token.expose().to_owned().into(), [&said]);
             let reply = first(client, "XOAUTH2", &said).await;
             client.until = Some(token.expires_at());
             challenged(client, reply).await
@@ -69,18 +68,18 @@ pub(super) async fn sign_in(
         Login::Token { .. } => return Err(none("XOAUTH2")),
         Login::Password { user, password } if offers("PLAIN") => {
             let said = encoded(&format!("\0{user}\0{}", password.expose_secret()));
+            client.said = Said::new(password, [&said]);
             first(client, "PLAIN", &said).await
         }
-        Login::Password { user, password } if offers("LOGIN") => login_by_name(client, user, password).await,
+        Login::Password { user, password } if offers("LOGIN") => {
+            client.said = Said::new(password, []);
+            login_by_name(client, user, password).await
+        }
         Login::Password { .. } => return Err(none("PLAIN or LOGIN")),
     };
     match reply {
         Ok(reply) if reply.is_done() => Ok(()),
-        Ok(reply) => Err(refusal::failure(operation, Stage::Auth, &without_secrets(reply, login))),
-        Err(Trouble::Garbage(words)) => {
-            let words = without_secrets(Reply { code: 0, text: words }, login).text;
-            Err(Trouble::Garbage(words).failure(operation, Stage::Auth))
-        }
+        Ok(reply) => Err(refusal::failure(operation, Stage::Auth, &reply)),
         Err(trouble) => Err(trouble.failure(operation, Stage::Auth)),
     }
 }
@@ -123,7 +122,7 @@ async fn challenged(client: &mut Client, reply: Result<Reply, Trouble>) -> Resul
     };
     let mut reply = client.command("\r\n").await?;
     let told = STANDARD.decode(challenge.trim()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let told = tidy(told.unwrap_or(challenge), 300);
+    let told = tidy(client.said.hide(told.unwrap_or(challenge)), 300);
     if !told.is_empty() {
         reply.text.push(' ');
         reply.text.push_str(&told);
@@ -133,30 +132,4 @@ async fn challenged(client: &mut Client, reply: Result<Reply, Trouble>) -> Resul
 
 fn encoded(text: &str) -> SecretString {
     SecretString::from(STANDARD.encode(text))
-}
-
-/// Servers exist that repeat what was said to them.
-fn without_secrets(mut reply: Reply, login: &Login) -> Reply {
-    let (user, secret) = match login {
-        Login::Nobody => return reply,
-        Login::Password { user, password } => (user, password.expose_secret()),
-        Login::Token { user, token } => (user, token.expose()),
-    };
-    let plain = encoded(&format!("\0{user}\0{secret}"));
-    let bearer = encoded(&format!("user={user}\u{1}auth=Bearer {secret}\u{1}\u{1}"));
-    let alone = encoded(secret);
-    for hidden in [secret, plain.expose_secret(), bearer.expose_secret(), alone.expose_secret()] {
-        // A long secret may be repeated cut. A very short one would hide words of the server.
-        let start: String = hidden.chars().take(60).collect();
-        let mut from = 0;
-        while start.len() > 3
-            && let Some(found) = reply.text[from..].find(&start)
-        {
-            let position = from + found;
-            let length = reply.text[position..].find([' ', '\n', '"']).unwrap_or(reply.text.len() - position);
-            reply.text.replace_range(position..position + length.max(start.len()), HIDDEN);
-            from = position + HIDDEN.len();
-        }
-    }
-    reply
 }

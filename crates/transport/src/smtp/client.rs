@@ -17,9 +17,13 @@ use super::Limits;
 use super::refusal::{self, Stage};
 use super::reply::{Offers, Reply};
 use crate::line::{Line, Peer};
+use crate::secrets::Said;
 
 /// How much is read at once, in bytes.
 const READ: usize = 4_096;
+
+/// Of a server that names no STARTTLS.
+const NOT_OFFERED: &str = "the server does not offer it on this port";
 
 /// Where a connection leads and how its line is protected.
 #[derive(Clone)]
@@ -87,6 +91,8 @@ pub(super) struct Client {
     pub(super) offers: Offers,
     /// When the token it signed in with ends.
     pub(super) until: Option<Timestamp>,
+    /// What it signed in with, which no word of the server shows.
+    pub(super) said: Said,
     limits: Limits,
 }
 
@@ -115,7 +121,7 @@ impl Client {
             TlsMode::Implicit | TlsMode::Plain => false,
             TlsMode::StarttlsIfOffered => client.offers.starttls,
             TlsMode::Starttls if client.offers.starttls => true,
-            TlsMode::Starttls => return Err(refusal::not_offered(operation, &target.peer.host)),
+            TlsMode::Starttls => return Err(target.peer.no_starttls(operation, NOT_OFFERED)),
         };
         if wanted {
             client = client.protect(target, operation).await?;
@@ -131,6 +137,7 @@ impl Client {
             output: Vec::new(),
             offers: Offers::default(),
             until: None,
+            said: Said::default(),
             limits: *limits,
         }
     }
@@ -142,18 +149,14 @@ impl Client {
         Ok(())
     }
 
-    /// STARTTLS. What the server said in the clear is forgotten; what came behind its reply was put there by somebody
-    /// else, so the connection is given up (RFC 3207 section 6).
+    /// STARTTLS. What the server said in the clear is forgotten.
     async fn protect(mut self, target: &Target, operation: &str) -> Result<Self, Failure> {
         let reply = self.command("STARTTLS\r\n").await;
         expect(reply, operation, Stage::Starttls)?;
-        if !self.input.is_empty() {
-            return Err(refusal::injected(operation, &target.peer.host, &self.input));
-        }
         let Line::Plain(stream) = self.line else {
-            return Err(refusal::not_offered(operation, &target.peer.host));
+            return Err(target.peer.no_starttls(operation, NOT_OFFERED));
         };
-        let line = target.peer.upgrade(operation, stream, Arc::clone(&target.tls)).await?;
+        let line = target.peer.starttls(operation, stream, &self.input, Arc::clone(&target.tls)).await?;
         Ok(Self::on(line, &target.limits))
     }
 
@@ -226,8 +229,12 @@ impl Client {
 
     async fn next_reply(&mut self) -> Result<Reply, Trouble> {
         loop {
-            if let Some((reply, taken)) = Reply::read(&self.input).map_err(Trouble::Garbage)? {
+            let read = Reply::read(&self.input).map_err(|words| Trouble::Garbage(self.said.hide(words)))?;
+            if let Some((mut reply, taken)) = read {
                 self.input.drain(..taken);
+                if !reply.is_done() {
+                    reply.text = self.said.hide(reply.text);
+                }
                 return Ok(reply);
             }
             self.input.reserve(READ);
@@ -248,7 +255,7 @@ impl Client {
     }
 
     fn begun(&self) -> String {
-        postroom_entra::http::tidy(String::from_utf8_lossy(&self.input), 200)
+        postroom_entra::http::tidy(self.said.hide(String::from_utf8_lossy(&self.input).into_owned()), 200)
     }
 
     /// Whether a kept connection can be used again: the server has said nothing meanwhile, and answers when it was

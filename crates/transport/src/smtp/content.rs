@@ -7,6 +7,31 @@ pub(super) struct Content {
     pub(super) size: u64,
     /// Whether it holds bytes above 127.
     pub(super) eight_bit: bool,
+    /// Of what its header is.
+    pub(super) header: Header,
+}
+
+/// Of what a header is: everything before the first empty line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Header {
+    /// ASCII, as RFC 5322 wants it.
+    Ascii,
+    /// UTF-8 beyond ASCII (RFC 6532).
+    Utf8,
+    /// Bytes that are no UTF-8, for which there is no standard.
+    Other,
+}
+
+impl Header {
+    fn of(raw: &[u8]) -> Self {
+        let lines = raw.split_inclusive(|byte| *byte == b'\n');
+        let header = lines.take_while(|line| !matches!(*line, b"\r\n" | b"\n")).map(<[u8]>::len).sum();
+        match &raw[..header] {
+            header if header.is_ascii() => Self::Ascii,
+            header if std::str::from_utf8(header).is_ok() => Self::Utf8,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl Content {
@@ -26,7 +51,9 @@ impl Content {
         } else if last != b'\n' {
             grown += 2;
         }
-        Self { size: raw.len() as u64 + grown, eight_bit: high >= 128 }
+        let eight_bit = high >= 128;
+        let header = if eight_bit { Header::of(raw) } else { Header::Ascii };
+        Self { size: raw.len() as u64 + grown, eight_bit, header }
     }
 }
 
@@ -122,9 +149,23 @@ mod tests {
                 expected.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"..")).count();
             let size = (expected.len() - b".\r\n".len() - doubled) as u64;
             if !raw.is_empty() {
-                let eight_bit = !raw.is_ascii();
-                assert_eq!(Content::of(raw.as_bytes()), Content { size, eight_bit }, "{raw:?}");
+                let content = Content::of(raw.as_bytes());
+                assert_eq!((content.size, content.eight_bit), (size, !raw.is_ascii()), "{raw:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_header_is_told_from_a_body_and_utf_8_from_other_bytes() {
+        for (raw, header) in [
+            (&b"Subject: a\r\n\r\nd\xe9j\xe0\r\n"[..], Header::Ascii),
+            (b"Subject: d\xc3\xa9j\xc3\xa0\r\n\r\nd\xe9j\xe0\r\n", Header::Utf8),
+            (b"To: a\nSubject: d\xc3\xa9j\xc3\xa0\n\nbody\n", Header::Utf8),
+            (b"To: a\r\nSubject: d\xe9j\xe0\r\n\r\n", Header::Other),
+            (b"Subject: d\xe9", Header::Other),
+            (b"\r\nSubject: d\xe9", Header::Ascii),
+        ] {
+            assert_eq!(Content::of(raw).header, header, "{}", String::from_utf8_lossy(raw));
         }
     }
 

@@ -92,13 +92,24 @@ impl Pool {
 
     /// Waits until one more connection to this place may be in use. None when all were in use for too long.
     pub(super) async fn turn(&self, place: &Place) -> Option<Turn> {
-        let slot = Arc::clone(self.slots().entry(place.clone()).or_insert_with(|| {
-            let most = if place.user.is_empty() { AS_NOBODY } else { SIGNED_IN };
-            Arc::new(Slot { permits: Arc::new(Semaphore::new(most)), kept: Mutex::default() })
-        }));
+        let slot = self.slot(place);
         let permit =
             timeout(self.limits.command, Arc::clone(&slot.permits).acquire_owned()).await.ok()?.ok()?;
         Some(Turn { slot, _permit: permit, keep: self.limits.keep })
+    }
+
+    /// The slot of this place. When a new one is made, those go that nobody uses: whoever sends holds theirs, and so does
+    /// whoever watches over kept connections.
+    fn slot(&self, place: &Place) -> Arc<Slot> {
+        let mut slots = self.slots();
+        if let Some(slot) = slots.get(place) {
+            return Arc::clone(slot);
+        }
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        let most = if place.user.is_empty() { AS_NOBODY } else { SIGNED_IN };
+        let slot = Arc::new(Slot { permits: Arc::new(Semaphore::new(most)), kept: Mutex::default() });
+        slots.insert(place.clone(), Arc::clone(&slot));
+        slot
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<Place, Arc<Slot>>> {
@@ -165,5 +176,30 @@ async fn watch(slot: Arc<Slot>, keep: Duration) {
         }
         let Some(next) = next else { return };
         sleep_until(next).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_that_nobody_uses_any_more_is_forgotten_and_one_in_use_keeps_its_count() {
+        let (env, _clock) = Env::for_test(1);
+        let pool = Pool::new(&env, Limits::default());
+        let place = |number: usize| Place {
+            host: "mail.contoso.example".into(),
+            port: 587,
+            user: format!("u{number}@contoso.example"),
+        };
+        let first = pool.turn(&place(0)).await.unwrap();
+        for number in 1..1_000 {
+            drop(pool.turn(&place(number)).await.unwrap());
+        }
+        assert_eq!(pool.slots().len(), 2);
+        assert_eq!(pool.slot(&place(0)).permits.available_permits(), SIGNED_IN - 1);
+        drop(first);
+        drop(pool.turn(&place(1_000)).await.unwrap());
+        assert_eq!(pool.slots().len(), 1);
     }
 }

@@ -142,29 +142,6 @@ fn by_offer(operation: &str, words: String, decision: Decision, advice: &str) ->
     failure
 }
 
-/// The server, or somebody on the way, does not offer STARTTLS.
-pub(super) fn not_offered(operation: &str, host: &str) -> Failure {
-    let words = format!("{host} does not offer STARTTLS on this port, so nothing was said to it");
-    by_offer(
-        operation,
-        words,
-        HOLD,
-        "Choose the TLS mode this port has; where the server should offer STARTTLS, somebody on the way may have removed it.",
-    )
-}
-
-/// Somebody wrote into the line before TLS began.
-pub(super) fn injected(operation: &str, host: &str, bytes: &[u8]) -> Failure {
-    let shown = tidy(String::from_utf8_lossy(&bytes[..bytes.len().min(400)]), 200);
-    let words = format!("{host} went on in the clear after its reply to STARTTLS: {shown:?}");
-    by_offer(
-        operation,
-        words,
-        HOLD,
-        "Somebody on the way may be tampering with the line: have the server's administrator look at it.",
-    )
-}
-
 /// A password would cross an unprotected line.
 pub(super) fn unprotected(operation: &str, host: &str) -> Failure {
     let words = format!("the line to {host} is not protected, so the credential was not sent");
@@ -210,6 +187,26 @@ pub(super) fn not_utf8(operation: &str, host: &str, address: &str) -> Failure {
         format!("the address {address} is beyond ASCII, and {host} does not offer SMTPUTF8"),
         Decision::Fail,
         "Use the address's ASCII form, or send it through another server.",
+    )
+}
+
+/// The header is UTF-8 beyond ASCII and the server does not take that (RFC 6531 section 3.1).
+pub(super) fn header_not_utf8(operation: &str, host: &str) -> Failure {
+    by_offer(
+        operation,
+        format!("the message's header holds UTF-8 beyond ASCII, and {host} does not offer SMTPUTF8"),
+        Decision::Fail,
+        "Write its fields as encoded words (RFC 2047), or send it through another server.",
+    )
+}
+
+/// The header holds bytes that no standard knows: 8BITMIME is about bodies (RFC 6152), and RFC 6532 about UTF-8.
+pub(super) fn no_header(operation: &str, host: &str) -> Failure {
+    by_offer(
+        operation,
+        format!("{host} offers nothing for a header whose bytes above 127 are no UTF-8"),
+        Decision::Fail,
+        "Write its fields as encoded words (RFC 2047).",
     )
 }
 

@@ -219,29 +219,21 @@ impl SmtpSender {
         }
     }
 
-    /// Hands the message over to everybody, in as many rounds as the server takes recipients at a time.
+    /// Hands the message over in one transaction, never in more: a second one could not be told from the first when this
+    /// process ends between the two, and then somebody would get the message twice. Who was only one too many is told as
+    /// refused for now, and gets it by a message of their own.
     async fn deliver(&self, mail: &Mail<'_>, to: &[EmailAddress]) -> SendOutcome {
         let place = self.place(mail.from);
         let Some(turn) = self.pool.turn(&place).await else {
             return SendOutcome::NotSent(self.busy(mail, &place));
         };
-        let mut kept = turn.kept(&self.fingerprint, self.env.now()).await;
-        let mut rounds = Rounds::default();
-        let mut left = to.to_vec();
-        let (client, usable, outcome) = loop {
-            let (client, handed) = self.hand_over(kept.take(), mail, &left).await;
-            match handed {
-                Handed::Taken { words, refused } => {
-                    left = rounds.taken(words, refused);
-                    match client {
-                        client if left.is_empty() => break (client, true, rounds.sent()),
-                        client => kept = client,
-                    }
-                }
-                Handed::Refused { failure, usable } => break (client, usable, rounds.stopped(failure, left)),
-                Handed::Dead(failure) => break (client, false, rounds.stopped(failure, left)),
-                Handed::Unknown(failure) => break (client, false, rounds.lost(failure, left)),
-            }
+        let kept = turn.kept(&self.fingerprint, self.env.now()).await;
+        let (client, handed) = self.hand_over(kept, mail, to).await;
+        let (usable, outcome) = match handed {
+            Handed::Taken { words, refused } => (true, sent(words, refused)),
+            Handed::Refused { failure, usable } => (usable, SendOutcome::NotSent(failure)),
+            Handed::Dead(failure) => (false, SendOutcome::NotSent(failure)),
+            Handed::Unknown(failure) => (false, SendOutcome::Unknown(failure)),
         };
         self.put_back(turn, client, usable, matches!(outcome, SendOutcome::Sent(_))).await;
         outcome
@@ -279,61 +271,16 @@ impl SmtpSender {
     }
 }
 
-/// What became of the rounds so far.
-#[derive(Default)]
-struct Rounds {
-    words: Vec<String>,
-    refused: Vec<RefusedRecipient>,
-}
-
-impl Rounds {
-    /// One round was taken. Gives those who were only too many in it; as one of the others was taken, they get fewer.
-    fn taken(&mut self, words: String, refused: Vec<Refused>) -> Vec<EmailAddress> {
-        self.words.push(words);
-        let mut again = Vec::new();
-        for Refused { recipient, reply } in refused {
-            if refusal::is_one_too_many(&reply) {
-                again.push(recipient);
-            } else {
-                let decision = refusal::failure("", Stage::Rcpt, &reply).decision();
-                self.refuse(recipient, reply.literal(), decision);
-            }
-        }
-        again
-    }
-
-    fn refuse(&mut self, address: EmailAddress, words: String, decision: Decision) {
-        let temporary = matches!(decision, Decision::Retry { .. } | Decision::Hold);
-        self.refused.push(RefusedRecipient { address, words, temporary });
-    }
-
-    fn sent(self) -> SendOutcome {
-        let Self { words, refused } = self;
-        SendOutcome::Sent(Receipt { words: words.join("; "), refused, ..Receipt::default() })
-    }
-
-    /// A later round was not taken: what was sent stays sent, and nobody may get it twice.
-    fn stopped(mut self, failure: Failure, left: Vec<EmailAddress>) -> SendOutcome {
-        if self.words.is_empty() {
-            return SendOutcome::NotSent(failure);
-        }
-        for one in left {
-            self.refuse(one, failure.to_string(), failure.decision());
-        }
-        self.sent()
-    }
-
-    /// What became of a later round is not known: nobody of it is tried again unseen.
-    fn lost(mut self, failure: Failure, left: Vec<EmailAddress>) -> SendOutcome {
-        if self.words.is_empty() {
-            return SendOutcome::Unknown(failure);
-        }
-        let words = format!("it is not known whether it was sent: {failure}");
-        for one in left {
-            self.refuse(one, words.clone(), Decision::Reconcile);
-        }
-        self.sent()
-    }
+/// The server took it, if not for everybody.
+fn sent(words: String, refused: Vec<Refused>) -> SendOutcome {
+    let told = |Refused { recipient, reply }: Refused| {
+        let decision = refusal::failure("", Stage::Rcpt, &reply).decision();
+        let temporary =
+            refusal::is_one_too_many(&reply) || matches!(decision, Decision::Retry { .. } | Decision::Hold);
+        RefusedRecipient { address: recipient, words: reply.literal(), temporary }
+    };
+    let refused = refused.into_iter().map(told).collect();
+    SendOutcome::Sent(Receipt { words, refused, ..Receipt::default() })
 }
 
 #[async_trait]

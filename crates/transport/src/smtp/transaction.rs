@@ -8,7 +8,7 @@ use postroom_model::EmailAddress;
 use postroom_model::failure::{Decision, Failure, Origin};
 
 use super::client::{Client, Stuck, Trouble};
-use super::content::{Content, Stuffed};
+use super::content::{Content, Header, Stuffed};
 use super::refusal::{self, Stage};
 use super::reply::Reply;
 
@@ -75,7 +75,11 @@ impl Mail<'_> {
         if self.content.eight_bit && !offers.eight_bit {
             return Err(refusal::not_eight_bit(self.operation, self.host));
         }
-        Ok(())
+        match self.content.header {
+            Header::Other => Err(refusal::no_header(self.operation, self.host)),
+            Header::Utf8 if !offers.utf8 => Err(refusal::header_not_utf8(self.operation, self.host)),
+            Header::Ascii | Header::Utf8 => Ok(()),
+        }
     }
 
     /// Hands it over to `recipients`, of whom there is at least one.
@@ -163,7 +167,8 @@ impl Mail<'_> {
         let size = if client.offers.size { format!(" SIZE={}", self.content.size) } else { String::new() };
         let body = if self.content.eight_bit { " BODY=8BITMIME" } else { "" };
         let ascii = std::iter::once(self.from).chain(recipients).all(|one| one.as_str().is_ascii());
-        let utf8 = if ascii { "" } else { " SMTPUTF8" };
+        // Of addresses and of header fields (RFC 6531 section 3.4); it is told only where it is offered.
+        let utf8 = if ascii && self.content.header == Header::Ascii { "" } else { " SMTPUTF8" };
         say(client, &["MAIL FROM:<", self.from.as_str(), ">", &size, body, utf8]);
     }
 

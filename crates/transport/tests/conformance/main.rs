@@ -5,7 +5,8 @@
 //! | messages come in the order of arrival, and what comes later comes once | `order` |
 //! | each message once, byte for byte, and what left is told | `exactly_once` |
 //! | a cut at any boundary, inside answers and requests, loses and doubles nothing | `cuts` |
-//! | nothing that it does changes a mailbox: no flag, no date, no change key | `untouched` |
+//! | mail is counted and listed by date; a message is marked or moved when that is asked for, twice as once | `settling` |
+//! | nothing that it does by itself changes a mailbox: no flag, no date, no change key | `untouched` |
 //! | a large message comes in small pieces, and its limit is obeyed | `large_message` |
 //! | odd bytes, charsets and line ends come through | `odd_bytes` |
 //! | a backlog of 1,000 messages, oldest first, within the limits of the service | `backlog` |
@@ -22,6 +23,16 @@
 //! | odd charsets arrive as they were meant | `odd_charsets` |
 //! | a permission that is lost is a refusal; regained, the same message is sent | `permission` |
 //! | what the service asks for, a pause, is told as such, and the message is sent later, once | `pause` |
+//!
+//! # What a world cannot show
+//!
+//! | world | scenario | why, and where it is shown |
+//! |---|---|---|
+//! | Dovecot | `pause` | it knows no words that ask for a pause; those of Exchange are those of the sandbox's IMAP, and a refusal for now (`[UNAVAILABLE]`) is in `tests/it/imap.rs` |
+//! | Dovecot, IMAP of the sandbox | `backlog`, the limits of the service | neither counts requests, only connections, of which a source has one for reading and one for waiting (`tests/it/imap.rs`, `imap_waiting.rs`) |
+//! | Postfix | `pause` | it refuses for now by what it cannot be told at a moment of the test; every such reply, at every step, is in `tests/it/smtp/outcomes.rs` |
+//!
+//! In those worlds the scenario still proves that reading or sending goes well where nothing is refused.
 //!
 //! # How to add a transport
 //!
@@ -148,7 +159,7 @@ pub(crate) trait SenderWorld: Send + Sync {
 macro_rules! on_every_source {
     ($($(#[$attribute:meta])* $name:ident: $world:ty,)*) => {
         $(on_every_source!(@ $name, $world, [$(#[$attribute])*], order exactly_once cuts untouched large_message
-            odd_bytes backlog appears_later permission pause);)*
+            odd_bytes backlog appears_later permission pause settling);)*
     };
     (@ $name:ident, $world:ty, $attributes:tt, $($scenario:ident)*) => {
         mod $name {

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use postroom_model::Timestamp;
 use postroom_model::failure::{Decision, Failure, Origin};
+use postroom_model::mailbox::AfterProcessing;
 use postroom_transport::{MessageSink, Source};
 
 use crate::SourceWorld;
@@ -90,6 +92,51 @@ pub(crate) async fn order(world: &impl SourceWorld) {
     reader.holds(&mails);
     let sentence = source.probe().await.unwrap();
     assert!(sentence.contains("opened: 7 messages"), "{sentence}");
+}
+
+/// The beginning of a year.
+fn instant(year: i16) -> Timestamp {
+    jiff::civil::date(year, 1, 1).to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp()
+}
+
+pub(crate) async fn settling(world: &impl SourceWorld) {
+    let mails: Vec<_> = (0..3).map(mail).collect();
+    put(world, &mails).await;
+    let (mut source, mut reader) = (world.source(), Reader::default());
+    reader.read(&*source).await.unwrap();
+    let ids: Vec<String> = reader.held.iter().map(|(id, _)| id.clone()).collect();
+    let all = source.survey(instant(2199)).await.unwrap();
+    assert!(all.count == 3 && all.oldest.is_some(), "{all:?}");
+    let none = source.survey(instant(1990)).await.unwrap();
+    assert_eq!((none.count, none.oldest), (0, None));
+    let mut listed: Vec<_> = source.received_since(instant(1990)).await.unwrap();
+    listed.sort_by_key(|message| (message.received_at, message.message_id.clone()));
+    let listed: Vec<_> = listed.into_iter().map(|message| message.provider_id).collect();
+    assert_eq!(listed, ids, "by the ids that reading gives");
+    assert!(source.received_since(instant(2199)).await.unwrap().is_empty());
+
+    let before = world.marks().await;
+    for _ in 0..2 {
+        source.settle(&ids[0], &AfterProcessing::Leave).await.unwrap();
+    }
+    assert_eq!(world.marks().await, before);
+    let (read, moved) = (AfterProcessing::MarkRead, AfterProcessing::Move("Processed".into()));
+    for _ in 0..2 {
+        source.settle(&ids[0], &read).await.unwrap();
+        source.settle(&ids[1], &moved).await.unwrap();
+    }
+    assert_ne!(world.marks().await, before);
+    let mut anew = Reader::default();
+    anew.read(&*world.source()).await.unwrap();
+    anew.holds(&[mails[0].clone(), mails[2].clone()]);
+    // A beginning is a wish: what it names from there on is all there, and what comes later is named.
+    source.begin_at(instant(2010));
+    let mut late = Reader::default();
+    late.read(&*source).await.unwrap();
+    late.holds(&[mails[0].clone(), mails[2].clone()]);
+    world.put(&mail(3)).await;
+    late.read(&*source).await.unwrap();
+    assert_eq!(late.held.len(), 3);
 }
 
 pub(crate) async fn exactly_once(world: &impl SourceWorld) {

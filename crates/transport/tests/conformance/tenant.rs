@@ -13,6 +13,7 @@ use postroom_model::env::ManualClock;
 use postroom_model::failure::Failure;
 use postroom_model::{ConnectionId, Env, SecretString};
 use postroom_sandbox::{Sandbox, SandboxOptions};
+use postroom_transport::imap::{ImapSource, Limits};
 use postroom_transport::{Account, Credentials, Sender, Source, Wire};
 use serde_json::{Value, json};
 
@@ -73,6 +74,17 @@ pub(crate) fn wire(env: &Env) -> Wire {
     let http = client(&settings).unwrap();
     let tokens = Arc::new(TokenClient::new(http.clone(), env.clone()));
     Wire::new(http, tokens, Arc::new(Nothing), env.clone())
+}
+
+/// A source of IMAP whose pages are as small as those of the other services, so that every scenario has several.
+pub(crate) fn in_small_pages(
+    wire: &Wire,
+    settings: &ConnectionSettings,
+    secret: Option<SecretString>,
+    account: &Account,
+) -> ImapSource {
+    let limits = Limits { page: 50, ..Limits::default() };
+    ImapSource::new(wire, settings, secret, account).unwrap().limits(limits)
 }
 
 fn port_of(address: &str) -> u16 {
@@ -300,7 +312,11 @@ impl Tenant {
     /// A source that knows nothing of any other, over the line.
     pub(crate) fn source(&self, at: &str) -> Box<dyn Source> {
         let account = Account::of(at.parse().unwrap());
-        wire(&self.env).source_for(&self.settings, self.secret(), &account).unwrap()
+        let wire = wire(&self.env);
+        if self.settings.kind == ConnectionKind::Imap {
+            return Box::new(in_small_pages(&wire, &self.settings, self.secret(), &account));
+        }
+        wire.source_for(&self.settings, self.secret(), &account).unwrap()
     }
 
     /// A sender that knows nothing of any other, over the line.

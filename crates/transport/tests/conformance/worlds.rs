@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::dovecot::{self, Dovecot};
 use crate::line::{Line, Way};
 use crate::postfix::{self, Postfix};
-use crate::tenant::{Door, Tenant, wire};
+use crate::tenant::{Door, Tenant, in_small_pages, wire};
 use crate::{SenderWorld, SourceWorld};
 
 const AT: &str = "u1@contoso.example";
@@ -109,7 +109,7 @@ impl ImapDovecot {
         settings.port = self.line.port;
         settings.tls = TlsMode::Plain;
         let password = Some(dovecot::PASSWORD.to_owned().into());
-        wire(&self.env).source_for(&settings, password, &Account::of(at.parse().unwrap())).unwrap()
+        Box::new(in_small_pages(&wire(&self.env), &settings, password, &Account::of(at.parse().unwrap())))
     }
 }
 

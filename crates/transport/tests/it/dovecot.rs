@@ -13,7 +13,7 @@ use postroom_model::connection::{
 };
 use postroom_model::credential::CredentialKind;
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_transport::imap::ImapSource;
+use postroom_transport::imap::{ImapSource, Limits};
 use postroom_transport::{Account, Changes, MessageSink, Source, Wire, Woken};
 use serde_json::json;
 
@@ -135,7 +135,8 @@ async fn a_backlog_of_a_thousand_comes_oldest_first_once_each_to_the_byte_and_no
     for mail in &mails {
         server.deliver(FROM, "INBOX", mail);
     }
-    let source = plain(&server);
+    let often = Limits { page: 50, ..Limits::default() };
+    let source = plain(&server).limits(often);
     let (pages, raws) = read_all(&source, None).await;
     assert_eq!(pages.len(), 20);
     assert!(pages.iter().all(|page| page.messages.len() == 50 && !page.resync && page.removed.is_empty()));
@@ -146,7 +147,7 @@ async fn a_backlog_of_a_thousand_comes_oldest_first_once_each_to_the_byte_and_no
 
     // Another process goes on where the cursor is: from the middle, and from the end.
     let middle = pages[9].cursor.clone();
-    let (rest, raws) = read_all(&plain(&server), Some(middle)).await;
+    let (rest, raws) = read_all(&plain(&server).limits(often), Some(middle)).await;
     assert!(rest.len() == 10 && raws == mails[500..]);
     let end = pages[19].cursor.clone();
     let quiet = source.changes(Some(&end)).await.unwrap();
@@ -238,13 +239,14 @@ async fn a_new_uidvalidity_neither_loses_nor_repeats_an_id() {
     for number in 0..60 {
         server.deliver(FROM, "INBOX", &mail(number));
     }
-    let (pages, _) = read_all(&plain(&server), None).await;
+    let often = Limits { page: 50, ..Limits::default() };
+    let (pages, _) = read_all(&plain(&server).limits(often), None).await;
     let before: Vec<String> =
         pages.iter().flat_map(|page| &page.messages).map(|message| message.provider_id.clone()).collect();
     server.deliver(FROM, "INBOX", &mail(60));
     server.until_nobody_is_there().await;
     server.renumber(FROM);
-    let source = plain(&server);
+    let source = plain(&server).limits(often);
     let (again, raws) = read_all(&source, Some(pages[1].cursor.clone())).await;
     assert!(again[0].resync && !again[1].resync, "{}", server.log());
     assert_eq!(raws, (0..=60).map(mail).collect::<Vec<_>>());
@@ -270,16 +272,23 @@ async fn idle_wakes_on_news_and_is_quiet_without() {
     server.deliver(FROM, "INBOX", &mail(2));
     assert_eq!(waiting.await.unwrap(), Woken::News);
     assert_eq!(source.changes(Some(&page.cursor)).await.unwrap().messages.len(), 1);
-    // What came before anybody waited is news at once.
-    let other = source_of_news(&server, &page.cursor).await;
+    // A changed flag and a message that is removed wake nobody; what comes behind them does.
+    let waiting = tokio::spawn({
+        let source = Arc::clone(&source);
+        async move { (source.wait(Duration::from_secs(3)).await, source.wait(Duration::from_secs(30)).await) }
+    });
+    let maildir = server.maildir(FROM, "INBOX");
+    let name = server.files(FROM).remove(0);
+    let file = ["cur", "new"].map(|folder| maildir.join(folder).join(&name));
+    let file = file.iter().find(|path| path.exists()).unwrap();
+    let flagged = maildir.join("cur").join(format!("{}:2,F", name.trim_end_matches(":2,")));
+    std::fs::rename(file, &flagged).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    std::fs::remove_file(flagged).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
     server.deliver(FROM, "INBOX", &mail(3));
-    assert_eq!(other.wait(Duration::from_secs(30)).await.unwrap(), Woken::News);
-}
-
-async fn source_of_news(server: &Dovecot, cursor: &str) -> ImapSource {
-    let source = plain(server);
-    source.changes(Some(cursor)).await.unwrap();
-    source
+    let (quiet, news) = waiting.await.unwrap();
+    assert_eq!((quiet.unwrap(), news.unwrap()), (Woken::Quiet, Woken::News));
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! The IMAP source against servers that cut, stall, lie and worse.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use postroom_model::connection::{
 };
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_transport::imap::{ImapSource, Limits};
-use postroom_transport::{Account, Changes, Source, Wire, Woken};
+use postroom_transport::{Account, Changes, Source, Wire};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -22,10 +21,10 @@ use crate::script::{End, FIRST, Heard, SECOND, Script, good, session};
 use crate::stub::{Reply, Stub};
 use crate::{FROM, address, wire};
 
-const LIMIT: u64 = 1_000_000;
-const PASSWORD: &str = "invented-pass";
+pub(crate) const LIMIT: u64 = 1_000_000;
+pub(crate) const PASSWORD: &str = "invented-pass";
 
-fn settings(port: u16, tls: TlsMode) -> ConnectionSettings {
+pub(crate) fn settings(port: u16, tls: TlsMode) -> ConnectionSettings {
     let mut settings = ConnectionSettings::new(ConnectionKind::Imap);
     settings.server = "127.0.0.1".into();
     settings.port = port;
@@ -34,14 +33,14 @@ fn settings(port: u16, tls: TlsMode) -> ConnectionSettings {
 }
 
 /// Reads the machine's root certificates once.
-static WIRE: LazyLock<Wire> = LazyLock::new(wire);
+pub(crate) static WIRE: LazyLock<Wire> = LazyLock::new(wire);
 
 fn source(port: u16, tls: TlsMode) -> ImapSource {
     let secret = Some(PASSWORD.to_owned().into());
     ImapSource::new(&WIRE, &settings(port, tls), secret, &Account::of(address(FROM))).unwrap()
 }
 
-fn plain(script: &Script) -> ImapSource {
+pub(crate) fn plain(script: &Script) -> ImapSource {
     source(script.port, TlsMode::Plain)
 }
 
@@ -369,7 +368,7 @@ async fn a_server_that_cannot_be_reached_is_named_with_what_to_do() {
 async fn nothing_secret_is_said_when_starttls_is_missing_or_tampered_with() {
     let table = [
         ("* OK ready\r\n", "{tag} BAD unknown command\r\n", "STARTTLS: BAD unknown command"),
-        ("* OK ready\r\n", "{tag} OK go\r\n* OK [ALERT] injected\r\n", "went on talking before TLS"),
+        ("* OK ready\r\n", "{tag} OK go\r\n* OK [ALERT] injected\r\n", "went on in the clear"),
         ("* PREAUTH hello\r\n", "{tag} OK go\r\n", "unasked: PREAUTH hello"),
         ("220 mail.example ESMTP\r\n", "", "STARTTLS: 220 mail.example ESMTP"),
         ("* OK ready\r\n", "* BYE too busy\r\n", "closed the connection"),
@@ -454,38 +453,4 @@ async fn a_refused_token_is_fetched_anew_once_and_the_challenge_is_among_the_wor
     // base64 of user=orders@contoso.example, ^A, auth=Bearer T1, ^A, ^A
     let line = "dXNlcj1vcmRlcnNAY29udG9zby5leGFtcGxlAWF1dGg9QmVhcmVyIFQxAQE=";
     assert!(script.heard.lines().contains(&line.to_owned()));
-}
-
-#[tokio::test]
-async fn idle_is_issued_anew_and_news_ends_it() {
-    let idles = AtomicUsize::new(0);
-    let script = Script::start(None, move |_, command| match command {
-        "IDLE" if idles.fetch_add(1, Ordering::SeqCst) < 2 => {
-            "+ idling\r\n* OK still here\r\n* 2 EXISTS\r\n".into()
-        }
-        "IDLE" => "+ idling\r\n* 3 EXISTS\r\n".into(),
-        "+DONE" => "{tag} OK done\r\n".into(),
-        command => good(command),
-    })
-    .await;
-    let often = Limits { idle: Duration::from_millis(50), ..Limits::default() };
-    let source = plain(&script).limits(often);
-    assert_eq!(source.wait(Duration::from_secs(60)).await.unwrap(), Woken::News);
-    let lines = script.heard.lines();
-    assert_eq!(lines.iter().filter(|line| line.ends_with("IDLE")).count(), 3);
-    assert_eq!(lines.last().unwrap(), "DONE");
-}
-
-#[tokio::test]
-async fn a_server_without_idle_is_only_polled() {
-    let script = Script::start(None, |_, command| match command {
-        "CAPABILITY" => "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n{tag} OK done\r\n".into(),
-        command => good(command),
-    })
-    .await;
-    let source = plain(&script);
-    for _ in 0..2 {
-        assert_eq!(source.wait(Duration::from_secs(5)).await.unwrap(), Woken::NotOffered);
-    }
-    assert_eq!(script.heard.sessions(), 1);
 }

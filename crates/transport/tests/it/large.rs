@@ -7,11 +7,12 @@ use bytes::Bytes;
 use postroom_graph::Upload;
 use postroom_mime::read;
 use postroom_model::failure::Decision;
-use postroom_transport::{Reconciled, SendJob, SendOutcome};
+use postroom_transport::{Reconciled, SendJob, SendOutcome, Transports};
 use serde_json::json;
 
+use crate::stub::Reply;
 use crate::tenant::Tenant;
-use crate::{Notes, address, job};
+use crate::{Notes, address, connection, graph, job, refused, settings, wire};
 
 const TO: &str = "u1@contoso.example";
 const BLIND: &str = "u2@contoso.example";
@@ -243,6 +244,83 @@ async fn what_was_cut_off_is_completed_by_the_next_and_sent_once() {
         assert!(matches!(sender.reconcile(&again).await, Reconciled::Sent(_)));
         assert!(sent(&sender.send(&again, &later).await));
         both_have_all(&tenant, &files).await;
+    }
+}
+
+#[tokio::test]
+async fn cut_at_every_piece_the_next_attempt_adds_what_is_missing_and_no_file_twice() {
+    // A file of three pieces and one of one: the sender dies at each of them, before it was taken and after it.
+    let files = [bytes(8_200_000, 1), bytes(3_100_000, 2), bytes(2_000, 3)];
+    let raw = message(&files[0], &files[1], &files[2]);
+    for piece in 0..4 {
+        for after in [false, true] {
+            let tenant = Tenant::new().await;
+            let case = format!("piece {piece}, taken: {after}");
+            let fault = json!({"path_contains": "_upload", "method": "PUT", "skip": piece, "status": 403,
+                "after": after});
+            tenant.fault(fault).await;
+            let notes = Notes::default();
+            let outcome = tenant.sender().await.send(&send_job(raw.clone(), None), &notes).await;
+            assert!(matches!(outcome, SendOutcome::NotSent(_)), "{case}: {outcome:?}");
+            assert!(tenant.inbox(TO).await.is_empty(), "{case}");
+            let draft = notes.written.lock().unwrap()[0].clone();
+            let later = Notes::default();
+            // Another sender: nothing is remembered but the draft's id.
+            let outcome = tenant.sender().await.send(&send_job(raw.clone(), Some(&draft)), &later).await;
+            assert!(sent(&outcome), "{case}: {outcome:?}");
+            assert!(later.written.lock().unwrap().is_empty(), "{case}: no second draft");
+            both_have_all(&tenant, &files).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_small_file_that_was_taken_without_an_answer_is_not_added_twice() {
+    for fault in [
+        json!({"path_contains": "/attachments", "method": "POST", "cut": true, "after": true}),
+        json!({"path_contains": "/attachments", "method": "POST", "status": 504, "after": true}),
+        json!({"path_contains": "/attachments", "method": "POST", "cut": true}),
+    ] {
+        let tenant = Tenant::new().await;
+        let files = [bytes(2_400_000, 1), bytes(900_000, 2), bytes(1_000, 3)];
+        tenant.fault(fault.clone()).await;
+        let raw = message(&files[0], &files[1], &files[2]);
+        let outcome = tenant.sender().await.send(&send_job(raw, None), &Notes::default()).await;
+        assert!(sent(&outcome), "{fault}: {outcome:?}");
+        both_have_all(&tenant, &files).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_surely_a_draft_of_this_job_is_never_removed() {
+    let ours = send_job(nine().0, Some("D1")).id.to_string();
+    let marks = |mark: &str| json!([{"name": "X-Postroom-Parts", "value": "99"}, {"name": "X-Postroom-Id", "value": mark}]);
+    // How often the message is asked for before it changes, what it is then, and whether it may be removed.
+    for (asked, then, removed) in [
+        (0, json!({"id": "D1", "internetMessageHeaders": marks(&ours)}), false),
+        (1, json!({"id": "D1", "internetMessageHeaders": marks(&ours)}), false),
+        (1, json!({"id": "D1", "isDraft": false, "internetMessageHeaders": marks(&ours)}), false),
+        (0, json!({"id": "D1", "isDraft": true, "internetMessageHeaders": marks("another")}), false),
+        (9, json!({}), true),
+    ] {
+        let before = json!({"id": "D1", "isDraft": true, "internetMessageHeaders": marks(&ours)});
+        let (shown, count) = (then.clone(), std::sync::atomic::AtomicUsize::new(0));
+        let stub = graph(move |seen| match seen.line().as_str() {
+            "GET /v1.0/users/orders@contoso.example/messages/D1" => {
+                let earlier = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Reply::json(200, if earlier < asked { &before } else { &shown })
+            }
+            "POST /v1.0/users/orders@contoso.example/messages/D1/permanentDelete" => Reply::empty(204),
+            _ => refused(403, "ErrorAccessDenied"),
+        })
+        .await;
+        let sender = wire().sender(&connection(settings(&stub.url))).await.unwrap();
+        let outcome = sender.send(&send_job(nine().0, Some("D1")), &Notes::default()).await;
+        let purges = stub.lines().iter().filter(|line| line.contains("permanentDelete")).count();
+        assert_eq!(purges, usize::from(removed), "{asked} {then}: {outcome:?}");
+        assert_eq!(matches!(outcome, SendOutcome::NotSent(_)), removed, "{asked} {then}: {outcome:?}");
+        let has_left = then["isDraft"] == false;
+        assert_eq!(sent(&outcome), has_left, "{asked} {then}: {outcome:?}");
     }
 }
 

@@ -10,6 +10,8 @@ mod ews;
 mod ews_sandbox;
 mod graph_sandbox;
 mod imap;
+mod imap_content;
+mod imap_waiting;
 mod large;
 #[path = "../servers/postfix.rs"]
 mod postfix;
@@ -36,7 +38,7 @@ use postroom_model::connection::{
 };
 use postroom_model::credential::{Credential, CredentialKind, CredentialState};
 use postroom_model::failure::{Decision, Failure, Origin};
-use postroom_model::mailbox::{MailType, Mailbox, MailboxSettings, MailboxState};
+use postroom_model::mailbox::{MailType, Mailbox, MailboxSettings};
 use postroom_model::outbox::Envelope;
 use postroom_model::{ConnectionId, EmailAddress, Env, SecretString};
 use postroom_transport::{Credentials, SendJob, SendNotes, Wire};
@@ -88,18 +90,8 @@ pub(crate) fn connection(settings: ConnectionSettings) -> Connection {
 pub(crate) fn mailbox(at: &str) -> Mailbox {
     let (env, _clock) = Env::for_test(4);
     Mailbox {
-        id: env.new_id(),
-        connection: env.new_id(),
-        address: address(at),
         settings: MailboxSettings::new(at, [MailType::CustomerOrder]),
-        has_password: false,
-        state: MailboxState::New,
-        last_error: None,
-        failures: 0,
-        last_success_at: None,
-        next_due_at: None,
-        validation: None,
-        removed_at: None,
+        ..Mailbox::unsaved(env.new_id(), env.new_id(), address(at), env.now())
     }
 }
 

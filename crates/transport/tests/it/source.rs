@@ -100,6 +100,50 @@ async fn forty_five_look_ups_take_three_requests_and_one_that_is_refused_is_aske
 }
 
 #[tokio::test]
+async fn one_message_that_cannot_be_looked_up_does_not_hold_up_the_page() {
+    for refusal in [
+        json!({"status": 500, "body": {"error": {"code": "ErrorInternalServerError", "message": "no"}}}),
+        json!({"status": 400, "body": {"error": {"code": "ErrorCorruptData", "message": "no"}}}),
+        json!({"status": 200, "body": "nonsense"}),
+    ] {
+        let stub = graph(move |seen| match seen.line().as_str() {
+            "POST /v1.0/$batch" => {
+                let good = json!({"id": "B", "internetMessageId": "<b@x.example>",
+                    "receivedDateTime": "2026-11-23T09:00:00Z"});
+                let draft = json!({"id": "D", "isDraft": true, "receivedDateTime": "2026-11-23T09:00:00Z"});
+                Reply::json(
+                    200,
+                    &json!({"responses": [
+                        {"id": "0", "status": refusal["status"], "headers": {}, "body": refusal["body"]},
+                        {"id": "1", "status": 200, "headers": {}, "body": good},
+                        {"id": "2", "status": 200, "headers": {}, "body": draft}]}),
+                )
+            }
+            "GET /v1.0/users/orders@contoso.example/messages/A/$value" => refused(400, "ErrorCorruptData"),
+            "GET /v1.0/users/orders@contoso.example/messages/A" => refused(500, "ErrorInternalServerError"),
+            _ => {
+                let link = format!("http://{}/new", seen.header("host"));
+                let entries = ["A", "B", "D"].map(|id| json!({"id": id, "isRead": true}));
+                Reply::json(200, &json!({"value": entries, "@odata.deltaLink": link}))
+            }
+        })
+        .await;
+        let source = source(&stub).await;
+        let changes = source.changes(None).await.unwrap();
+        let told: Vec<_> = changes
+            .messages
+            .iter()
+            .map(|message| (message.provider_id.as_str(), message.message_id.as_deref()))
+            .collect();
+        assert_eq!(told, [("A", None), ("B", Some("<b@x.example>"))], "what is a draft was not received");
+        assert!(changes.removed.is_empty() && changes.cursor.ends_with("/new"));
+        // What becomes of it is decided when it is fetched.
+        let failure = source.fetch("A", 1_000, &mut Vec::new()).await.unwrap_err();
+        assert_eq!((failure.origin, failure.status), (Origin::Provider, Some(400)), "{failure}");
+    }
+}
+
+#[tokio::test]
 async fn a_lost_cursor_starts_over() {
     for (status, code) in
         [(410, "SyncStateNotFound"), (410, ""), (400, "syncStateNotFound"), (404, "ResyncRequired")]

@@ -143,6 +143,7 @@ async fn request(
         request.incoming = Some(Incoming { settings: other.settings, secret, account });
     }
     request.test_message = Some(TestMessage { sender, recipient });
+    request.notify_at = app.engine.notices_address().and_then(|address| address.parse().ok());
     Ok(Ok(Asked { request, connection, unsaved }))
 }
 

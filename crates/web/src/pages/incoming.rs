@@ -43,8 +43,11 @@ async fn shown_box(
     let id = stored.map_or_else(|| NEW.to_owned(), |stored| stored.id.to_string());
     let outgoing = app.store.outgoing_settings().await?.and_then(|outgoing| outgoing.connection);
     let own = mailboxes.iter().filter(|mailbox| stored.is_some_and(|stored| stored.id == mailbox.connection));
-    let rows: Vec<Value> =
-        own.map(|mailbox| shown_row(mailbox, &form.settings, names, app.env.now())).collect();
+    let standings = app.engine.standings().await?;
+    let row = |mailbox: &Mailbox| {
+        shown_row(mailbox, &form.settings, names, standings.get(&mailbox.id), app.env.now())
+    };
+    let rows: Vec<Value> = own.map(row).collect();
     Ok(json!({
         "id": id,
         "title": form.settings.display_name(),

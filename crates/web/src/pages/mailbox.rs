@@ -6,10 +6,16 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use postroom_engine::collector::progress::Backlog;
+use postroom_engine::collector::standing::Standing;
 use postroom_model::connection::{Connection, ConnectionSettings};
-use postroom_model::mailbox::{Availability, MailType, Mailbox, MailboxSettings, MailboxState};
+use postroom_model::mailbox::{
+    AfterProcessing, Availability, MailType, Mailbox, MailboxSettings, MailboxState, OldMail,
+};
 use postroom_model::people::Role;
-use postroom_model::{ConnectionId, GroupId, MailboxId, Problems, SecretString, Timestamp, UserId};
+use postroom_model::{
+    ConnectionId, EmailAddress, GroupId, MailboxId, Problems, SecretString, Timestamp, UserId,
+};
 use postroom_store::{SaveMailbox, StoreError};
 use serde_json::{Value, json};
 
@@ -19,7 +25,16 @@ use crate::session::{Manager, SignedIn};
 use crate::templates::{render, shell};
 use crate::{App, shown};
 
-const FIELDS: [&str; 6] = ["address", "user_name", "password", "types", "availability", "polling_interval"];
+const FIELDS: [&str; 8] = [
+    "address",
+    "user_name",
+    "password",
+    "types",
+    "availability",
+    "polling_interval",
+    "old_mail",
+    "after_processing",
+];
 
 /// Names of groups and users, for availability.
 pub(super) struct Names {
@@ -50,9 +65,14 @@ pub(super) fn shown_row(
     mailbox: &Mailbox,
     connection: &ConnectionSettings,
     names: &Names,
+    standing: Option<&Standing>,
     now: Timestamp,
 ) -> Value {
     let (verdict, reason) = verdict(mailbox);
+    let backlog = standing.and_then(|known| known.backlog.as_ref());
+    let settles = mailbox.settings.after_processing != AfterProcessing::Leave;
+    let unsettled = standing.and_then(|known| known.unsettled.as_ref()).filter(|_| settles);
+    let report = standing.and_then(|known| known.reconciliation.as_ref());
     let types: Vec<&str> = mailbox.settings.types.iter().map(|kind| kind.label()).collect();
     json!({
         "id": mailbox.id,
@@ -63,6 +83,13 @@ pub(super) fn shown_row(
         "available": names.availability(&mailbox.settings.availability),
         "verdict": verdict,
         "reason": reason,
+        "backlog": backlog.map(Backlog::words),
+        "unsettled": unsettled.map(|known| known.words.clone()),
+        "compared": report.map(|report| json!({
+            "at": shown::time(report.at, now),
+            "words": report.words(),
+            "missing": report.missing,
+        })),
         "validated_at": shown::maybe_time(mailbox.validation.as_ref().map(|known| known.at), now),
         "last_success": shown::maybe_time(mailbox.last_success_at, now),
         "next_due": shown::maybe_time(mailbox.next_due_at, now),
@@ -98,6 +125,10 @@ struct Editor {
     connection: Connection,
     settings: MailboxSettings,
     interval: String,
+    old_mail: OldMailChoice,
+    after: AfterChoice,
+    /// How much mail waits, when that was asked for; or why it could not be counted.
+    waiting: Option<Result<String, String>>,
     /// The password typed now; blank leaves the stored one alone.
     password: Option<SecretString>,
     has_password: bool,
@@ -108,8 +139,18 @@ impl Editor {
     fn of(mailbox: &Mailbox, connection: Connection) -> Self {
         let settings = mailbox.settings.clone();
         let interval = settings.polling_interval.to_string().replace('.', ",");
-        let (id, has_password) = (Some(mailbox.id), mailbox.has_password);
-        Self { id, connection, settings, interval, password: None, has_password, problems: Problems::new() }
+        Self {
+            id: Some(mailbox.id),
+            connection,
+            interval,
+            old_mail: OldMailChoice::of(settings.old_mail),
+            after: AfterChoice::of(&settings.after_processing),
+            waiting: None,
+            settings,
+            password: None,
+            has_password: mailbox.has_password,
+            problems: Problems::new(),
+        }
     }
 
     fn fresh(connection: Connection) -> Self {
@@ -118,6 +159,9 @@ impl Editor {
             connection,
             settings: MailboxSettings::new("", []),
             interval: String::new(),
+            old_mail: OldMailChoice::default(),
+            after: AfterChoice::of(&AfterProcessing::Leave),
+            waiting: None,
             password: None,
             has_password: false,
             problems: Problems::new(),
@@ -133,12 +177,16 @@ impl Editor {
             Default::default()
         });
         let known = mailbox.map(|mailbox| mailbox.settings.user_name.as_str()).unwrap_or_default();
+        let old_mail = OldMailChoice::posted(mailbox, fields);
+        let after = AfterChoice::posted(mailbox, fields);
         let settings = MailboxSettings {
             address: fields.get("address").trim().to_owned(),
             user_name: fields.find("user_name").unwrap_or(known).trim().to_owned(),
             types: fields.all("type").filter_map(|text| text.parse().ok()).collect(),
             availability: availability(fields),
             polling_interval,
+            old_mail: old_mail.chosen(&mut problems),
+            after_processing: after.chosen(),
         };
         problems.extend(settings.validate());
         let password = fields.secret("password");
@@ -147,7 +195,19 @@ impl Editor {
         }
         let (id, has_password) =
             (mailbox.map(|mailbox| mailbox.id), mailbox.is_some_and(|mailbox| mailbox.has_password));
-        Self { id, connection, settings, interval, password, has_password, problems }
+        let waiting = None;
+        Self {
+            id,
+            connection,
+            settings,
+            interval,
+            old_mail,
+            after,
+            waiting,
+            password,
+            has_password,
+            problems,
+        }
     }
 
     async fn values(&self, app: &App, user: &SignedIn) -> Result<Value, StoreError> {
@@ -169,6 +229,12 @@ impl Editor {
                 "address": self.settings.address,
                 "user_name": self.settings.user_name,
                 "polling_interval": self.interval,
+                "old_mail": self.old_mail.which,
+                "old_mail_since": self.old_mail.since,
+                "after_processing": self.after.which,
+                "move_to": self.after.folder,
+                "waiting": self.waiting.as_ref().and_then(|known| known.as_ref().ok()),
+                "not_counted": self.waiting.as_ref().and_then(|known| known.as_ref().err()),
                 "types": MailType::ALL.iter().map(|kind| {
                     choice(kind.as_str().to_owned(), kind.label(), self.settings.types.contains(kind))
                 }).collect::<Vec<_>>(),
@@ -190,6 +256,82 @@ impl Editor {
     async fn render(&self, app: &App, user: &SignedIn, fragment: bool) -> Result<Html<String>, PageError> {
         let template = if fragment { "incoming/editor.html" } else { "incoming/editor-page.html" };
         render(template, &self.values(app, user).await?)
+    }
+}
+
+/// The answer to how much old mail is taken, as it stands in the form: none is chosen for a new mailbox, so that a person
+/// decides.
+#[derive(Default)]
+struct OldMailChoice {
+    which: String,
+    since: String,
+}
+
+impl OldMailChoice {
+    fn of(old_mail: OldMail) -> Self {
+        let (which, since) = match old_mail {
+            OldMail::None => ("none", String::new()),
+            OldMail::Since(day) => ("since", day.to_string()),
+            OldMail::All => ("all", String::new()),
+        };
+        Self { which: which.to_owned(), since }
+    }
+
+    fn posted(mailbox: Option<&Mailbox>, fields: &Fields) -> Self {
+        match (fields.find("old_mail"), mailbox) {
+            (None, Some(mailbox)) => Self::of(mailbox.settings.old_mail),
+            (which, _) => Self {
+                which: which.unwrap_or_default().to_owned(),
+                since: fields.get("old_mail_since").trim().to_owned(),
+            },
+        }
+    }
+
+    fn chosen(&self, problems: &mut Problems) -> OldMail {
+        let text = if self.which == "since" { &self.since } else { &self.which };
+        text.parse().unwrap_or_else(|_| {
+            match self.which.as_str() {
+                "since" => problems.error("old_mail", "Old mail: the date is missing or is none"),
+                _ => problems.error("old_mail", "Old mail: choose how much of it is taken"),
+            }
+            .hint("Old mail is marked as old, and nobody is answered for it.");
+            OldMail::None
+        })
+    }
+}
+
+/// What becomes of processed mail, as it stands in the form.
+struct AfterChoice {
+    which: String,
+    folder: String,
+}
+
+impl AfterChoice {
+    fn of(after: &AfterProcessing) -> Self {
+        let (which, folder) = match after {
+            AfterProcessing::Leave => ("leave", ""),
+            AfterProcessing::MarkRead => ("mark-read", ""),
+            AfterProcessing::Move(folder) => ("move", folder.as_str()),
+        };
+        Self { which: which.to_owned(), folder: folder.to_owned() }
+    }
+
+    fn posted(mailbox: Option<&Mailbox>, fields: &Fields) -> Self {
+        match (fields.find("after_processing"), mailbox) {
+            (Some(which), _) => {
+                Self { which: which.to_owned(), folder: fields.get("move_to").trim().to_owned() }
+            }
+            (None, Some(mailbox)) => Self::of(&mailbox.settings.after_processing),
+            (None, None) => Self::of(&AfterProcessing::Leave),
+        }
+    }
+
+    fn chosen(&self) -> AfterProcessing {
+        match self.which.as_str() {
+            "mark-read" => AfterProcessing::MarkRead,
+            "move" => AfterProcessing::Move(self.folder.clone()),
+            _ => AfterProcessing::Leave,
+        }
     }
 }
 
@@ -225,7 +367,8 @@ async fn answer_row(app: &App, id: MailboxId, fragment: bool) -> Result<Response
     let mailbox = mailbox(app, id).await?;
     let connection = receiving(app, mailbox.connection).await?;
     let names = Names::load(app).await?;
-    let row = shown_row(&mailbox, &connection.settings, &names, app.env.now());
+    let standing = app.engine.standings().await?.remove(&id);
+    let row = shown_row(&mailbox, &connection.settings, &names, standing.as_ref(), app.env.now());
     Ok(render("incoming/row.html", &json!({ "row": row }))?.into_response())
 }
 
@@ -249,6 +392,35 @@ pub(super) async fn add(
 ) -> Result<Response, PageError> {
     let connection = receiving(&app, id).await?;
     save(&app, &user, Editor::posted(None, connection, &fields), is_fragment(&headers)).await
+}
+
+/// `POST /settings/incoming/connections/{id}/mailboxes/count`: how much mail waits in the mailbox that is typed, before
+/// it is chosen how much of it is taken. Nothing is saved.
+pub(super) async fn count(
+    Manager(user): Manager,
+    State(app): State<App>,
+    Path(id): Path<ConnectionId>,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Result<Html<String>, PageError> {
+    let connection = receiving(&app, id).await?;
+    let known = match fields.get("mailbox").parse() {
+        Ok(known) => app.store.mailbox(known).await?.filter(|known| known.connection == id),
+        Err(_) => None,
+    };
+    let mut editor = Editor::posted(known.as_ref(), connection.clone(), &fields);
+    editor.problems = Problems::new();
+    editor.waiting = Some(match editor.settings.address.parse::<EmailAddress>() {
+        Err(error) => Err(sentence(&error.to_string())),
+        Ok(address) => {
+            let mailbox_id = editor.id.unwrap_or_else(|| app.env.new_id());
+            let mut mailbox = Mailbox::unsaved(mailbox_id, id, address, app.env.now());
+            mailbox.settings.user_name.clone_from(&editor.settings.user_name);
+            let counted = app.engine.old_mail(&connection, &mailbox).await;
+            counted.map(|found| sentence(&found.words())).map_err(|failure| failure.to_string())
+        }
+    });
+    editor.render(&app, &user, is_fragment(&headers)).await
 }
 
 /// `GET /settings/incoming/mailboxes/{id}`.

@@ -92,6 +92,7 @@ async fn shown_message(
         "to": addresses(&summary.to),
         "cc": addresses(&summary.cc),
         "origin": summary.origin.as_str(),
+        "is_old": message.is_old,
         "received": shown::time(message.received_at, now),
         "size": shown::size(message.size),
         "mailboxes": mailbox_names(&message, &mailboxes),

@@ -34,7 +34,8 @@ pub(super) async fn run(
         .collect();
     request.credential_expires_at = expires_at;
     let report = app.checker.check(request).await;
-    if report.failed() {
+    // What is still waited for may never come: a connection is switched to what was seen to work.
+    if report.failed() || report.waiting() {
         return Err(PageError::new(
             StatusCode::CONFLICT,
             format!("Microsoft Graph does not work yet for this connection: {}", report.summary()),

@@ -49,6 +49,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/settings/incoming/connections/{id}/remove", post(incoming::remove))
         .route("/settings/incoming/connections/{id}/mailboxes/new", get(mailbox::new))
         .route("/settings/incoming/connections/{id}/mailboxes", post(mailbox::add))
+        .route("/settings/incoming/connections/{id}/mailboxes/count", post(mailbox::count))
         .route("/settings/incoming/mailboxes/{id}", get(mailbox::edit).post(mailbox::change))
         .route("/settings/incoming/mailboxes/{id}/row", get(mailbox::row))
         .route("/settings/incoming/mailboxes/{id}/validate", post(mailbox::validate))

@@ -103,7 +103,7 @@ fn shown_message(message: &OutboxMessage, now: Timestamp) -> Value {
     json!({
         "id": message.id,
         "state": message.state.as_str(),
-        "label": label(message.state),
+        "label": if in_doubt(message) { "In doubt" } else { label(message.state) },
         "tone": tone(message.state),
         "from": message.envelope.from,
         "to": to.join(", "),
@@ -118,19 +118,28 @@ fn shown_message(message: &OutboxMessage, now: Timestamp) -> Value {
         "words": message.last_words,
         "submitted_by": message.submitted_by,
         "follow_up_of": message.follow_up_of,
-        "actions": actions(message.state),
+        "actions": actions(message),
     })
 }
 
-/// What a person may wish in a state: action, label, explanation.
-fn actions(state: OutboxState) -> Vec<Value> {
+/// Whether it ended without anybody knowing whether it was sent.
+fn in_doubt(message: &OutboxMessage) -> bool {
+    message.state == OutboxState::Failed && message.in_doubt()
+}
+
+/// What is asked before a message is sent that may have been sent.
+const MAY_ARRIVE_TWICE: &str = "This message may have been sent already; nobody can tell. Ask its recipients first. Sent again, it may arrive twice. Send it all the same?";
+
+/// What a person may wish for a message: action, label, explanation.
+fn actions(message: &OutboxMessage) -> Vec<Value> {
     use OutboxState::{Accepted, Deferred, Failed, Held, Scheduled};
+    let state = message.state;
     let mut list = Vec::new();
     let mut offer = |action: &str, label: &str, ask: Option<&str>| {
         list.push(json!({ "action": action, "label": label, "ask": ask }));
     };
     if matches!(state, Held | Deferred | Failed) {
-        offer("send", "Send now", None);
+        offer("send", "Send now", message.in_doubt().then_some(MAY_ARRIVE_TWICE));
     }
     if matches!(state, Accepted | Scheduled | Deferred) {
         offer("hold", "Hold", None);
@@ -182,4 +191,39 @@ pub(super) async fn change(
     app.store.change_outbox(id, to, &user.actor()).await?;
     app.engine.nudge();
     Ok(Redirect::to(&format!("/outbox/{id}")).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use postroom_model::Env;
+    use postroom_model::outbox::{Envelope, IN_DOUBT};
+
+    use super::*;
+
+    #[test]
+    fn whoever_sends_a_message_again_that_may_have_been_sent_is_warned_before() {
+        let (env, _clock) = Env::for_test(1);
+        let mut message = OutboxMessage {
+            id: env.new_id(),
+            state: OutboxState::Failed,
+            connection: env.new_id(),
+            envelope: Envelope { from: "orders@contoso.example".parse().unwrap(), to: Vec::new() },
+            message_id: "<1@contoso.example>".into(),
+            subject: String::new(),
+            size: 1,
+            accepted_at: env.now(),
+            next_attempt_at: None,
+            attempts: 2,
+            provider_id: None,
+            last_words: Some("550 5.1.1 No such user".into()),
+            submitted_by: "cli".into(),
+            follow_up_of: None,
+        };
+        let shown = shown_message(&message, env.now());
+        assert_eq!((&shown["label"], &shown["actions"][0]["ask"]), (&json!("Not sent"), &Value::Null));
+        message.last_words = Some(format!("{IN_DOUBT}, and is not sent again: no answer"));
+        let shown = shown_message(&message, env.now());
+        assert_eq!(shown["label"], "In doubt");
+        assert!(shown["actions"][0]["ask"].as_str().unwrap().contains("may arrive twice"));
+    }
 }

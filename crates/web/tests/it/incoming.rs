@@ -52,6 +52,7 @@ async fn a_mailbox_signs_in_by_itself_where_the_service_lets_it() {
         ("password", SECRET),
         ("type", "crm"),
         ("available_to_all", "1"),
+        ("old_mail", "all"),
     ];
     let page = browser.post_part(&add, &fields).await;
     assert!(page.has(">stored</td>") && page.has(">info</td>"), "{}", page.text());
@@ -135,9 +136,18 @@ async fn a_row_is_added_changed_and_removed_and_no_other_is_touched() {
     let page = browser.post_part(&add, &[("address", "quotes@contoso")]).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(page.has("Type is missing"));
+    assert!(page.has("Old mail: choose how much of it is taken"), "a person is asked, nothing is assumed");
     let group = sample.group.to_string();
-    let fields =
-        [("address", "quotes@contoso.example"), ("type", "quote"), ("type", "inquiry"), ("group", &group)];
+    let fields = [
+        ("address", "quotes@contoso.example"),
+        ("type", "quote"),
+        ("type", "inquiry"),
+        ("group", &group),
+        ("old_mail", "since"),
+        ("old_mail_since", "2026-11-01"),
+        ("after_processing", "move"),
+        ("move_to", "Processed"),
+    ];
     let page = browser.post_part(&add, &fields).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text());
     assert!(page.has("<tr id=\"mailbox-") && page.has("Quote, Inquiry") && page.has("Order desk"));
@@ -148,7 +158,13 @@ async fn a_row_is_added_changed_and_removed_and_no_other_is_touched() {
     let all = sample.store.mailboxes().await.unwrap();
     let id = all.iter().find(|known| known.address.as_str() == "quotes@contoso.example").unwrap().id;
     let path = format!("/settings/incoming/mailboxes/{id}");
-    assert!(browser.part(&path).await.has("value=\"quotes@contoso.example\""));
+    let page = browser.part(&path).await;
+    assert!(page.has("value=\"quotes@contoso.example\""));
+    assert!(page.has("value=\"since\" checked") && page.has("value=\"2026-11-01\""), "{}", page.text());
+    assert!(page.has("value=\"move\" checked") && page.has("value=\"Processed\""));
+    let count = format!("{add}/count");
+    let page = browser.post_part(&count, &[("address", "quotes")]).await;
+    assert!(page.status == StatusCode::OK && page.has("class=\"error\""), "why it was not counted is said");
     let fields = [("address", "quotes@contoso.example"), ("type", "quote"), ("available_to_all", "1")];
     assert!(browser.post_part(&path, &fields).await.has("All</td>"));
     let changed = sample.store.mailbox(id).await.unwrap().unwrap();

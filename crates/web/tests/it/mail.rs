@@ -178,8 +178,12 @@ async fn the_mail_of_a_removed_mailbox_stays_where_it_was() {
     let mut ann = browser.another().log_on("ann").await;
     assert!(ann.get(&path).await.has("orders@contoso.example (removed)"));
     let add = format!("/settings/incoming/connections/{}/mailboxes", sample.connection);
-    let fields =
-        [("address", "orders@contoso.example"), ("type", "customer-order"), ("available_to_all", "1")];
+    let fields = [
+        ("address", "orders@contoso.example"),
+        ("type", "customer-order"),
+        ("available_to_all", "1"),
+        ("old_mail", "all"),
+    ];
     let page = manager.post_part(&add, &fields).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text());
     assert!(page.has(&format!("mailbox-{}", sample.orders)), "it came back under its own id");

@@ -270,7 +270,7 @@ impl Sample {
         let batch = CollectedBatch {
             mailbox,
             lease: claimed.lease.clone(),
-            cursor: "1".into(),
+            cursor: Some("1".into()),
             messages,
             present: vec![],
             removed: vec![],

@@ -16,6 +16,10 @@ impl Step<'_> {
         if current.id == renewal.old {
             return Ok(self.taken_back(renewal, &current));
         }
+        // The last moment at which the old one can still help.
+        if self.looks_back(renewal).await? {
+            return Ok(Next::GoOn);
+        }
         self.remove_old(renewal, &current, &secret).await?;
         let held = self.engine.store.credentials(self.connection.id).await?;
         if held.iter().any(|one| one.id == renewal.old && one.state == CredentialState::Former) {

@@ -107,7 +107,7 @@ async fn works(app: &App, connection: &Connection, settings: &ConnectionSettings
             }
         }
     };
+    // What is still waited for may never come: a connection is switched to what was seen to work.
     let report = postroom_check::run(&request, &app.env, &mut progress).await;
-    // What is waited for may never come: nothing is switched on hope.
     Ok(!report.failed() && !report.waiting())
 }

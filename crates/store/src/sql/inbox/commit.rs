@@ -7,6 +7,7 @@ use postroom_model::event::{EventKind, Subject};
 use postroom_model::inbox::InboxState;
 use postroom_model::{InboxMessageId, MailboxId};
 
+use super::settle;
 use crate::sql::SqlStore;
 use crate::sql::db::{Db, query, query_scalar};
 use crate::sql::events::append;
@@ -82,7 +83,9 @@ impl SqlStore {
         }
         let (message, arrival, kind) = match find_same(&mut *db, new).await? {
             Some(message) => (message, Arrival::Delivered, EventKind::InboxDelivered),
-            None => (self.write_message(&mut *db, new).await?, Arrival::Stored, EventKind::InboxStored),
+            None => {
+                (self.write_message(&mut *db, mailbox, new).await?, Arrival::Stored, EventKind::InboxStored)
+            }
         };
         query("INSERT INTO provider_messages (mailbox, provider_id, message) VALUES ($1, $2, $3)")
             .bind(key(mailbox.as_uuid()))
@@ -100,17 +103,24 @@ impl SqlStore {
         .bind(message.sequence)
         .execute(&mut *db)
         .await?;
+        settle::make_due(&mut *db, message.sequence, Some(mailbox), self.env.now()).await?;
         let event = self.event(Subject::InboxMessage(message.id), kind);
         append(db, &event.words(format!("mailbox {mailbox}"))).await?;
         Ok(arrival)
     }
 
-    async fn write_message(&self, db: &mut Db, new: &NewInboxMessage) -> Result<Known, Fault> {
+    async fn write_message(
+        &self,
+        db: &mut Db,
+        mailbox: MailboxId,
+        new: &NewInboxMessage,
+    ) -> Result<Known, Fault> {
         let id: InboxMessageId = self.env.new_id();
         let sequence = query_scalar(
             "INSERT INTO inbox (id, state, message_id, content, placeholder, raw_sha256, raw_size, received_at, stored_at,
-                                thread)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $1)
+                                thread, is_old)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $1,
+                 (SELECT CASE WHEN begun_at > $8 THEN 1 ELSE 0 END FROM mailboxes WHERE id = $10))
              RETURNING sequence",
         )
         .bind(key(id.as_uuid()))
@@ -122,6 +132,7 @@ impl SqlStore {
         .bind(number(new.raw.size))
         .bind(micros(new.received_at))
         .bind(micros(self.env.now()))
+        .bind(key(mailbox.as_uuid()))
         .fetch_one(db)
         .await?;
         Ok(Known { sequence, id })
@@ -236,7 +247,8 @@ impl SqlStore {
     async fn write_removal(&self, db: &mut Db, mailbox: MailboxId, provider_id: &str) -> Result<(), Fault> {
         // Of what was never collected, or left before, there is nothing to tell.
         let removed = query(
-            "UPDATE provider_messages SET removed_at = $1 WHERE mailbox = $2 AND provider_id = $3 AND removed_at IS NULL
+            "UPDATE provider_messages SET removed_at = $1, settle_at = NULL
+             WHERE mailbox = $2 AND provider_id = $3 AND removed_at IS NULL
              RETURNING (SELECT id FROM inbox WHERE sequence = message) AS id",
         )
         .bind(micros(self.env.now()))

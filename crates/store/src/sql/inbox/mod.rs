@@ -4,6 +4,7 @@ mod commit;
 mod list;
 mod process;
 mod records;
+mod settle;
 mod threads;
 
 #[cfg(test)]
@@ -11,18 +12,19 @@ pub(super) use list::list_for_plan;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use postroom_model::event::Event;
 use postroom_model::inbox::{InboxMessage, Summary};
 use postroom_model::people::Viewer;
 use postroom_model::record::{LogEntry, RecordRef};
-use postroom_model::{InboxMessageId, MailboxId};
+use postroom_model::{InboxMessageId, MailboxId, Timestamp};
 
 use super::SqlStore;
 use super::db::{Row, query_scalar};
 use super::fault::Fault;
-use super::rows::{Cells, key, text_list};
+use super::rows::{Cells, key, text_list, time};
 use crate::{
-    BlobStore, CollectedBatch, CommitReport, InboxFilter, InboxStore, Page, Processed, Refetch, StoreError,
-    StoredMessage,
+    BlobStore, CollectedBatch, CommitReport, InboxFilter, InboxStore, Page, Processed, Refetch, Settling,
+    StoreError, StoredMessage,
 };
 
 /// Every column of a message `m` for a viewer, its visible mailboxes beside them.
@@ -55,6 +57,7 @@ fn message(row: &Row) -> Result<InboxMessage, Fault> {
         mailboxes: cells.id_list("mailboxes")?,
         state: cells.word("state")?,
         reason: cells.opt_text("reason")?,
+        is_old: cells.int("is_old")? == 1,
         summary: cells.opt_json::<Summary>("summary")?.unwrap_or_default(),
         size: cells.count("raw_size")?,
         received_at: cells.time("received_at")?,
@@ -98,6 +101,30 @@ impl InboxStore for SqlStore {
 
     async fn finish_processing(&self, id: InboxMessageId, processed: Processed) -> Result<(), StoreError> {
         self.write("finish processing", || self.write_processed(id, &processed)).await
+    }
+
+    async fn claim_settling(&self, until: Timestamp, limit: u32) -> Result<Vec<Settling>, StoreError> {
+        self.write("claim what is to be settled", || self.lease_settling(until, limit)).await
+    }
+
+    async fn finish_settling(&self, settled: &Settling, moved: bool, event: Event) -> Result<(), StoreError> {
+        self.write("finish settling", || self.write_settled(settled, moved, &event)).await
+    }
+
+    async fn defer_settling(&self, settling: &[Settling], at: Timestamp) -> Result<(), StoreError> {
+        self.write("settle later", || self.write_settle_later(settling, at)).await
+    }
+
+    async fn next_settling(&self) -> Result<Option<Timestamp>, StoreError> {
+        let work = async {
+            let due: Option<i64> = query_scalar(settle::NEXT).fetch_one(&self.readers).await?;
+            Ok(due.map(|due| time("provider_messages", due)).transpose()?)
+        };
+        self.tell("ask when something is to be settled", work.await)
+    }
+
+    async fn arrivals(&self, mailbox: MailboxId, since: Timestamp) -> Result<Vec<(i64, u32)>, StoreError> {
+        self.tell("count arrivals", self.count_arrivals(mailbox, since).await)
     }
 
     async fn reprocess(&self, viewer: &Viewer, id: InboxMessageId, actor: &str) -> Result<(), StoreError> {

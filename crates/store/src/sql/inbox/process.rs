@@ -5,7 +5,7 @@ use postroom_model::inbox::Summary;
 use postroom_model::people::Viewer;
 use postroom_model::{InboxMessageId, MailboxId};
 
-use super::{TO_REFETCH, UNPROCESSED, threads};
+use super::{TO_REFETCH, UNPROCESSED, settle, threads};
 use crate::sql::broken::{of_the_row, readable};
 use crate::sql::db::{Db, Row, query};
 use crate::sql::events::append;
@@ -74,6 +74,7 @@ impl SqlStore {
             Processed::Read { summary, text } => {
                 write_summary(&mut transaction, sequence, summary, text).await?;
                 threads::join(&mut transaction, sequence, summary).await?;
+                settle::make_due(&mut transaction, sequence, None, self.env.now()).await?;
                 self.event(Subject::InboxMessage(id), EventKind::InboxProcessed)
             }
             Processed::Check => {

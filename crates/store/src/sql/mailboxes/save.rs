@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use postroom_model::event::{EventKind, Subject};
-use postroom_model::mailbox::{Availability, Mailbox, MailboxSettings, MailboxState};
-use postroom_model::{EmailAddress, MailboxId, SecretString};
+use postroom_model::mailbox::{AfterProcessing, Availability, Mailbox, MailboxSettings, MailboxState};
+use postroom_model::{EmailAddress, MailboxId, SecretString, Timestamp};
 
 use super::{find, subject};
 use crate::seal::Place;
@@ -92,8 +92,33 @@ async fn forget_other_account(db: &mut Db, save: &SaveMailbox, address: &EmailAd
     Ok(())
 }
 
+/// Another answer to how much old mail is taken begins anew: what is known is not fetched again, and a reading in
+/// progress must not commit a cursor that was made for the old answer. What was still to be done with mail at the
+/// provider is dropped where it is to be left alone from now on.
+async fn begin_anew(db: &mut Db, id: MailboxId, settings: &MailboxSettings) -> Result<(), Fault> {
+    query(
+        "UPDATE mailboxes SET cursor = NULL, lease_owner = NULL, lease_until = NULL WHERE id = $1 AND old_mail <> $2",
+    )
+    .bind(key(id.as_uuid()))
+    .bind(String::from(settings.old_mail))
+    .execute(&mut *db)
+    .await?;
+    if settings.after_processing == AfterProcessing::Leave {
+        query("UPDATE provider_messages SET settle_at = NULL WHERE mailbox = $1 AND settle_at IS NOT NULL")
+            .bind(key(id.as_uuid()))
+            .execute(db)
+            .await?;
+    }
+    Ok(())
+}
+
 /// The id under which a mailbox is saved: that of a removed one when its account is added again.
-async fn id_to_save(db: &mut Db, save: &SaveMailbox, address: &EmailAddress) -> Result<MailboxId, Fault> {
+async fn id_to_save(
+    db: &mut Db,
+    save: &SaveMailbox,
+    address: &EmailAddress,
+    now: Timestamp,
+) -> Result<MailboxId, Fault> {
     let own: Option<bool> = query_scalar("SELECT removed_at IS NULL FROM mailboxes WHERE id = $1")
         .bind(key(save.id.as_uuid()))
         .fetch_optional(&mut *db)
@@ -118,14 +143,21 @@ async fn id_to_save(db: &mut Db, save: &SaveMailbox, address: &EmailAddress) -> 
     }
     let id: MailboxId = Cells::new("mailboxes", &removed).id("id")?;
     query(
-        "UPDATE mailboxes SET removed_at = NULL, state = $1, last_error = NULL, failures = 0, validation = NULL
-         WHERE id = $2",
+        "UPDATE mailboxes SET removed_at = NULL, state = $1, last_error = NULL, failures = 0, validation = NULL,
+             begun_at = $2
+         WHERE id = $3",
     )
     .bind(MailboxState::New.as_str())
+    .bind(micros(begun(now)))
     .bind(key(id.as_uuid()))
     .execute(db)
     .await?;
     Ok(id)
+}
+
+/// When a mailbox that is added now begins. Providers tell whole seconds: what came within this one is not old.
+fn begun(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 fn place(row: &[u8]) -> Place<'_> {
@@ -147,9 +179,10 @@ impl SqlStore {
             let subject = format!("connection {}", save.connection);
             StoreError::Untouched { operation: OPERATION, subject }
         })?;
-        let id = id_to_save(&mut transaction, save, &address).await?;
+        let id = id_to_save(&mut transaction, save, &address, self.env.now()).await?;
         refuse_other_account(&mut transaction, save, &address).await?;
         forget_other_account(&mut transaction, save, &address).await?;
+        begin_anew(&mut transaction, id, settings).await?;
         let sealed = match &save.password {
             Some(password) => {
                 // The key file may have been made anew since this process opened the folder.
@@ -161,12 +194,12 @@ impl SqlStore {
         let polled = settings.polling_interval.resolve(connection.settings.polling_interval).is_some();
         query(
             "INSERT INTO mailboxes (id, connection, address, address_key, user_name, polling_interval,
-                                    available_to_all, state, next_due_at, password)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                                    available_to_all, state, next_due_at, password, old_mail, after_processing, begun_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
              ON CONFLICT (id) DO UPDATE SET
                  connection = $2, address = $3, address_key = $4, user_name = $5, polling_interval = $6,
                  available_to_all = $7, next_due_at = $9, password = coalesce($10, mailboxes.password),
-                 revision = mailboxes.revision + 1",
+                 old_mail = $11, after_processing = $12, revision = mailboxes.revision + 1",
         )
         .bind(key(id.as_uuid()))
         .bind(key(save.connection.as_uuid()))
@@ -178,6 +211,9 @@ impl SqlStore {
         .bind(MailboxState::New.as_str())
         .bind(polled.then(|| micros(self.env.now())))
         .bind(sealed)
+        .bind(String::from(settings.old_mail))
+        .bind(settings.after_processing.to_string())
+        .bind(micros(begun(self.env.now())))
         .execute(&mut *transaction)
         .await
         .map_err(|error| Fault::or_taken(error, || format!("the mailbox {address}")))?;

@@ -164,7 +164,10 @@ impl SqlStore {
         let changed = query(change).bind(next).bind(key(id.as_uuid())).fetch_all(&mut *transaction).await?;
         one_row(changed.len() as u64, operation, subject(id))?;
         let changed = message(&changed[0])?;
-        let event = self.event(Subject::OutboxMessage(id), kind).actor(actor);
+        let mut event = self.event(Subject::OutboxMessage(id), kind).actor(actor);
+        if let Some(words) = changed.last_words.as_deref().filter(|_| changed.in_doubt()) {
+            event = event.words(format!("although {words}"));
+        }
         append(&mut transaction, &event).await?;
         transaction.commit().await?;
         Ok(changed)

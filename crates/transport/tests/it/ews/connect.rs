@@ -4,6 +4,7 @@ use postroom_model::failure::{Decision, Failure};
 use postroom_transport::{Account, CredentialOffice, Opening, Presented};
 
 use super::{exchange, fault, found, ok, on_premises, online, says, source};
+use crate::certificate::certificate;
 use crate::stub::{Reply, Stub};
 use crate::{FROM, SECRET, address, connection, graph, wire};
 
@@ -153,6 +154,53 @@ async fn where_there_is_no_ews_the_address_that_autodiscover_names_is_told() {
     let source = wire().source_for(&on_premises(&stub), Some("one".to_owned().into()), &account).unwrap();
     let advice = source.probe().await.unwrap_err().advice.unwrap();
     assert!(advice.contains("https://mail.contoso.example/EWS/Exchange.asmx"), "{advice}");
+}
+
+#[tokio::test]
+async fn autodiscover_follows_to_no_server_whose_certificate_is_not_valid() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    for (name, trusted) in [("127.0.0.1", true), ("127.0.0.1", false), ("mail.contoso.example", true)] {
+        let shown = certificate(&[name]);
+        let provider = std::sync::Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+        let config = tokio_rustls::rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![shown.der.clone().into()], shown.key.clone().try_into().unwrap())
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.ok()?;
+            let mut asked = vec![0; 4_096];
+            let read = stream.read(&mut asked).await.ok().filter(|read| *read > 0)?;
+            let body = r#"{"Url":"https://mail.contoso.example/EWS/Exchange.asmx"}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.ok()?;
+            stream.shutdown().await.ok()?;
+            Some(String::from_utf8_lossy(&asked[..read]).into_owned())
+        });
+        let to = format!("https://127.0.0.1:{port}/");
+        let stub = Stub::start(move |_| Reply::empty(302).with("location", &to)).await;
+        let mut http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        if trusted {
+            http = http.tls_certs_only([reqwest::Certificate::from_der(&shown.authority).unwrap()]);
+        }
+        let autodiscover =
+            postroom_ews::Autodiscover::at(http.build().unwrap(), stub.url.clone()).reaching_inside(true);
+        let found = autodiscover.ews(FROM).await;
+        let asked = server.await.unwrap();
+        if trusted && name == "127.0.0.1" {
+            assert_eq!(found.unwrap().host_str(), Some("mail.contoso.example"));
+            assert!(!asked.unwrap().to_ascii_lowercase().contains("authorization"));
+        } else {
+            assert_eq!(found.unwrap_err().to_string(), "Autodiscover: no answer", "{name} {trusted}");
+            assert_eq!(asked, None, "nothing was asked: {name} {trusted}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -236,6 +236,66 @@ async fn what_became_of_a_message_is_found_by_the_draft_or_by_the_mark() {
 }
 
 #[tokio::test]
+async fn a_draft_that_is_gone_is_judged_by_what_was_removed_for_good_and_by_nothing_less() {
+    let ours = job(None).id.to_string();
+    let of = |is_draft, mark: &str| marked(state("R1", is_draft, false), Some(mark));
+    for folder in ["recoverableitemsdeletions", "recoverableitemspurges"] {
+        let stub = holding(vec![(folder, of(false, &ours))]).await;
+        let found = sender(&stub).reconcile(&job(Some("D1"))).await;
+        assert!(matches!(found, Reconciled::Sent(_)), "{folder} {found:?}");
+        // Removed while it was a draft: it never left.
+        let stub = holding(vec![(folder, of(true, &ours))]).await;
+        let found = sender(&stub).reconcile(&job(Some("D1"))).await;
+        assert_eq!(found, Reconciled::NotSent { draft: None }, "{folder}");
+        let stub = holding(vec![(folder, of(true, "another")), (folder, of(false, "another"))]).await;
+        let failure = still_unknown(sender(&stub).reconcile(&job(Some("D1"))).await);
+        assert_eq!(failure.decision(), Decision::Hold, "{folder}");
+    }
+    // An account that may not look there proves nothing by it.
+    let stub = exchange(|request, _| match request {
+        Request::GetItem(_) => says(Response::GetItem(no("ErrorItemNotFound"))),
+        Request::FindItem(find) => match &find.parents[0] {
+            FolderRef::Distinguished(folder) if folder.id.starts_with("recoverable") => {
+                says(Response::FindItem(no("ErrorAccessDenied")))
+            }
+            _ => found(&[]),
+        },
+        other => panic!("{}", other.name()),
+    })
+    .await;
+    let failure = still_unknown(sender(&stub).reconcile(&job(Some("D1"))).await);
+    assert_eq!(failure.decision(), Decision::Hold);
+    assert_eq!(asked(&stub).iter().filter(|name| **name == "FindItem").count(), 6);
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_looked_at_hides_no_proof_and_is_none() {
+    let ours = job(None).id.to_string();
+    for (sent, expected) in [(true, true), (false, false)] {
+        let mark = if sent { ours.clone() } else { "another".to_owned() };
+        let copy = marked(state("S1", false, false), Some(&mark));
+        let stub = exchange(move |request, _| match request {
+            Request::FindItem(find) => match &find.parents[0] {
+                FolderRef::Distinguished(folder) if folder.id == "sentitems" => found(&["corrupt", "S1"]),
+                _ => found(&[]),
+            },
+            Request::GetItem(get) => {
+                let one = |id: &ItemId| match id.id.as_str() {
+                    "corrupt" => ResponseMessage::error("ErrorItemCorrupt", "corrupt"),
+                    _ => ResponseMessage::success(item(copy.clone())),
+                };
+                says(Response::GetItem(get.items.iter().map(one).collect()))
+            }
+            other => panic!("{}", other.name()),
+        })
+        .await;
+        let found = sender(&stub).reconcile(&job(None)).await;
+        assert_eq!(matches!(found, Reconciled::Sent(_)), expected, "{found:?}");
+        assert_eq!(matches!(found, Reconciled::StillUnknown(_)), !expected, "{found:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_known_stays_unknown() {
     let ours = job(None).id.to_string();
     let submitted = marked(state("D1", true, true), Some(&ours));

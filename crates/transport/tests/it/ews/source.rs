@@ -74,6 +74,53 @@ async fn a_page_tells_each_message_once_and_what_left() {
 }
 
 #[tokio::test]
+async fn one_message_that_cannot_be_looked_up_does_not_hold_up_the_page() {
+    let stub = exchange(|request, _| match request {
+        Request::SyncFolderItems(_) => {
+            synced("S2", true, ["A", "corrupt", "not reached", "B"].map(here).map(Change::Create).into())
+        }
+        Request::GetItem(get) if get.shape.include_mime_content == Some(true) => {
+            says(Response::GetItem(no("ErrorItemCorrupt")))
+        }
+        Request::GetItem(get) => {
+            let together = get.items.len() > 1;
+            let one = |id: &ItemId| match id.id.as_str() {
+                "corrupt" => ResponseMessage::error("ErrorInternalServerError", "An internal server error."),
+                "not reached" if together => ResponseMessage::error("ErrorBatchProcessingStopped", "stopped"),
+                id => ResponseMessage::success(item(received(id))),
+            };
+            says(Response::GetItem(get.items.iter().map(one).collect()))
+        }
+        other => panic!("{}", other.name()),
+    })
+    .await;
+    let source = source(&stub);
+    let changes = source.changes(Some("S1")).await.unwrap();
+    assert_eq!(ids(&changes), ["A", "corrupt", "not reached", "B"]);
+    assert_eq!(changes.messages[2].message_id.as_deref(), Some("<not reached@fabrikam.example>"));
+    assert_eq!((changes.cursor.as_str(), changes.messages[1].message_id.as_deref()), ("S2", None));
+    // What becomes of it is decided when it is fetched: no later attempt can go better.
+    let failure = source.fetch("corrupt", 1_000, &mut Vec::new()).await.unwrap_err();
+    assert_eq!((failure.origin, failure.decision()), (Origin::Provider, Decision::Fail), "{failure}");
+    assert!(failure.code.as_deref() == Some("ErrorItemCorrupt"));
+}
+
+#[tokio::test]
+async fn a_busy_exchange_ends_the_page_also_when_only_one_message_is_refused() {
+    let stub = exchange(|request, _| match request {
+        Request::SyncFolderItems(_) => synced("S2", true, ["A", "B"].map(here).map(Change::Create).into()),
+        Request::GetItem(_) => says(Response::GetItem(vec![
+            ResponseMessage::success(item(received("A"))),
+            ResponseMessage::error("ErrorServerBusy", "The server cannot service this request right now."),
+        ])),
+        other => panic!("{}", other.name()),
+    })
+    .await;
+    let failure = source(&stub).changes(Some("S1")).await.unwrap_err();
+    assert_eq!(failure.decision(), Decision::Retry { after: None });
+}
+
+#[tokio::test]
 async fn a_lost_sync_state_begins_from_the_beginning() {
     let stub = exchange(|request, _| match request {
         Request::SyncFolderItems(sync) if sync.state.is_some() => {

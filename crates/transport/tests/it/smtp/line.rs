@@ -48,7 +48,7 @@ async fn a_line_that_cannot_be_protected_carries_no_secret_and_no_mail() {
     let other = certificate(&["mail.fabrikam.example"]);
     let with = starttls();
     for (mode, keywords, certificate, act, words) in [
-        (TlsMode::Starttls, KEYWORDS, &good, Act::Usual, "does not offer STARTTLS"),
+        (TlsMode::Starttls, KEYWORDS, &good, Act::Usual, "does not offer it on this port"),
         (
             TlsMode::Starttls,
             with.as_str(),

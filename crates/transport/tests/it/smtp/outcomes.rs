@@ -1,4 +1,3 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postroom_model::failure::{Decision, Origin};
@@ -141,8 +140,11 @@ async fn nothing_can_be_looked_up() {
 
 #[tokio::test]
 async fn the_message_arrives_byte_for_byte_in_one_envelope_with_blind_copies() {
-    let raw = "Subject: d\u{e9}j\u{e0} vu\r\n\r\n.\r\n..two\r\nno end";
-    for keywords in [KEYWORDS, WITHOUT_PIPELINING] {
+    let ascii = "Subject: vu\r\n\r\nd\u{e9}j\u{e0}\r\n.\r\n..two\r\nno end";
+    let utf8 = "Subject: d\u{e9}j\u{e0} vu\r\n\r\n.\r\n..two\r\nno end";
+    for (keywords, raw, more) in
+        [(KEYWORDS, ascii, ""), (WITHOUT_PIPELINING, ascii, ""), (KEYWORDS, utf8, " SMTPUTF8")]
+    {
         let fake = Fake::start(keywords, None, |_, _| Act::Usual).await;
         let to = ["ann@fabrikam.example", "blind@fabrikam.example"];
         let receipt = sent(send(&wire(), &plain(fake.port), None, &mail(raw, &to)).await);
@@ -154,7 +156,7 @@ async fn the_message_arrives_byte_for_byte_in_one_envelope_with_blind_copies() {
         assert_eq!(
             session.lines[1..],
             [
-                format!("MAIL FROM:<orders@contoso.example> SIZE={size} BODY=8BITMIME"),
+                format!("MAIL FROM:<orders@contoso.example> SIZE={size} BODY=8BITMIME{more}"),
                 "RCPT TO:<ann@fabrikam.example>".into(),
                 "RCPT TO:<blind@fabrikam.example>".into(),
                 "DATA".into(),
@@ -178,30 +180,6 @@ async fn a_server_that_takes_pipelining_gets_the_whole_envelope_before_it_answer
 
 fn refused(to: &str, words: &str, temporary: bool) -> RefusedRecipient {
     RefusedRecipient { address: address(to), words: words.into(), temporary }
-}
-
-#[tokio::test]
-async fn a_later_round_that_was_not_taken_is_for_later_and_one_that_is_not_known_is_not() {
-    for (answer, temporary) in [("451 4.3.0 Later\r\n", true), ("554 5.6.0 Never\r\n", false), ("", false)] {
-        let dots = AtomicUsize::new(0);
-        let fake = Fake::start(KEYWORDS, None, move |_, line| match line {
-            "RCPT TO:<u2@b.example>" if dots.load(Ordering::SeqCst) == 0 => {
-                Act::Say("452 4.5.3 Too many recipients\r\n")
-            }
-            "." => match dots.fetch_add(1, Ordering::SeqCst) {
-                0 => Act::Usual,
-                _ if answer.is_empty() => Act::Last(""),
-                _ => Act::Say(answer),
-            },
-            _ => Act::Usual,
-        })
-        .await;
-        let to = ["u1@b.example", "u2@b.example"];
-        let receipt = sent(send(&wire(), &plain(fake.port), None, &mail("a\r\n", &to)).await);
-        let [one] = receipt.refused.as_slice() else { panic!("{:?}", receipt.refused) };
-        assert_eq!((one.address.as_str(), one.temporary), (to[1], temporary), "{answer}: {}", one.words);
-        assert_eq!(one.words.contains("it is not known"), answer.is_empty(), "{}", one.words);
-    }
 }
 
 #[tokio::test]
@@ -254,25 +232,29 @@ async fn when_nobody_is_taken_every_reply_is_told_and_the_connection_is_kept() {
 }
 
 #[tokio::test]
-async fn more_recipients_than_the_server_takes_at_once_get_it_in_rounds() {
-    let refusals = AtomicUsize::new(0);
-    let fake = Fake::start(KEYWORDS, None, move |_, line| match line {
-        "RCPT TO:<u3@b.example>" | "RCPT TO:<u4@b.example>"
-            if refusals.fetch_add(1, Ordering::SeqCst) < 2 =>
-        {
-            Act::Say("452 4.5.3 Too many recipients\r\n")
-        }
-        "RCPT TO:<gone@b.example>" => Act::Say("550 5.1.1 No such user\r\n"),
-        _ => Act::Usual,
-    })
-    .await;
-    let to = ["u1@b.example", "gone@b.example", "u3@b.example", "u4@b.example"];
-    let receipt = sent(send(&wire(), &plain(fake.port), None, &mail("a\r\n", &to)).await);
-    assert_eq!(receipt.refused, [refused("gone@b.example", "550 5.1.1 No such user", false)]);
-    let session = fake.sessions().remove(0);
-    assert_eq!(session.contents.len(), 2);
-    let last: Vec<&str> = session.lines.iter().rev().take(4).rev().map(String::as_str).collect();
-    assert_eq!(last, ["RCPT TO:<u3@b.example>", "RCPT TO:<u4@b.example>", "DATA", "."]);
+async fn who_is_only_one_too_many_is_for_later_and_an_attempt_is_never_more_than_one_transaction() {
+    for keywords in [KEYWORDS, WITHOUT_PIPELINING] {
+        let fake = Fake::start(keywords, None, |_, line| match line {
+            "RCPT TO:<u3@b.example>" => Act::Say("452 4.5.3 Too many recipients\r\n"),
+            "RCPT TO:<u4@b.example>" => Act::Say("552 too many recipients\r\n"),
+            "RCPT TO:<gone@b.example>" => Act::Say("550 5.1.1 No such user\r\n"),
+            _ => Act::Usual,
+        })
+        .await;
+        let to = ["u1@b.example", "gone@b.example", "u3@b.example", "u4@b.example"];
+        let receipt = sent(send(&wire(), &plain(fake.port), None, &mail("a\r\n", &to)).await);
+        assert_eq!(
+            receipt.refused,
+            [
+                refused("gone@b.example", "550 5.1.1 No such user", false),
+                refused("u3@b.example", "452 4.5.3 Too many recipients", true),
+                refused("u4@b.example", "552 too many recipients", true),
+            ]
+        );
+        let session = fake.sessions().remove(0);
+        assert_eq!(session.contents.len(), 1);
+        assert_eq!(session.lines.iter().filter(|line| line.starts_with("MAIL")).count(), 1);
+    }
 }
 
 #[tokio::test]
@@ -303,6 +285,24 @@ async fn what_a_server_does_not_offer_is_said_before_anything_is_handed_over() {
         assert!(failure.words.contains(words), "{failure}");
         assert_eq!((failure.decision(), failure.advice.is_some()), (Decision::Fail, true));
     }
+    // Header fields beyond ASCII need SMTPUTF8 (RFC 6531), with which 8BITMIME alone is not enough; other bytes than
+    // UTF-8 no server may take.
+    let eight_bit = Fake::start("8BITMIME\nPIPELINING", None, |_, _| Act::Usual).await;
+    let both = Fake::start(KEYWORDS, None, |_, _| Act::Usual).await;
+    for (server, raw, words) in [
+        (&eight_bit, &b"Subject: d\xc3\xa9j\xc3\xa0\r\n\r\na\r\n"[..], "does not offer SMTPUTF8"),
+        (&eight_bit, b"Subject: d\xe9j\xe0\r\n\r\na\r\n", "are no UTF-8"),
+        (&both, b"Subject: d\xe9j\xe0\r\n\r\na\r\n", "are no UTF-8"),
+    ] {
+        let failure = not_sent(send(&wire, &plain(server.port), None, &mail(raw, &["a@b.example"])).await);
+        assert!(failure.words.contains(words), "{failure}");
+        assert!(failure.decision() == Decision::Fail && failure.advice.unwrap().contains("encoded words"));
+    }
+    for fake in [&eight_bit, &both] {
+        assert!(
+            fake.sessions().iter().all(|session| !session.lines.iter().any(|line| line.starts_with("MAIL")))
+        );
+    }
     assert!(fake.sessions().iter().all(|session| session.lines.iter().all(|line| !line.starts_with("MAIL"))));
 }
 
@@ -328,6 +328,25 @@ async fn a_kept_connection_is_used_again_and_a_dead_one_replaced_without_a_failu
     }
     let last = fake.sessions().pop().unwrap();
     assert_eq!((last.contents.len(), last.lines.iter().filter(|line| *line == "NOOP").count()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_ends_an_idle_connection_fails_no_message() {
+    // It says so at once behind its last reply, or only closes.
+    for farewell in ["250 2.0.0 Ok\r\n421 4.4.2 idle for too long\r\n", "250 2.0.0 Ok\r\n"] {
+        let fake = Fake::start(KEYWORDS, None, move |connection, line| match (connection, line) {
+            (1, ".") => Act::Last(farewell),
+            _ => Act::Usual,
+        })
+        .await;
+        let (wire, settings) = (wire(), plain(fake.port));
+        for raw in ["a\r\n", "b\r\n"] {
+            let receipt = sent(send(&wire, &settings, None, &mail(raw, &["ann@b.example"])).await);
+            assert!(receipt.words.starts_with("250 2.0.0 Ok"), "{}", receipt.words);
+        }
+        let sessions = fake.sessions();
+        assert_eq!(sessions.iter().map(|session| session.contents.len()).collect::<Vec<_>>(), [1, 1]);
+    }
 }
 
 #[tokio::test]
