@@ -51,8 +51,18 @@ impl Process {
 
     /// SIGTERM, and the exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
+        self.ask_to_stop();
+        self.ended()
+    }
+
+    /// SIGTERM.
+    pub(crate) fn ask_to_stop(&self) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    /// The exit code, once it has ended.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
@@ -183,8 +193,13 @@ impl World {
 
     /// `postroom` on this world's data folder.
     pub(crate) fn command(&self) -> Command {
+        self.command_on("data")
+    }
+
+    /// `postroom` on another folder of this world.
+    pub(crate) fn command_on(&self, folder: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postroom"));
-        command.current_dir(self.folder.path()).arg("--data").arg(self.path("data"));
+        command.current_dir(self.folder.path()).arg("--data").arg(self.path(folder));
         for (name, _) in std::env::vars() {
             if name.starts_with("POSTROOM_") {
                 command.env_remove(name);

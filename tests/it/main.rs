@@ -4,6 +4,7 @@
 //! | module | what it shows |
 //! |---|---|
 //! | `alerts` | warnings by mail arrive, each once |
+//! | `backup` | a backup of a working server, restored elsewhere |
 //! | `closed` | the limit of an application proved by a mailbox that stays closed, and told when it is defeated |
 //! | `harness` | starts and stops the processes; everything waits for facts, on port 0, in folders that vanish |
 //! | `story` | the demonstration, and the same way by command line and API |
@@ -18,6 +19,7 @@
 //! | `wiretap` | writes down every byte between Postroom and the tenant |
 //! | `check` | the ladder of checks: all rungs well, and each common mistake named |
 //! | `setup` | from nothing to a connection that works, again, cut off, taken back, by script |
+//! | `signals` | health, drain, back-pressure, figures, traces and the log |
 //! | `handed_over` | a set-up that another administrator runs: not proved until it works, replaced, and its list changed |
 //! | `fall_back` | a renewed secret that is revoked at once: the old one is put to use again, and no message fails |
 //! | `federated` | another identity provider's token |
@@ -29,6 +31,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says by it what must be there")]
 
 mod alerts;
+mod backup;
 mod bad_input;
 mod check;
 mod closed;
@@ -42,13 +45,14 @@ mod handed_over;
 mod harness;
 mod migrating;
 mod msal;
-mod postgres;
 mod notified;
+mod postgres;
 mod secrets;
 mod secrets_setup;
 #[path = "../../crates/store/tests/servers/postgres.rs"]
 mod server;
 mod setup;
+mod signals;
 mod story;
 mod ways;
 mod wiretap;

@@ -16,6 +16,10 @@ use serde::Serialize;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The id of a request, put into its extensions by whoever logs requests; made here where nobody has.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
 /// A field and what is wrong with it.
 #[derive(Debug, Clone, Serialize)]
 pub struct FieldError {
@@ -153,6 +157,11 @@ impl From<IntakeError> for ApiError {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "drafts_only", error.to_string())
                     .hint("send the same JSON to POST /api/v1/drafts: its answer is the .eml file to open; or an administrator chooses a server based method on the page System settings - E-mail")
             }
+            IntakeError::Busy { retry_after } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", error.to_string())
+                    .hint_of(&error)
+                    .retry_after(retry_after)
+            }
             IntakeError::Store(error) => error.into(),
         }
     }
@@ -178,7 +187,11 @@ impl IntoResponse for ApiError {
 /// Gives every answer its request id and every error its envelope. The id is always ours: one that a client sends
 /// could be another's.
 pub(crate) async fn envelope(State(env): State<Env>, request: Request, next: Next) -> Response {
-    let id = env.new_uuid().to_string();
+    // One id for the answer and for every line that is logged under it.
+    let id = match request.extensions().get::<RequestId>() {
+        Some(RequestId(id)) => id.clone(),
+        None => env.new_uuid().to_string(),
+    };
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
     if response.status().is_client_error() && response.extensions().get::<ApiError>().is_none() {

@@ -58,6 +58,7 @@
 //! | 422 | `drafts_only` | asks `POST /drafts` for the draft: the e-mail method is *Client based, via Microsoft Outlook* |
 //! | 422 | `no_connection` | tells the administrator: nothing is set up to send this; the request itself is fine |
 //! | 500 | `internal` | tries again later with the same idempotency key; reports the request id when it stays |
+//! | 503 | `busy` | tries again after `Retry-After` seconds: more is waiting than the store can keep up with; nothing was accepted |
 //! | 503 | `no_space` | tries again after `Retry-After` seconds; nothing was accepted |
 //! | 503 | `unavailable` | tries again after `Retry-After` seconds; nothing was accepted |
 //!
@@ -86,7 +87,7 @@ use postroom_engine::Engine;
 use postroom_model::Env;
 use postroom_store::Store;
 
-pub use error::ApiError;
+pub use error::{ApiError, RequestId};
 pub use keys::{hash_api_key, new_api_key};
 
 /// What every endpoint is given.

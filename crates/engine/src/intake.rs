@@ -10,12 +10,18 @@ use postroom_mime::{build, eml, submission};
 use postroom_model::connection::{Connection, ConnectionKind, ConnectionSettings, EmailMethod, ExchangeApi};
 use postroom_model::draft::{Draft, MAX_RECIPIENTS};
 use postroom_model::outbox::{Envelope, IdempotencyKey};
-use postroom_model::{EmailAddress, Env, Problems};
+use postroom_model::{EmailAddress, Env, OutboxMessageId, Problems, Timestamp};
 use postroom_store::{Acceptance, NewOutboxMessage, Store, StoreError};
 use postroom_transport::Transports;
 use postroom_transport::graph;
 
 use crate::Nudges;
+use crate::gate::Gate;
+use crate::signals::Signals;
+use crate::signals::journey::{Passed, Step};
+
+/// When whoever was refused may try again: a group of writes takes far less.
+const BUSY_SECONDS: u32 = 5;
 
 /// Who hands a message in, and under which key.
 #[derive(Debug, Clone)]
@@ -49,6 +55,12 @@ pub enum IntakeError {
     /// The e-mail method makes drafts, which the user's own program sends.
     #[error("the e-mail method is `{}`: Postroom makes a ready draft and sends nothing itself", EmailMethod::Outlook.label())]
     DraftsOnly,
+    /// The store cannot keep up; nothing of the message was stored.
+    #[error("the store cannot keep up with what it is given; nothing was accepted")]
+    Busy {
+        /// Seconds after which trying again makes sense.
+        retry_after: u32,
+    },
     /// The store failed.
     #[error("the message could not be stored")]
     Store(#[from] StoreError),
@@ -64,6 +76,7 @@ impl IntakeError {
             Self::NoConnection(_) => {
                 Some("an administrator sets the way out on the page System settings - E-mail")
             }
+            Self::Busy { .. } => Some("try again in a few seconds with the same idempotency key"),
             Self::Invalid(_) | Self::DraftsOnly | Self::Store(_) => None,
         }
     }
@@ -97,6 +110,8 @@ pub struct Intake {
     transports: Arc<dyn Transports>,
     env: Env,
     nudges: Arc<Nudges>,
+    signals: Arc<Signals>,
+    gate: Arc<Gate>,
 }
 
 impl std::fmt::Debug for Intake {
@@ -120,8 +135,10 @@ impl Intake {
         transports: Arc<dyn Transports>,
         env: Env,
         nudges: Arc<Nudges>,
+        signals: Arc<Signals>,
+        gate: Arc<Gate>,
     ) -> Self {
-        Self { store, transports, env, nudges }
+        Self { store, transports, env, nudges, signals, gate }
     }
 
     /// Validates a draft, builds its MIME, stores it, and answers when it is on disk. The connection is that of the
@@ -236,9 +253,27 @@ impl Intake {
             let path = std::path::PathBuf::from("the data folder");
             return Err(StoreError::Full { operation: "accept a message", path }.into());
         }
+        let _pass = self.gate.enter(self.store.waiting_writers()).map_err(|busy| {
+            let labels = vec![("reason", busy.as_str().to_owned())];
+            self.signals.families.accept_refused.get_or_create(&labels).inc();
+            tracing::warn!(reason = busy.as_str(), "a message is refused: the store cannot keep up");
+            IntakeError::Busy { retry_after: BUSY_SECONDS }
+        })?;
+        let (id, begun) = (self.env.new_id(), self.env.now());
+        let stored = self.store_and_commit(id, ready, submitter).await;
+        self.tell(id, begun, &stored);
+        Ok(stored?)
+    }
+
+    async fn store_and_commit(
+        &self,
+        id: OutboxMessageId,
+        ready: Ready,
+        submitter: Submitter,
+    ) -> Result<Acceptance, StoreError> {
         let raw = self.store.put_blob(ready.raw).await?;
         let message = NewOutboxMessage {
-            id: self.env.new_id(),
+            id,
             connection: ready.connection.id,
             envelope: ready.envelope,
             message_id: ready.message_id,
@@ -253,6 +288,24 @@ impl Intake {
             self.nudges.outbox.notify_waiters();
         }
         Ok(acceptance)
+    }
+
+    /// Figures and trace of an acceptance.
+    fn tell(&self, message: OutboxMessageId, begun: Timestamp, stored: &Result<Acceptance, StoreError>) {
+        let outcome = match stored {
+            Ok(Acceptance::Accepted(_)) => "accepted",
+            Ok(Acceptance::Repeated(_)) => "repeated",
+            Ok(Acceptance::KeyConflict { .. }) => "conflict",
+            Err(_) => "failed",
+        };
+        let ended = self.env.now();
+        let labels = vec![("outcome", outcome.to_owned())];
+        let seconds = ended.duration_since(begun).as_secs_f64().max(0.0);
+        self.signals.families.accept_duration.get_or_create(&labels).observe(seconds);
+        if matches!(stored, Ok(Acceptance::Accepted(_))) {
+            let (step, attempt, failed) = (Step::Accept, None, false);
+            self.signals.passed(&Passed { message, step, begun, ended, attempt, outcome, failed });
+        }
     }
 
     /// `<uuid@domain-of-sender>`. A domain beyond ASCII may not stand in a `Message-ID` (RFC 5322 section 3.6.4).

@@ -15,6 +15,9 @@
 //! | `collector::settling` | the worker that marks or moves processed mail at its provider |
 //! | `collector::listening` | the worker that lets providers tell of news |
 //! | [`router`] | the worker that reads what was stored, or puts it into quarantine |
+//! | [`janitor`] | the worker that clears away what is over |
+//! | [`signals`] | figures for Prometheus, steps for traces, signs of life |
+//! | `gate` | back-pressure: refuses a message before anything of it is stored when the store cannot keep up |
 //! | [`watch`] | the workers that see in time: credentials that end, mailboxes that must be refused, subscriptions |
 //! | [`Engine`] | starts the workers, nudges them, and stops them |
 //!
@@ -29,9 +32,12 @@
 //! 4. Test in `tests/it/` that it does its work once with two engines on one store, and that it stops without a lease.
 
 pub mod collector;
+mod gate;
 pub mod intake;
+pub mod janitor;
 pub mod outbox;
 pub mod router;
+pub mod signals;
 pub mod watch;
 mod worker;
 
@@ -45,11 +51,13 @@ use postroom_model::connection::Connection;
 use postroom_model::failure::{Decision, Failure, Origin};
 use postroom_model::mailbox::Mailbox;
 use postroom_model::{Env, MailboxId, Timestamp};
-use postroom_store::{NodeId, Store, StoreError};
+use postroom_store::{NodeId, Retention, Store, StoreError};
 use postroom_transport::{CredentialOffice, Transports};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+pub use gate::Pressure;
 
 /// Longest call to a provider. Transports have shorter limits of their own; this one keeps a worker from hanging
 /// when one of them fails to.
@@ -85,6 +93,10 @@ pub struct EngineSettings {
     /// Largest message that is read whole to be put into the inbox, in bytes; of a larger one its beginning is read.
     /// Default 8,388,608 (8 MiB).
     pub read_whole_bytes: u64,
+    /// How long messages are kept. Default: for ever.
+    pub retention: Retention,
+    /// When the store cannot keep up and messages are refused.
+    pub pressure: Pressure,
     /// What the watches may be told.
     pub watch: watch::WatchSettings,
 }
@@ -102,6 +114,8 @@ impl Default for EngineSettings {
             retry_longest_seconds: 7_200,
             max_collect_bytes: 157_286_400,
             read_whole_bytes: 8_388_608,
+            retention: Retention::default(),
+            pressure: Pressure::default(),
             watch: watch::WatchSettings::default(),
         }
     }
@@ -149,6 +163,8 @@ pub struct Engine {
     node: NodeId,
     settings: EngineSettings,
     nudges: Arc<Nudges>,
+    signals: Arc<signals::Signals>,
+    gate: Arc<gate::Gate>,
     send_memory: outbox::Memory,
 }
 
@@ -169,7 +185,20 @@ impl Engine {
         let node = NodeId::new(env.new_uuid());
         let notifier = Arc::new(watch::LogNotifier);
         let (nudges, send_memory) = (Arc::default(), outbox::Memory::new(settings.send_memory_bytes));
-        Self { store, transports, office: None, notifier, env, node, settings, nudges, send_memory }
+        let gate = Arc::new(gate::Gate::new(settings.pressure));
+        Self {
+            store,
+            transports,
+            office: None,
+            notifier,
+            env,
+            node,
+            settings,
+            nudges,
+            signals: Arc::default(),
+            gate,
+            send_memory,
+        }
     }
 
     /// The same, able to try, renew and remove credentials and to try mailboxes. Without an office credentials are
@@ -187,6 +216,17 @@ impl Engine {
         self
     }
 
+    /// The figures, the signs of life and the traces.
+    pub fn signals(&self) -> &Arc<signals::Signals> {
+        &self.signals
+    }
+
+    /// The workers that ought to be at work and gave no sign of life: for longer than three looks at the store and a
+    /// minute.
+    pub fn silent_workers(&self) -> Vec<&'static str> {
+        self.signals.silent_workers(self.idle().saturating_mul(3) + Duration::from_secs(60))
+    }
+
     /// Takes messages in. Cheap; the same store and the same nudge.
     pub fn intake(&self) -> intake::Intake {
         intake::Intake::new(
@@ -194,6 +234,8 @@ impl Engine {
             self.transports.clone(),
             self.env.clone(),
             self.nudges.clone(),
+            self.signals.clone(),
+            self.gate.clone(),
         )
     }
 
@@ -219,6 +261,10 @@ impl Engine {
         workers.spawn({
             let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
             async move { worker::keep("router", idle, stop.clone(), || router::run(&engine, &stop)).await }
+        });
+        workers.spawn({
+            let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());
+            async move { worker::keep("janitor", idle, stop.clone(), || janitor::run(&engine, &stop)).await }
         });
         workers.spawn({
             let (engine, stop, idle) = (self.clone(), stop.clone(), self.idle());

@@ -36,6 +36,7 @@ const READ_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) async fn run(engine: &Engine, stop: &CancellationToken) {
     let mut troubled = false;
     while !stop.is_cancelled() {
+        engine.signals.beat("router");
         // Interest is registered before the store is asked, so a nudge that comes between the two is not lost.
         let nudged = engine.nudges.router.notified();
         tokio::pin!(nudged);
@@ -81,6 +82,7 @@ async fn process_until(engine: &Engine, stop: &CancellationToken) -> Result<(), 
                 if stop.is_cancelled() {
                     return;
                 }
+                engine.signals.beat("router");
                 if let Err(error) = process(engine, &message).await {
                     tracing::warn!(message = %message.id, error = chain(&error), "processing is left for later");
                     lock(&later).insert(message.id);

@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::signals::Signals;
+
 /// One kind of claimed work.
 pub(crate) trait Desk: Clone + Send + Sync + 'static {
     /// What is claimed.
@@ -26,6 +28,9 @@ pub(crate) trait Desk: Clone + Send + Sync + 'static {
 
     /// Longest wait without a nudge.
     fn idle(&self) -> Duration;
+
+    /// Where its signs of life go.
+    fn signals(&self) -> &Signals;
 
     /// The present instant.
     fn now(&self) -> Timestamp;
@@ -49,6 +54,7 @@ pub(crate) async fn run<D: Desk>(desk: &D, stop: &CancellationToken) {
         let nudged = desk.nudge().notified();
         tokio::pin!(nudged);
         nudged.as_mut().enable();
+        desk.signals().beat(D::NAME);
         let wait = match claim(desk, &mut hands).await {
             Ok(wait) => {
                 troubled = false;

@@ -34,6 +34,10 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "LEVEL")]
     log: Option<String>,
 
+    /// How the log is written: text for people, json for programs [default: as configured]
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -66,6 +70,12 @@ enum Command {
     Credential(Box<commands::credential::CredentialArguments>),
     /// Add, list, validate and remove mailboxes
     Mailbox(commands::mailbox::MailboxArguments),
+    /// Back the data folder up while it is in use
+    Backup(commands::backup::BackupArguments),
+    /// Clear away what is over by the configured retention, or print what would go
+    Janitor(commands::janitor::JanitorArguments),
+    /// Restore a backup into an empty data folder, every hash compared
+    Restore(commands::backup::RestoreArguments),
     /// Move the store from the data folder to PostgreSQL
     Store(commands::store::StoreArguments),
     /// Check and show the configuration
@@ -99,10 +109,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // The server logs as configured; other commands only warn, because their words are their output.
     let usual =
         if matches!(arguments.command, Command::Serve(_)) { config.log.level.as_str() } else { "warn" };
-    start_log(arguments.log.as_deref().unwrap_or(usual), config.log.format)?;
+    start_log(arguments.log.as_deref().unwrap_or(usual), arguments.log_format.unwrap_or(config.log.format))?;
     let command = match arguments.command {
         // Opens two stores, and starts nothing on either.
         Command::Store(store) => return commands::store::run(store, config, env).await,
+        // These open no store: the one copies it from outside, the other makes it.
+        Command::Backup(backup) => return commands::backup::run(&config, backup, &env).await,
+        Command::Restore(restore) => return commands::backup::restore(&config, restore, &env).await,
         command => command,
     };
     let app = App::open(config, env).await?;
@@ -119,9 +132,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Connection(connection) => commands::connection::run(&app, connection).await,
         Command::Credential(credential) => commands::credential::run(&app, *credential).await,
         Command::Mailbox(mailbox) => commands::mailbox::run(&app, mailbox).await,
-        Command::Sandbox(_) | Command::Demo(_) | Command::Config(_) | Command::Store(_) => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Janitor(janitor) => commands::janitor::run(&app, janitor).await,
+        Command::Sandbox(_)
+        | Command::Demo(_)
+        | Command::Config(_)
+        | Command::Store(_)
+        | Command::Backup(_)
+        | Command::Restore(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

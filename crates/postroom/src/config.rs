@@ -1,19 +1,24 @@
 //! `postroom.toml`, the environment, and what is checked in them. Every key is in [`REFERENCE`], which is also what
 //! `postroom config show` prints; a test holds the two together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use postroom_engine::EngineSettings;
 use postroom_engine::watch::WatchSettings;
 use postroom_engine::watch::mail::MailSettings;
+use postroom_engine::{EngineSettings, Pressure};
+use postroom_model::mailbox::MailType;
 use postroom_model::{EmailAddress, SecretString};
+use postroom_store::Retention;
 use serde::Deserialize;
 
 /// The file as it is documented: every key with its default.
 pub(crate) const REFERENCE: &str = include_str!("../postroom.toml");
+
+/// A hundred years.
+const MOST_DAYS: u64 = 36_500;
 
 /// What can be configured. Missing keys take their defaults; unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,6 +29,10 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: Option<String>,
     pub(crate) secure_cookies: bool,
+    pub(crate) retention: Kept,
+    pub(crate) stop: Stop,
+    pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
     pub(crate) store: Store,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
@@ -41,6 +50,10 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8025)),
             public_url: None,
             secure_cookies: false,
+            retention: Kept::default(),
+            stop: Stop::default(),
+            metrics: Metrics::default(),
+            traces: Traces::default(),
             store: Store::default(),
             log: Log::default(),
             limits: Limits::default(),
@@ -50,6 +63,55 @@ impl Default for Config {
             watch: Watch::default(),
         }
     }
+}
+
+/// How many days messages are kept; 0 for ever.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Kept {
+    pub(crate) sent_days: u32,
+    pub(crate) failed_days: u32,
+    pub(crate) received_days: u32,
+    pub(crate) types: BTreeMap<MailType, u32>,
+}
+
+/// How a first signal to stop is obeyed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Stop {
+    pub(crate) drain_seconds: u32,
+    pub(crate) finish_seconds: u32,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { drain_seconds: 0, finish_seconds: 60 }
+    }
+}
+
+/// Who may read the figures, and how many mailboxes are told one by one.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Metrics {
+    pub(crate) read: MetricsReader,
+    pub(crate) bearer_file: Option<PathBuf>,
+    pub(crate) mailboxes: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MetricsReader {
+    Off,
+    #[default]
+    Loopback,
+    Bearer,
+}
+
+/// Where traces go; nowhere without an endpoint.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Traces {
+    pub(crate) endpoint: Option<String>,
 }
 
 /// The database; one file in the data folder without an address.
@@ -114,10 +176,12 @@ impl Default for Log {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
+    /// One line for people
     Text,
+    /// One JSON object on each line
     Json,
 }
 
@@ -126,11 +190,14 @@ pub(crate) enum LogFormat {
 pub(crate) struct Limits {
     pub(crate) max_request_mb: u32,
     pub(crate) max_collect_mb: u32,
+    pub(crate) max_waiting: u32,
+    pub(crate) max_stall_ms: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_request_mb: 50, max_collect_mb: 150 }
+        let Pressure { waiting, stall_ms } = Pressure::default();
+        Self { max_request_mb: 50, max_collect_mb: 150, max_waiting: waiting, max_stall_ms: stall_ms }
     }
 }
 
@@ -281,6 +348,22 @@ impl Config {
                 "LISTEN" => self.listen = parse(&value).map_err(fail)?,
                 "PUBLIC_URL" => self.public_url = Some(value),
                 "SECURE_COOKIES" => self.secure_cookies = parse(&value).map_err(fail)?,
+                "RETENTION_SENT_DAYS" => self.retention.sent_days = parse(&value).map_err(fail)?,
+                "RETENTION_FAILED_DAYS" => self.retention.failed_days = parse(&value).map_err(fail)?,
+                "RETENTION_RECEIVED_DAYS" => self.retention.received_days = parse(&value).map_err(fail)?,
+                "STOP_DRAIN_SECONDS" => self.stop.drain_seconds = parse(&value).map_err(fail)?,
+                "STOP_FINISH_SECONDS" => self.stop.finish_seconds = parse(&value).map_err(fail)?,
+                "METRICS_READ" => {
+                    self.metrics.read = match value.as_str() {
+                        "off" => MetricsReader::Off,
+                        "loopback" => MetricsReader::Loopback,
+                        "bearer" => MetricsReader::Bearer,
+                        _ => return Err(fail(format!("`{value}` is none of off, loopback, bearer"))),
+                    }
+                }
+                "METRICS_BEARER_FILE" => self.metrics.bearer_file = Some(PathBuf::from(value)),
+                "METRICS_MAILBOXES" => self.metrics.mailboxes = parse(&value).map_err(fail)?,
+                "TRACES_ENDPOINT" => self.traces.endpoint = Some(value),
                 "STORE_URL" => self.store.url = Some(SecretString::from(value)),
                 "STORE_URL_FILE" => self.store.url_file = Some(PathBuf::from(value)),
                 "STORE_CONNECTIONS" => self.store.connections = parse(&value).map_err(fail)?,
@@ -294,6 +377,8 @@ impl Config {
                 }
                 "LIMITS_MAX_REQUEST_MB" => self.limits.max_request_mb = parse(&value).map_err(fail)?,
                 "LIMITS_MAX_COLLECT_MB" => self.limits.max_collect_mb = parse(&value).map_err(fail)?,
+                "LIMITS_MAX_WAITING" => self.limits.max_waiting = parse(&value).map_err(fail)?,
+                "LIMITS_MAX_STALL_MS" => self.limits.max_stall_ms = parse(&value).map_err(fail)?,
                 "ENGINE_SEND_PARALLEL" => self.engine.send_parallel = parse(&value).map_err(fail)?,
                 "ENGINE_SEND_MEMORY_MB" => self.engine.send_memory_mb = parse(&value).map_err(fail)?,
                 "ENGINE_COLLECT_PARALLEL" => self.engine.collect_parallel = parse(&value).map_err(fail)?,
@@ -347,6 +432,12 @@ impl Config {
             ("store", "connections", u64::from(self.store.connections), 2, 200),
             ("limits", "max_request_mb", u64::from(self.limits.max_request_mb), 1, 500),
             ("limits", "max_collect_mb", u64::from(self.limits.max_collect_mb), 1, 500),
+            ("limits", "max_waiting", u64::from(self.limits.max_waiting), 1, 100_000),
+            ("limits", "max_stall_ms", u64::from(self.limits.max_stall_ms), 100, 600_000),
+            ("retention", "received_days", u64::from(self.retention.received_days), 0, MOST_DAYS),
+            ("stop", "drain_seconds", u64::from(self.stop.drain_seconds), 0, 300),
+            ("stop", "finish_seconds", u64::from(self.stop.finish_seconds), 1, 3_600),
+            ("metrics", "mailboxes", u64::from(self.metrics.mailboxes), 0, 1_000),
             ("engine", "send_parallel", u64::from(self.engine.send_parallel), 1, 256),
             ("engine", "send_memory_mb", u64::from(self.engine.send_memory_mb), 1, 65_536),
             ("engine", "collect_parallel", u64::from(self.engine.collect_parallel), 1, 256),
@@ -378,6 +469,33 @@ impl Config {
         };
         if let Some((key, missing)) = half {
             return Err(wrong("alerts", key, format!("{missing} is missing: a mail needs both")));
+        }
+        for (key, days) in
+            [("sent_days", self.retention.sent_days), ("failed_days", self.retention.failed_days)]
+        {
+            if days != 0 && !(7..=MOST_DAYS).contains(&u64::from(days)) {
+                return Err(wrong("retention", key, format!("{days} is neither 0 nor 7 to {MOST_DAYS}")));
+            }
+        }
+        if let Some((kind, days)) =
+            self.retention.types.iter().find(|(_, days)| u64::from(**days) > MOST_DAYS)
+        {
+            let message = format!("{days} is outside 0 to {MOST_DAYS}");
+            return Err(wrong("retention", kind.as_str(), message));
+        }
+        if self.metrics.read == MetricsReader::Bearer && self.metrics.bearer_file.is_none() {
+            return Err(wrong(
+                "metrics",
+                "read",
+                "bearer_file is missing: it holds what readers show".to_owned(),
+            ));
+        }
+        if let Some(endpoint) = &self.traces.endpoint
+            && !url::Url::parse(endpoint).is_ok_and(|url| postroom_entra::http::is_private(&url))
+        {
+            let message =
+                format!("`{endpoint}` is neither an https address nor an http address of this machine");
+            return Err(wrong("traces", "endpoint", message));
         }
         if let Some(address) = &self.public_url
             && !is_public_address(address)
@@ -414,6 +532,17 @@ impl Config {
         Some(MailSettings { to: mail_to?, from: mail_from?, connection })
     }
 
+    /// How long messages are kept.
+    pub(crate) fn retention(&self) -> Retention {
+        let days = |days: u32| (days > 0).then_some(days);
+        Retention {
+            sent_days: days(self.retention.sent_days),
+            failed_days: days(self.retention.failed_days),
+            received_days: days(self.retention.received_days),
+            types: self.retention.types.iter().map(|(kind, kept)| (*kind, days(*kept))).collect(),
+        }
+    }
+
     pub(crate) fn engine_settings(&self) -> EngineSettings {
         EngineSettings {
             send_parallel: self.engine.send_parallel,
@@ -424,6 +553,8 @@ impl Config {
             retry_window_hours: self.engine.retry_window_hours,
             retry_longest_seconds: self.engine.retry_longest_seconds,
             max_collect_bytes: u64::from(self.limits.max_collect_mb) * 1_000_000,
+            retention: self.retention(),
+            pressure: Pressure { waiting: self.limits.max_waiting, stall_ms: self.limits.max_stall_ms },
             watch: WatchSettings {
                 renew: self.credentials.renew,
                 renew_days_before: self.credentials.renew_days_before,

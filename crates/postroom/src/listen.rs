@@ -18,13 +18,11 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 const HEAD: Duration = Duration::from_secs(15);
 /// The longest a client may be silent in the middle of a body.
 const BODY_SILENCE: Duration = Duration::from_secs(30);
-/// The longest requests under way are waited for when the server stops.
-const DRAIN: Duration = Duration::from_secs(30);
 /// Pause after an accept that failed, as when no file descriptor is left: others may end meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `stop` is cancelled; then takes no more and waits for what is under way.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+/// Serves `router` until `stop` is cancelled; then takes no more and waits for what is under way, at most for `finish`.
+pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, finish: Duration) {
     let router = router.layer(RequestBodyTimeoutLayer::new(BODY_SILENCE));
     let graceful = GracefulShutdown::new();
     loop {
@@ -41,8 +39,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
         }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still under way after {} s and are cut off", DRAIN.as_secs());
+    if tokio::time::timeout(finish, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still under way after {} s and are cut off", finish.as_secs());
     }
 }
 

@@ -1,7 +1,7 @@
 //! `postroom`: the mail room between business software and Microsoft 365, Exchange, IMAP and SMTP.
 //!
 //! This crate only wires: configuration ([`config`]), the parts behind it ([`app`]), one file per command
-//! ([`commands`]), and the demonstration ([`demo`]) that walks the whole set-up guide.
+//! ([`commands`]), what it tells about itself ([`health`], [`traces`]), and the demonstration ([`demo`]) that walks the whole set-up guide.
 //!
 //! To add a command: a file under `commands/` with its arguments and `run`, a variant of `Command` in [`cli`].
 
@@ -10,9 +10,11 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod health;
 mod listen;
 mod output;
 mod system;
+mod traces;
 
 use std::process::ExitCode;
 

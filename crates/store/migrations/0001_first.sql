@@ -142,6 +142,7 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (submitted_by, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+CREATE INDEX idempotency_keys_message ON idempotency_keys (message);
 
 CREATE TABLE inbox (
     sequence    INTEGER PRIMARY KEY,

@@ -17,8 +17,10 @@
 //! |---|---|
 //! | [`error`] | [`StoreError`]: what can go wrong, and which of it is the disk's |
 //! | [`blobs`] | raw messages by content |
-//! | [`connections`], [`credentials`], [`journals`], [`mailboxes`], [`people`], [`outbox`], [`inbox`], [`events`] | one trait each, with its parameters |
+//! | [`connections`], [`credentials`], [`journals`], [`mailboxes`], [`people`], [`outbox`], [`inbox`], [`events`], [`upkeep`] | one trait each, with its parameters |
 //! | [`seal`] | the key file and the sealing of secrets (AES-256-GCM-SIV) |
+//! | [`backup`] | backup of a running installation, verified restore |
+//! | [`janitor`] | what is over and may go |
 //! | [`sql`] | the traits on SQLite and PostgreSQL |
 //!
 //! # How to add a method
@@ -29,18 +31,21 @@
 //! a line in `sql/migrations.rs`; never an edit of an old one. What only one engine has goes beside it in the folder of
 //! that engine.
 
+pub mod backup;
 pub mod blobs;
 pub mod connections;
 pub mod credentials;
 pub mod error;
 pub mod events;
 pub mod inbox;
+pub mod janitor;
 pub mod journals;
 pub mod mailboxes;
 pub mod outbox;
 pub mod people;
 pub mod seal;
 pub mod sql;
+pub mod upkeep;
 
 use std::fmt;
 
@@ -56,6 +61,7 @@ pub use inbox::{
     CollectedBatch, CommitReport, InboxFilter, InboxStore, NewInboxMessage, Processed, Refetch, Settling,
     StoredMessage,
 };
+pub use janitor::{Expired, JanitorStore, Orphans, Retention};
 pub use journals::JournalStore;
 pub use mailboxes::{ClaimedMailbox, FailingMailbox, MailboxStore, PollFinish, PolledMailbox, SaveMailbox};
 pub use outbox::{
@@ -64,6 +70,7 @@ pub use outbox::{
 pub use people::{NewUser, PeopleStore, Session};
 pub use seal::{KeyFile, Sealer};
 pub use sql::{Moved, MovedTable, PostgresOptions, SqlStore, SqliteOptions};
+pub use upkeep::{EventCounts, Queues, UpkeepStore, Waiting};
 
 /// Everything that is kept. Held as `Arc<dyn Store>`; no logic crate knows which engine is behind it.
 pub trait Store:
@@ -76,6 +83,8 @@ pub trait Store:
     + InboxStore
     + EventStore
     + PeopleStore
+    + UpkeepStore
+    + JanitorStore
 {
 }
 
@@ -89,6 +98,8 @@ impl<T> Store for T where
         + InboxStore
         + EventStore
         + PeopleStore
+        + UpkeepStore
+        + JanitorStore
 {
 }
 

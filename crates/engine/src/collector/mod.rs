@@ -66,6 +66,7 @@ use postroom_transport::Survey;
 use tokio::sync::Notify;
 
 use crate::outbox::words;
+use crate::signals::Signals;
 use crate::watch::reconciliation::{self, Report};
 use crate::worker::Desk;
 use crate::{Engine, PROVIDER_LIMIT, own_failure};
@@ -99,13 +100,19 @@ impl Desk for Collector {
         self.0.env.now()
     }
 
+    fn signals(&self) -> &Signals {
+        &self.0.signals
+    }
+
     async fn claim(&self, free: u32) -> Result<Vec<ClaimedMailbox>, StoreError> {
         // Without room nothing is fetched: it waits at the provider.
         if self.0.nudges.is_full() {
             return Ok(Vec::new());
         }
         let until = self.0.after(lease(&self.0));
-        self.0.store.claim_mailboxes(&self.0.node, until, free).await
+        let claimed = self.0.store.claim_mailboxes(&self.0.node, until, free).await?;
+        self.0.signals.leases(Self::NAME, "claimed", claimed.len());
+        Ok(claimed)
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -57,6 +57,7 @@ impl Trouble {
 
 /// Reads a claimed mailbox and ends the claim. Gives the number of messages not known before.
 pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32, Failure> {
+    let begun = engine.env.now();
     let mut reading = Reading::new(engine, &claimed);
     let mut ended = guarded(&mut reading).await;
     // A credential that has just been renewed and is refused: the connection has returned to the one before it.
@@ -66,6 +67,12 @@ pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32
         ended = guarded(&mut reading).await;
     }
     let Reading { stored, events, .. } = reading;
+    let outcome = match &ended {
+        Ok(_) => "read",
+        Err(Stopped::Failed(_)) => "failed",
+        Err(Stopped::LeaseLost(_)) => "lost",
+    };
+    engine.signals.fetched(outcome, engine.env.now().duration_since(begun));
     if stored > 0 {
         tracing::info!(mailbox = %claimed.mailbox.id, stored, "collected");
     }
@@ -85,6 +92,7 @@ pub(super) async fn read(engine: &Engine, claimed: ClaimedMailbox) -> Result<u32
             Err(*failure)
         }
         Err(Stopped::LeaseLost(error)) => {
+            engine.signals.leases("collector", "lost", 1);
             tracing::warn!(mailbox = %claimed.mailbox.id, "the lease was lost; whoever took over goes on");
             Err(own_failure("read the mailbox", &error))
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use jiff::SignedDuration;
+use postroom_model::Timestamp;
 use postroom_model::connection::{Connection, WhenUnknown};
 use postroom_model::event::EventKind;
 use postroom_model::failure::{Decision, Failure, Origin};
@@ -17,6 +18,7 @@ use postroom_store::{ClaimedMessage, FinishAttempt, Lease, StoreError};
 use postroom_transport::{Reconciled, SendJob, SendNotes, SendOutcome, Sender};
 
 use super::decide::{ABSENT_ONCE, Conclusion, Facts};
+use crate::signals::journey::{Passed, Step};
 use crate::worker::chain;
 use crate::{Engine, PROVIDER_LIMIT, SEND_LIMIT, own_failure};
 
@@ -28,10 +30,12 @@ const FINISH_WAITS: [Duration; 3] =
 /// Makes one attempt and ends it.
 pub(super) async fn run(engine: Engine, claimed: ClaimedMessage) {
     let attempt = Attempt::new(engine, claimed);
+    let begun = attempt.engine.env.now();
     let made = AssertUnwindSafe(attempt.under_lease(attempt.make())).catch_unwind().await;
     let conclusion = match made.map(Option::flatten) {
         Ok(Some(conclusion)) => conclusion,
         Ok(None) => {
+            attempt.engine.signals.leases("outbox", "lost", 1);
             tracing::warn!(message = %attempt.claimed.message.id, "the lease was lost; whoever took over goes on");
             return;
         }
@@ -46,6 +50,7 @@ pub(super) async fn run(engine: Engine, claimed: ClaimedMessage) {
             attempt.our_fault(&failure)
         }
     };
+    attempt.tell(Step::Send, begun, conclusion.state);
     attempt.finish(conclusion).await;
 }
 
@@ -308,7 +313,22 @@ impl Attempt {
         Ok(())
     }
 
+    /// Figures and trace of a step of this attempt.
+    fn tell(&self, step: Step, begun: Timestamp, state: OutboxState) {
+        let message = &self.claimed.message;
+        let (signals, ended) = (&self.engine.signals, self.engine.env.now());
+        match step {
+            Step::Send => signals.sent(state, ended.duration_since(begun)),
+            _ if state == OutboxState::Sent => signals.delivered(ended.duration_since(message.accepted_at)),
+            _ => {}
+        }
+        let (attempt, outcome) = (Some(message.attempts), state.as_str());
+        let failed = state != OutboxState::Sent;
+        signals.passed(&Passed { message: message.id, step, begun, ended, attempt, outcome, failed });
+    }
+
     async fn finish(&self, conclusion: Conclusion) {
+        let begun = self.engine.env.now();
         let id = self.claimed.message.id;
         let known = self.provider_id.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut waits = FINISH_WAITS.into_iter();
@@ -327,6 +347,7 @@ impl Attempt {
                 Ok(()) => {
                     let attempt = self.claimed.message.attempts;
                     tracing::info!(message = %id, attempt, state = %conclusion.state, "attempt ended");
+                    self.tell(Step::Outcome, begun, conclusion.state);
                     return;
                 }
                 Err(error) => error,

@@ -365,14 +365,21 @@ mod tests {
         let mut message = message(&env);
         message.attempts = 2;
         let network = Failure::new("send", Origin::Network, "no answer", RETRY);
-        let doubt = Facts { env: &env, message: &message, window_hours: 120, certain: false }
-            .cannot_tell(&network, WhenUnknown::AtMostOnce);
+        let doubt =
+            Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false }
+                .cannot_tell(&network, WhenUnknown::AtMostOnce);
         message.last_words = doubt.words;
         assert!(message.in_doubt());
         // A person releases it: it waits, waits again, and is sent.
         for attempt in 3..5 {
             message.attempts = attempt;
-            let facts = Facts { env: &env, message: &message, window_hours: 120, certain: false };
+            let facts = Facts {
+                env: &env,
+                message: &message,
+                window_hours: 120,
+                longest_wait: LONGEST,
+                certain: false,
+            };
             let words = facts.not_sent(&network).words.unwrap();
             assert_eq!(
                 words,
@@ -380,7 +387,8 @@ mod tests {
             );
             message.last_words = Some(words);
         }
-        let facts = Facts { env: &env, message: &message, window_hours: 120, certain: false };
+        let facts =
+            Facts { env: &env, message: &message, window_hours: 120, longest_wait: LONGEST, certain: false };
         let sent = facts.sent(Receipt { words: "250 Ok".into(), ..Receipt::default() });
         assert_eq!(sent.words.as_deref(), Some("250 Ok; an earlier attempt may have sent it as well"));
         message.last_words = sent.words;

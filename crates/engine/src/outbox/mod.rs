@@ -39,6 +39,7 @@ pub mod retry;
 use std::time::Duration;
 
 use postroom_model::Timestamp;
+use postroom_model::outbox::OutboxState;
 use postroom_store::{ClaimedMessage, StoreError};
 use tokio::sync::Notify;
 
@@ -46,6 +47,8 @@ pub(crate) use decide::words;
 pub(crate) use memory::Memory;
 
 use crate::Engine;
+use crate::signals::Signals;
+use crate::signals::journey::{Passed, Step};
 use crate::worker::Desk;
 
 /// The outbox as a [`Desk`].
@@ -73,9 +76,24 @@ impl Desk for Outbox {
         self.0.env.now()
     }
 
+    fn signals(&self) -> &Signals {
+        &self.0.signals
+    }
+
     async fn claim(&self, free: u32) -> Result<Vec<ClaimedMessage>, StoreError> {
         let until = self.0.after(self.0.lease());
-        self.0.store.claim_outbox(&self.0.node, until, free).await
+        let begun = self.0.env.now();
+        let claimed = self.0.store.claim_outbox(&self.0.node, until, free).await?;
+        let ended = self.0.env.now();
+        for ClaimedMessage { message, previous, .. } in &claimed {
+            // Claimed from `sending`: whoever had it died in the middle.
+            let event = if *previous == OutboxState::Sending { "taken-over" } else { "claimed" };
+            self.0.signals.leases(Self::NAME, event, 1);
+            let (step, attempt, outcome) = (Step::Claim, Some(message.attempts), previous.as_str());
+            let message = message.id;
+            self.0.signals.passed(&Passed { message, step, begun, ended, attempt, outcome, failed: false });
+        }
+        Ok(claimed)
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -17,6 +17,7 @@ use postroom_model::people::{ApiKey, Group, User, Viewer};
 use postroom_model::record::{LogEntry, RecordRef};
 use postroom_model::*;
 use postroom_store::*;
+use tokio::sync::Semaphore;
 
 use crate::office::KillSwitch;
 
@@ -43,6 +44,9 @@ pub(crate) struct Faulty {
     faults: Arc<Faults>,
     /// Stops before and after each call that writes.
     kill: Option<Arc<KillSwitch>>,
+    /// A method whose calls wait for a permit first, and how many have come to that.
+    slow: Option<(&'static str, Arc<Semaphore>)>,
+    held: AtomicU32,
 }
 
 /// What fails, and what was called.
@@ -106,13 +110,30 @@ impl Faulty {
         let times = if let Which::Of(_, times) = which { times } else { 0 };
         let (left, count) = (AtomicU32::new(times), AtomicU32::new(0));
         let faults = Faults { which, when, left, count, called: Mutex::default() };
-        Self { inner, faults: Arc::new(faults), kill: None }
+        Self { inner, faults: Arc::new(faults), kill: None, slow: None, held: AtomicU32::new(0) }
     }
 
     /// Nothing fails; everything stops at one point.
     pub(crate) fn killed(inner: Arc<dyn Store>, kill: Arc<KillSwitch>) -> Self {
         let sound = Self::new(inner, "", When::Before, 0);
         Self { kill: Some(kill), ..sound }
+    }
+
+    /// Nothing fails; each call of `method` waits for a permit of `permits`.
+    pub(crate) fn slow(inner: Arc<dyn Store>, method: &'static str, permits: Arc<Semaphore>) -> Self {
+        Self { slow: Some((method, permits)), ..Self::new(inner, "", When::Before, 0) }
+    }
+
+    /// How many calls of the slow method have begun.
+    pub(crate) fn held(&self) -> u32 {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    async fn wait(&self, method: &'static str) {
+        if let Some((_, permits)) = self.slow.as_ref().filter(|(slow, _)| *slow == method) {
+            self.held.fetch_add(1, Ordering::SeqCst);
+            permits.acquire().await.unwrap().forget();
+        }
     }
 
     async fn point(&self, method: &'static str) {
@@ -182,10 +203,14 @@ impl BlobStore for Faulty {
 }
 
 macro_rules! pass_on {
-    ($($store:ident { $(fn $name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)* })*) => {$(
+    ($($store:ident { $($(plain $plain:ident -> $kind:ty;)+)? $(fn $name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)* })*) => {$(
         #[async_trait]
         impl $store for Faulty {
+            $($(fn $plain(&self) -> $kind {
+                self.inner.$plain()
+            })+)?
             $(async fn $name(&self, $($arg: $type),*) -> Result<$answer, StoreError> {
+                self.wait(stringify!($name)).await;
                 self.point(stringify!($name)).await;
                 self.faults
                     .around(stringify!($name), async {
@@ -276,6 +301,18 @@ pass_on! {
         fn file_on_record(viewer: &Viewer, id: InboxMessageId, record: &RecordRef, actor: &str) -> LogEntry;
         fn log_entries(viewer: &Viewer, record: &RecordRef) -> Vec<LogEntry>;
         fn records_of(viewer: &Viewer, id: InboxMessageId) -> Vec<LogEntry>;
+    }
+    UpkeepStore {
+        plain waiting_writers -> u32;
+        fn prove_writable() -> ();
+        fn queues() -> Queues;
+        fn event_counts(after: Option<i64>) -> EventCounts;
+    }
+    JanitorStore {
+        fn upkeep_lock() -> Option<backup::UpkeepLock>;
+        fn expired(kind: janitor::Kind, retention: &Retention, after: Option<janitor::Place>, limit: u32) -> Expired;
+        fn remove_expired(kind: janitor::Kind, ids: &[uuid::Uuid]) -> u64;
+        fn orphans(remove: bool) -> Orphans;
     }
     EventStore {
         fn append_events(events: Vec<Event>) -> ();

@@ -18,5 +18,6 @@ mod outbox;
 mod provider;
 mod recipients;
 mod router;
+mod signals;
 mod subscriptions;
 mod watch;

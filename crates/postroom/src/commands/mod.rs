@@ -1,6 +1,7 @@
 //! One file per command: its arguments and what it does. No logic here.
 
 pub(crate) mod apikey;
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod connection;
@@ -8,6 +9,7 @@ pub(crate) mod credential;
 pub(crate) mod demo;
 pub(crate) mod draft;
 pub(crate) mod inbox;
+pub(crate) mod janitor;
 pub(crate) mod mailbox;
 mod message;
 pub(crate) mod outbox;

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::routing::get;
 use clap::Args;
 use postroom_api::ApiState;
 use postroom_model::people::Role;
@@ -17,12 +17,14 @@ use postroom_store::NewUser;
 use postroom_web::{LiveChecker, WebState};
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, RightToWork};
+use crate::health::{self, Health};
 use crate::output::{self, hinted};
+use crate::traces::Traces;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
@@ -41,6 +43,7 @@ struct Ready {
 }
 
 pub(crate) async fn run(app: App, arguments: ServeArguments) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
     let server = Server::start(&app, arguments.listen.unwrap_or(app.config.listen)).await?;
     output::talk(format!("Postroom listens on {}", server.url()));
     // After the lock and the listener: a start that fails must not have used up the one showing of the password.
@@ -48,12 +51,11 @@ pub(crate) async fn run(app: App, arguments: ServeArguments) -> anyhow::Result<E
     if let Some(path) = &arguments.ready_file {
         write_ready_file(path, &Ready { url: server.url() })?;
     }
-    stop_signal().await?;
+    signals.next().await;
     output::talk("stopping: the work in hand is finished first; a second signal drops it");
     tokio::select! {
         stopped = server.stop() => stopped?,
-        again = stop_signal() => {
-            again?;
+        () = signals.next() => {
             output::talk("stopped; what was in hand is looked up at the next start");
         }
     }
@@ -63,9 +65,14 @@ pub(crate) async fn run(app: App, arguments: ServeArguments) -> anyhow::Result<E
 /// The running product: workers and listener, until stopped. Holds the right to work on the store.
 pub(crate) struct Server {
     address: SocketAddr,
-    stop: CancellationToken,
+    health: Arc<Health>,
+    stop_working: CancellationToken,
+    stop_listening: CancellationToken,
     engine: JoinHandle<()>,
     http: JoinHandle<()>,
+    traces: Option<Traces>,
+    drain: Duration,
+    finish: Duration,
     _right: RightToWork,
 }
 
@@ -78,34 +85,68 @@ impl Server {
         if right.taken_up > 0 {
             tracing::warn!(ended = right.taken_up, "took up work that a stopped process left in the middle");
         }
+        let health = Health::new(app)?;
+        let traces = app.config.traces.endpoint.as_deref().map(Traces::start).transpose()?;
+        if let Some(traces) = &traces {
+            app.engine.signals().follow(traces.journeys());
+        }
         let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
         let address = listener.local_addr().context("ask the listener for its address")?;
-        let stop = CancellationToken::new();
+        let (stop_working, stop_listening) = (CancellationToken::new(), CancellationToken::new());
         let engine = tokio::spawn({
-            let (engine, stop) = (app.engine.clone(), stop.clone());
+            let (engine, stop) = (app.engine.clone(), stop_working.clone());
             async move { engine.run(stop).await }
         });
-        let router = router(app);
+        let finish = Duration::from_secs(app.config.stop.finish_seconds.into());
         let http = tokio::spawn({
-            let stop = stop.clone();
-            async move { crate::listen::serve(listener, router, stop).await }
+            let (router, stop) = (router(app, &health), stop_listening.clone());
+            async move { crate::listen::serve(listener, router, stop, finish).await }
         });
-        Ok(Self { address, stop, engine, http, _right: right })
+        let drain = Duration::from_secs(app.config.stop.drain_seconds.into());
+        Ok(Self {
+            address,
+            health,
+            stop_working,
+            stop_listening,
+            engine,
+            http,
+            traces,
+            drain,
+            finish,
+            _right: right,
+        })
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Takes no more, finishes the work in hand.
+    /// Begins no more work and says that it is not ready; answers a while longer; then takes no more requests and
+    /// finishes what is in hand, within the configured time.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        self.stop.cancel();
+        self.health.stopping();
+        self.stop_working.cancel();
+        tokio::time::sleep(self.drain).await;
+        self.stop_listening.cancel();
+        let until = tokio::time::Instant::now() + self.finish;
         self.http.await.context("stop listening")?;
-        self.engine.await.context("stop the workers")
+        let mut engine = self.engine;
+        match tokio::time::timeout_at(until, &mut engine).await {
+            Ok(stopped) => stopped.context("stop the workers")?,
+            Err(_) => {
+                engine.abort();
+                let seconds = self.finish.as_secs();
+                tracing::warn!("work was still in hand after {seconds} s; it is looked up at the next start");
+            }
+        }
+        if let Some(traces) = self.traces {
+            traces.stop().await;
+        }
+        Ok(())
     }
 }
 
-fn router(app: &App) -> Router {
+fn router(app: &App, health: &Arc<Health>) -> Router {
     let api = ApiState {
         store: app.store.clone(),
         engine: app.engine.clone(),
@@ -120,9 +161,10 @@ fn router(app: &App) -> Router {
         checker: Arc::new(LiveChecker { env: app.env.clone() }),
     };
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .merge(health::router(health.clone()))
         .nest("/api/v1", postroom_api::router(api))
         .merge(postroom_web::router(web))
+        .layer(axum::middleware::from_fn_with_state(health.clone(), health::watched))
 }
 
 /// Makes `admin` when nobody is an administrator, and shows the password once: on the terminal, or, where the talk
@@ -181,14 +223,31 @@ pub(crate) async fn add_administrator(
     Ok(())
 }
 
+/// SIGTERM and interrupts from the terminal. Listens from its making on, so that none that comes between two waits is
+/// lost.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("listen for interrupts")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Waits for SIGTERM or an interrupt from the terminal.
 pub(crate) async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for interrupts")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    Signals::listen()?.next().await;
     Ok(())
 }
 

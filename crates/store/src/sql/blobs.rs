@@ -1,5 +1,6 @@
 //! Blobs as files named by their content. A file appears under its name only when it is complete and synced.
 
+mod orphans;
 mod writer;
 
 use std::collections::{BTreeSet, HashSet};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use postroom_model::Timestamp;
+use postroom_model::{Env, Timestamp};
 
 use super::SqlStore;
 use super::files::{make_private_folder, sync_folder};
@@ -26,19 +27,22 @@ pub(super) struct BlobFolder {
     folder: PathBuf,
     /// Where files are written before they have their name: on the same file system, so that they can be renamed.
     new: PathBuf,
+    env: Env,
     /// Folders `ab` that this process has made durable.
     synced: Mutex<HashSet<String>>,
 }
 
 impl BlobFolder {
-    pub(super) fn open(data: &Path, now: Timestamp) -> Result<Self, StoreError> {
+    pub(super) fn open(data: &Path, env: Env) -> Result<Self, StoreError> {
         let folder = data.join("blobs");
         let new = folder.join("new");
         make_private_folder(&new).map_err(|source| StoreError::of_file("make", &new, source))?;
         sync_folder(&folder)?;
         sync_folder(data)?;
-        remove_leftovers(&new, now);
-        Ok(Self { folder, new, synced: Mutex::default() })
+        remove_leftovers(&new, env.now());
+        let blobs = Self { folder, new, env, synced: Mutex::default() };
+        blobs.bring_back()?;
+        Ok(blobs)
     }
 
     fn path(&self, sha256: &str) -> PathBuf {
@@ -62,9 +66,20 @@ impl BlobFolder {
         Ok(blob)
     }
 
-    /// Whether the content is there. Then it is complete, unless somebody cut it: it is written again.
+    /// The data folder it is in.
+    pub(super) fn data(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
+    }
+
+    /// Whether the content is there. Then it is complete, unless somebody cut it: it is written again. Its time is
+    /// renewed, and it is looked for again after that: the janitor may be about to remove it, see [`orphans`].
     fn holds(&self, blob: &BlobRef) -> bool {
-        fs::metadata(self.path(&blob.sha256)).is_ok_and(|known| known.len() == blob.size)
+        let path = self.path(&blob.sha256);
+        let renewed = || -> io::Result<u64> {
+            File::open(&path)?.set_modified(self.env.now().into())?;
+            Ok(fs::metadata(&path)?.len())
+        };
+        renewed().is_ok_and(|size| size == blob.size)
     }
 
     /// A file that has no name yet.
@@ -179,6 +194,19 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
+/// The bytes of a name; none when it is no SHA-256 in lower-case hexadecimal.
+pub(super) fn from_hexadecimal(name: &str) -> Option<[u8; 32]> {
+    let digits = name.as_bytes();
+    if digits.len() != 64 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(name.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 /// Removes what killed processes left behind. What fails here costs room and nothing else.
 fn remove_leftovers(new: &Path, now: Timestamp) {
     let is_old = |path: &Path| -> io::Result<bool> {
@@ -197,7 +225,7 @@ fn remove_leftovers(new: &Path, now: Timestamp) {
 }
 
 /// Runs file work on the threads that may wait.
-async fn on_disk<T: Send + 'static>(
+pub(super) async fn on_disk<T: Send + 'static>(
     blobs: &Arc<BlobFolder>,
     work: impl FnOnce(&BlobFolder) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

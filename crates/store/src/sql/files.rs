@@ -52,7 +52,7 @@ pub(super) fn tighten(path: &Path, mode: u32) {
 pub(super) fn tighten(_: &Path, _: u32) {}
 
 /// Makes `folder` and those above it, for their owner only. A folder that is there keeps its mode.
-pub(super) fn make_private_folder(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn make_private_folder(folder: &Path) -> std::io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -61,7 +61,7 @@ pub(super) fn make_private_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Syncs a folder, so that the names in it survive a power cut.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|source| StoreError::of_file("sync", folder, source))

@@ -8,6 +8,8 @@
 //! postroom.lock      held while a process opens the folder
 //! blobs/ab/<sha256>  raw messages
 //! blobs/new/         files being written
+//! blobs/doomed/      files that the janitor is about to remove
+//! upkeep.lock        held by the janitor and by a backup
 //! ```
 //!
 //! On PostgreSQL the tables are in a database that several nodes share, and `blobs` in a folder that they share.
@@ -42,6 +44,7 @@ mod events;
 mod fault;
 mod files;
 mod inbox;
+mod janitor;
 mod journals;
 mod mailboxes;
 mod migrations;
@@ -52,6 +55,7 @@ mod rows;
 mod search;
 mod switch;
 mod transfer;
+mod upkeep;
 mod visible;
 
 pub use transfer::{Moved, MovedTable};
@@ -67,6 +71,7 @@ use crate::seal::{KeyFile, Sealer};
 use db::{Pool, Transaction};
 use dialect::{Turn, Work, begin_on_postgres};
 use fault::Fault;
+pub(crate) use files::{make_private_folder, sync_folder};
 
 /// What a store is opened with.
 #[derive(Debug, Clone)]
@@ -103,6 +108,7 @@ pub struct SqlStore {
     writer: Pool,
     readers: Pool,
     blobs: Arc<blobs::BlobFolder>,
+    waiters: upkeep::Waiters,
 }
 
 impl fmt::Debug for SqlStore {
@@ -129,6 +135,7 @@ impl SqlStore {
 
     /// Begins the transaction of a claim, of which there is one at a time, or of any other write.
     async fn begin_to(&self, work: Work) -> Result<Transaction, Fault> {
+        let _waiting = self.waiters.enter();
         let turn = TURN.try_with(|turn| *turn).unwrap_or(Turn::Beside);
         Ok(match &self.writer {
             Pool::Sqlite(pool) => Transaction::on_sqlite(pool).await?,

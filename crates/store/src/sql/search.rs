@@ -65,6 +65,16 @@ pub(super) fn condition(pool: &Pool) -> &'static str {
     }
 }
 
+/// Makes a message findable no more.
+pub(super) async fn forget(db: &mut Db, sequence: i64) -> Result<(), Fault> {
+    let forget = match db.engine() {
+        Engine::Sqlite(_) => "DELETE FROM inbox_search WHERE rowid = $1",
+        Engine::Postgres(_) => "DELETE FROM inbox_search WHERE message = $1",
+    };
+    query(forget).bind(sequence).execute(db).await?;
+    Ok(())
+}
+
 /// Makes a message findable by these texts, and by no others.
 pub(super) async fn index(db: &mut Db, sequence: i64, texts: [&str; 3]) -> Result<(), Fault> {
     if let Engine::Sqlite(_) = db.engine() {

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::server::Postgres;
@@ -27,6 +28,8 @@ pub(crate) struct Bench {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) env: Env,
     pub(crate) clock: Arc<ManualClock>,
+    /// The data folder; empty around a store that a test opened itself.
+    pub(crate) data: PathBuf,
     _kept: Box<dyn Any + Send + Sync>,
 }
 
@@ -35,7 +38,8 @@ pub(crate) async fn sqlite() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let (env, clock) = Env::for_test(1);
     let store = SqlStore::open(options(folder.path(), &env)).await.unwrap();
-    Bench { store: Arc::new(store), env, clock, _kept: Box::new(folder) }
+    let data = folder.path().join("data");
+    Bench { store: Arc::new(store), env, clock, data, _kept: Box::new(folder) }
 }
 
 /// A bench on a new database of this server.
@@ -43,7 +47,8 @@ pub(crate) async fn postgres(server: &Postgres) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let (env, clock) = Env::for_test(1);
     let store = SqlStore::open_postgres(on_postgres(&server.database(), folder.path(), &env)).await.unwrap();
-    Bench { store: Arc::new(store), env, clock, _kept: Box::new(folder) }
+    let data = folder.path().join("data");
+    Bench { store: Arc::new(store), env, clock, data, _kept: Box::new(folder) }
 }
 
 /// The options of a store in the database at this address.
@@ -69,7 +74,7 @@ pub(crate) fn options(folder: &std::path::Path, env: &Env) -> SqliteOptions {
 impl Bench {
     /// Around a store that a test opened itself.
     pub(crate) fn around(store: SqlStore, env: Env, clock: Arc<ManualClock>) -> Self {
-        Self { store: Arc::new(store), env, clock, _kept: Box::new(()) }
+        Self { store: Arc::new(store), env, clock, data: PathBuf::new(), _kept: Box::new(()) }
     }
 
     pub(crate) fn pass(&self, seconds: i64) {

@@ -6,13 +6,15 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may say that something must be there, as tests may")]
 
 mod availability;
+mod backup;
 mod bench;
 mod collecting;
 mod inbox;
+mod interleaved;
+mod janitor;
+mod model;
 mod moving;
 mod nodes;
-mod interleaved;
-mod model;
 mod outbox;
 #[path = "../servers/postgres.rs"]
 mod server;
@@ -138,6 +140,12 @@ on_every_engine! {
         only_exchange_online_has_another_interface
         another_interface_is_not_saved_past_the_switch
         another_imap_server_is_read_from_its_beginning_and_no_mail_is_hidden_or_told_twice
+    }
+    janitor {
+        only_what_is_finished_and_old_enough_is_over
+        collected_mail_is_kept_for_its_type_and_what_is_filed_for_ever
+        a_raw_message_goes_when_nothing_names_it_for_a_day
+        the_figures_say_what_waits_and_since_when
     }
     settings {
         secrets_do_not_follow_to_another_server

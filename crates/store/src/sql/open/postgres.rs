@@ -16,6 +16,7 @@ use crate::sql::db::{Engine, Pool, Transaction, query_scalar};
 use crate::sql::fault::Fault;
 use crate::sql::files::{make_private_folder, on_disk};
 use crate::sql::migrations::{newest, of_postgres};
+use crate::sql::upkeep::Waiters;
 use crate::sql::{PostgresOptions, SqlStore};
 
 /// How long anything waits for a connection: to be made, or to be given back by another task.
@@ -64,13 +65,14 @@ impl SqlStore {
             Ok::<_, Fault>((unlock(begun, &key_file, &env).await?, pool))
         };
         let (sealer, pool) = opening.await.map_err(|fault| fault.during("open the database", &place))?;
-        let now = env.now();
+        let own = env.clone();
         let blobs = on_disk(folder, move |folder| {
             make_private_folder(folder).map_err(|source| StoreError::of_file("make", folder, source))?;
-            BlobFolder::open(folder, now)
+            BlobFolder::open(folder, own)
         });
         let (writer, readers) = (Pool::Postgres(pool.clone()), Pool::Postgres(pool));
-        Ok(Self { place, env, sealer, writer, readers, blobs: Arc::new(blobs.await?) })
+        let (blobs, waiters) = (Arc::new(blobs.await?), Waiters::default());
+        Ok(Self { place, env, sealer, writer, readers, blobs, waiters })
     }
 }
 

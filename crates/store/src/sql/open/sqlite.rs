@@ -12,11 +12,13 @@ use sqlx::sqlite::{
 
 use super::unlock;
 use crate::StoreError;
+use crate::backup::RESTORING;
 use crate::sql::blobs::BlobFolder;
 use crate::sql::db::{Pool, Transaction};
 use crate::sql::fault::Fault;
 use crate::sql::files::{make_private_folder, on_disk, private_file, sync_folder, tighten};
 use crate::sql::migrations::{newest, of_sqlite};
+use crate::sql::upkeep::Waiters;
 use crate::sql::{SqlStore, SqliteOptions};
 
 /// How long a write waits for the writers of other processes.
@@ -42,11 +44,12 @@ impl SqlStore {
         };
         let opened = opening.await.map_err(|fault| fault.during("open the database", &folder))?;
         let (writer, readers, sealer) = opened;
-        let now = env.now();
-        let blobs = on_disk(folder.clone(), move |folder| BlobFolder::open(folder, now)).await?;
+        let own = env.clone();
+        let blobs = on_disk(folder.clone(), move |folder| BlobFolder::open(folder, own)).await?;
         drop(lock);
         let (writer, readers) = (Pool::Sqlite(writer), Pool::Sqlite(readers));
-        Ok(Self { place: folder, env, sealer, writer, readers, blobs: Arc::new(blobs) })
+        let (blobs, waiters) = (Arc::new(blobs), Waiters::default());
+        Ok(Self { place: folder, env, sealer, writer, readers, blobs, waiters })
     }
 }
 
@@ -57,6 +60,12 @@ fn lock_folder(folder: &Path) -> Result<File, StoreError> {
     tighten(folder, 0o700);
     if is_new && let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
         sync_folder(above)?;
+    }
+    if folder.join(RESTORING).exists() {
+        return Err(StoreError::Refused {
+            what: format!("a restore into {} was not finished", folder.display()),
+            hint: "empty the folder and restore again",
+        });
     }
     let path = folder.join("postroom.lock");
     let failed = |source| StoreError::of_file("lock", &path, source);
