@@ -189,7 +189,8 @@ pub(crate) async fn two_owners_in_every_order_send_a_message_once(make: impl Asy
         }
     }
     println!(
-        "one message, two owners, a death and {CLOCK_STEPS} clock steps: all {runs} orders, sent once in each"
+        "one message, two owners, a death and {} clock steps: all {runs} orders, sent once in each",
+        clock_steps()
     );
 }
 
@@ -246,7 +247,7 @@ impl<'a> Reader<'a> {
             let batch = CollectedBatch {
                 mailbox: self.mailbox,
                 lease,
-                cursor: to.to_string(),
+                cursor: Some(to.to_string()),
                 messages,
                 present: vec![],
                 removed: vec![],
@@ -313,6 +314,7 @@ pub(crate) async fn two_owners_in_every_order_store_a_mail_once(make: impl Async
         }
     }
     println!(
-        "one mailbox, two owners and {CLOCK_STEPS} clock steps: all {runs} orders, every mail stored once in each"
+        "one mailbox, two owners and {} clock steps: all {runs} orders, every mail stored once in each",
+        clock_steps()
     );
 }
