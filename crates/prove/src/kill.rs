@@ -128,7 +128,8 @@ async fn prove(options: &Options, place: &dyn Place, folder: &Path) -> Result<()
         .other
         .extend([settled, stopped].into_iter().filter_map(Result::err).map(|error| format!("{error:#}")));
     let figures = Figures { options, place, blows, nodes: &nodes, record: &record, seconds: begun.elapsed() };
-    figures.print(&load.ledger(), &verdict, &tenant.counts().await?);
+    let answered = tenant.counts().await?;
+    figures.print(&load.ledger(), &verdict, &answered);
     for wrong in verdict.all().take(SHOWN) {
         say(&format!("  {wrong}"));
     }

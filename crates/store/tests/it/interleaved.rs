@@ -189,7 +189,7 @@ pub(crate) async fn two_owners_in_every_order_send_a_message_once(make: impl Asy
         }
     }
     println!(
-        "one message, two owners, a death and {} clock steps: all {runs} orders, sent once in each",
+        "one message, two owners, a death, {} ends of all leases: all {runs} orders, sent once in each",
         clock_steps()
     );
 }
@@ -314,7 +314,7 @@ pub(crate) async fn two_owners_in_every_order_store_a_mail_once(make: impl Async
         }
     }
     println!(
-        "one mailbox, two owners and {} clock steps: all {runs} orders, every mail stored once in each",
+        "one mailbox, two owners, {} ends of all leases: all {runs} orders, every mail stored once in each",
         clock_steps()
     );
 }

@@ -4,6 +4,7 @@
 //! the suite on another engine: one more line at `on_every_engine`.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may say that something must be there, as tests may")]
+#![allow(clippy::print_stdout, reason = "proofs say what they counted")]
 
 mod availability;
 mod backup;
