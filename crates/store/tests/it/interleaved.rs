@@ -247,7 +247,7 @@ impl<'a> Reader<'a> {
             let batch = CollectedBatch {
                 mailbox: self.mailbox,
                 lease,
-                cursor: to.to_string(),
+                cursor: Some(to.to_string()),
                 messages,
                 present: vec![],
                 removed: vec![],

@@ -236,7 +236,7 @@ impl Run {
         let batch = CollectedBatch {
             mailbox: id,
             lease,
-            cursor: cursor.clone(),
+            cursor: Some(cursor.clone()),
             messages,
             present: vec![],
             removed: vec![],
