@@ -60,7 +60,7 @@ async fn a_renewed_secret_that_is_revoked_after_the_switch_is_put_out_of_use_and
     for _ in 0..5 {
         send().await;
     }
-    for id in messages.borrow().iter() {
+    for id in &messages.take() {
         let sent = server.reaches(&key, id, "sent").await;
         assert_eq!(sent["attempts"], 1, "{sent}\n{}", server.process.log());
     }

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use async_trait::async_trait;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use postroom_model::{Clock, Env, Random, Timestamp};
-use postroom_store::{KeyFile, SqliteOptions, SqliteStore, Store};
+use postroom_store::{KeyFile, SqlStore, SqliteOptions, Store};
 
 /// Where the nodes of one installation run.
 #[async_trait]
@@ -84,7 +84,7 @@ impl Place for SqliteFolder {
         let folder = self.folder.join("data");
         let key_file = KeyFile(folder.join("postroom.key"));
         let options = SqliteOptions { folder, key_file, env: env() };
-        Ok(Arc::new(SqliteStore::open(options).await?))
+        Ok(Arc::new(SqlStore::open(options).await?))
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) async fn exists(
         return found.into();
     }
     let purpose = client.graph.mailbox_purpose(mailbox.as_str()).await;
-    kind::told(mailbox, found, purpose.map_err(|error| (error.status(), error.to_string()))).into()
+    kind::told(mailbox, &found, &purpose.map_err(|error| (error.status(), error.to_string()))).into()
 }
 
 /// Why an address has no mailbox to be opened, as far as the directory may be asked.

@@ -12,8 +12,8 @@ const BY_HAND: &str = "an Exchange administrator sees it with `Get-EXOMailbox -I
 /// The finding for a mailbox that opened, with what it is for; else why that could not be asked: status and words.
 pub(crate) fn told(
     mailbox: &EmailAddress,
-    found: Finding,
-    purpose: Result<String, (Option<u16>, String)>,
+    found: &Finding,
+    purpose: &Result<String, (Option<u16>, String)>,
 ) -> Finding {
     let also = |words: &str| Finding { got: format!("{} {words}", found.got), ..found.clone() };
     let books = |what: &str| Finding {
@@ -134,14 +134,14 @@ mod tests {
             ("others", Verdict::Pass, "calls its type others"),
             ("somethingNew", Verdict::Pass, "calls its type somethingNew"),
         ] {
-            let told = told(&office, found(), Ok(purpose.to_owned()));
+            let told = told(&office, &found(), &Ok(purpose.to_owned()));
             assert_eq!(told.verdict, verdict, "{purpose}");
             assert!(told.got.contains(words), "{told:?}");
             assert_eq!(told.next_step.is_some(), verdict == Verdict::Warn);
         }
-        let denied = told(&office, found(), Err((Some(403), "no".to_owned())));
+        let denied = told(&office, &found(), &Err((Some(403), "no".to_owned())));
         assert!(denied.verdict == Verdict::Pass && denied.got.contains("cannot be checked: that needs"));
-        let silent = told(&office, found(), Err((None, "no answer".to_owned())));
+        let silent = told(&office, &found(), &Err((None, "no answer".to_owned())));
         assert!(silent.got.ends_with("cannot be checked now: no answer."), "{silent:?}");
     }
 }
