@@ -27,8 +27,8 @@ pub(super) const LEASE_FACTOR: i32 = 5;
 const PATIENCE: Trouble = Trouble { failures: 5, lasting: SignedDuration::from_hours(1) };
 /// The same for a line that is cut.
 const PATIENCE_WITH_THE_NETWORK: Trouble = Trouble { failures: 10, lasting: SignedDuration::from_hours(6) };
-/// Messages that are fetched and committed at once.
-const BATCH: usize = 500;
+/// Messages that are fetched and committed at once, few enough for one short transaction.
+const BATCH: usize = 50;
 /// Ids that are compared at once.
 const COMPARED: usize = 500;
 /// Most messages fetched once more in one reading.
