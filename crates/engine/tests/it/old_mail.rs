@@ -81,7 +81,7 @@ async fn another_answer_later_begins_anew_and_doubles_nothing() {
     assert_eq!(house.provider.called("fetch new"), 1);
     let connection = house.store.connection(house.connection).await.unwrap().unwrap();
     let waiting = engine.old_mail(&connection, &house.mailbox_now(mailbox).await).await.unwrap();
-    assert_eq!((waiting.count, waiting.oldest), (1, Some(days_ago(&house, 400))));
+    assert_eq!((waiting.count, waiting.oldest), (2, Some(days_ago(&house, 400))));
 }
 
 #[tokio::test]
