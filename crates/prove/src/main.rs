@@ -10,7 +10,7 @@
 //! | [`process`] | processes that are killed, stopped and continued |
 //! | [`tenant`] | the sandbox, and its dials |
 //! | [`place`] | where nodes run and what they share: SQLite in a folder; how to start a node and how to look into its store |
-//! | [`kill`] | the loop: [`kill::schedule`] what happens when, [`kill::nodes`] the processes, [`kill::load`] clients and incoming mail, [`kill::ledger`] what was seen from outside, [`kill::compare`] the verdict |
+//! | [`kill`] | the loop: `kill::schedule` what happens when, `kill::nodes` the processes, `kill::load` clients and incoming mail, `kill::ledger` what was seen from outside, `kill::compare` the verdict |
 //!
 //! # How to add one more place
 //!

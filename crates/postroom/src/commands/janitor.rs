@@ -15,7 +15,7 @@ pub(crate) struct JanitorArguments {
     dry_run: bool,
 }
 
-/// Clears away once what is over by the section [retention], and raw messages that nothing names for a day.
+/// Clears away once what is over by the section `[retention]`, and raw messages that nothing names for a day.
 pub(crate) async fn run(app: &App, arguments: JanitorArguments) -> anyhow::Result<ExitCode> {
     let retention = app.config.retention();
     let cleared = clear(app.store.as_ref(), &retention, true, arguments.dry_run).await?;

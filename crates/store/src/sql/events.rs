@@ -15,7 +15,7 @@ use crate::{EventFilter, EventStore, StoreError, StoredEvent};
 /// Events written by one statement.
 const AT_ONCE: usize = 50;
 
-/// Appends one event to the transaction that `db` is in. It is written with the commit, see [`write`].
+/// Appends one event to the transaction that `db` is in. It is written with the commit, see [`write()`].
 pub(super) async fn append(db: &mut Db, event: &Event) -> Result<(), Fault> {
     db.tell(event);
     Ok(())
