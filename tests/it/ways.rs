@@ -87,8 +87,8 @@ async fn a_migrated_connection_reads_no_message_twice() {
     assert!(world.ok(&["connection", "list"]).await.contains("(ews)"), "a dry run changes nothing");
     world.ok(&["connection", "migrate", "Contoso 365", "--to", "graph"]).await;
     let before = asked(&world, "SyncFolderItems").await;
-    let server = world.serve().await;
     world.deliver(ORDERS, mail(5).as_bytes()).await;
+    let server = world.serve().await;
     let after = collected(&world, 5).await;
     assert_eq!(after[..4], by_ews[..], "the same messages under the same ids, each once");
     assert_eq!((after.len(), after[4].1.as_str()), (5, "Matter 5"));
